@@ -1,0 +1,105 @@
+//! What `step` asks the world to do: a closed list. And the lines that are written for it (contract, section 6).
+
+use serde::Serialize;
+
+use super::definition::FrequencyCap;
+use super::id::{DeliveryId, UserId};
+use super::record::Arm;
+use super::time::Timestamp;
+
+/// Everything a step can ask for. The worker carries these out in one `match` without a wildcard, after the record is stored.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Effect {
+    /// Write this decision line to the outcomes topic. Only a `sent` one is waited for.
+    Decided(Box<Decision>),
+    /// Dispatch this delivery: the stored record has it as `sending`, with the request and a fresh lease.
+    Send(DeliveryId),
+    /// This pending delivery is over without another attempt (expired, ended): write its failed line and its dead letter, then
+    /// report it as [`super::step::Input::Attempted`], which removes it.
+    Fail(DeliveryId, FailCause),
+    /// A variable of this campaign's template had no value.
+    VariableMissing { campaign: Box<str>, count: u32 },
+    /// Nothing was done for this input: it was applied before, or repeats a message id.
+    Skipped,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FailCause {
+    Expired,
+    Ended,
+}
+
+/// A decision line.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Decision {
+    pub at: Timestamp,
+    pub campaign: Box<str>,
+    pub version: u32,
+    pub channel: Option<Box<str>>,
+    pub tags: Vec<Box<str>>,
+    pub arm: Arm,
+    pub user_id: UserId,
+    pub event_id: Box<str>,
+    pub outcome: Outcome,
+    pub reason: Option<Reason>,
+    pub rule: Option<RuleShown>,
+    pub until: Option<Timestamp>,
+    pub run: Option<Box<str>>,
+    pub delivery_id: Option<DeliveryId>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Outcome {
+    Sent,
+    Deferred,
+    Suppressed,
+}
+
+/// Why a send was held back: the contract's closed list, so far as the language reaches.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Reason {
+    NotInAudience,
+    AlreadySent,
+    ResendWait,
+    FrequencyCap,
+    LateEvent,
+    Stale,
+    CampaignPaused,
+    CampaignEnded,
+    CancelledByEvent,
+    AbortedByTemplate,
+    RenderFailed,
+    StateFull,
+    UserDeleted,
+}
+
+impl Reason {
+    /// As it is written in lines and labels.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Reason::NotInAudience => "not_in_audience",
+            Reason::AlreadySent => "already_sent",
+            Reason::ResendWait => "resend_wait",
+            Reason::FrequencyCap => "frequency_cap",
+            Reason::LateEvent => "late_event",
+            Reason::Stale => "stale",
+            Reason::CampaignPaused => "campaign_paused",
+            Reason::CampaignEnded => "campaign_ended",
+            Reason::CancelledByEvent => "cancelled_by_event",
+            Reason::AbortedByTemplate => "aborted_by_template",
+            Reason::RenderFailed => "render_failed",
+            Reason::StateFull => "state_full",
+            Reason::UserDeleted => "user_deleted",
+        }
+    }
+}
+
+/// The rule that stopped a send: a cap as it was defined, or a sentence (a render error, an abort's words).
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(untagged)]
+pub enum RuleShown {
+    Cap(FrequencyCap),
+    Text(Box<str>),
+}

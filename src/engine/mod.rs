@@ -1,0 +1,17 @@
+//! The pure part: decides, from what is known and one input, what is now known and what should be done.
+//!
+//! Nothing here reads a clock, randomness, the environment, a file or a socket; time is an argument. It compiles without any
+//! client crate (`cargo check --lib --no-default-features`).
+#![deny(clippy::disallowed_methods, clippy::disallowed_types)]
+
+pub mod id;
+pub mod time;
+pub mod value;
+
+pub mod event;
+pub mod profile;
+
+pub mod definition;
+
+pub mod effect;
+pub mod record;

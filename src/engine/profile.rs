@@ -1,0 +1,121 @@
+//! What is known of a user as a person: traits with the time each was learned, and the last device seen.
+
+use serde::{Deserialize, Serialize};
+
+use super::time::Timestamp;
+use super::value::{Object, Value};
+
+/// A user's profile. Traits merge per top-level key: the newest timestamp wins, null removes.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Profile {
+    traits: Object,
+    /// When each key was last written or removed, in the order of the first writing; removed keys stay until pruned, so that
+    /// an older value arriving late does not come back.
+    learned: Vec<(Box<str>, Timestamp)>,
+    anonymous_id: Option<(Box<str>, Timestamp)>,
+    device_token: Option<(Box<str>, Timestamp)>,
+}
+
+impl Profile {
+    /// The traits as conditions and templates see them.
+    pub fn traits(&self) -> &Object {
+        &self.traits
+    }
+
+    /// The `anonymousId` last seen.
+    pub fn anonymous_id(&self) -> Option<&str> {
+        self.anonymous_id.as_ref().map(|(id, _)| &**id)
+    }
+
+    /// `user.push_token`: the trait of that name, else the last `context.device.token`.
+    pub fn push_token(&self) -> Option<&str> {
+        match self.traits.get("push_token") {
+            Some(Value::Text(token)) => Some(token),
+            _ => self.device_token.as_ref().map(|(token, _)| &**token),
+        }
+    }
+
+    pub fn is_empty(&self) -> bool {
+        *self == Profile::default()
+    }
+
+    /// Merges traits learned at `at`. Answers whether anything changed.
+    pub fn merge(&mut self, traits: &Object, at: Timestamp) -> bool {
+        let mut changed = false;
+        for (key, value) in traits.iter() {
+            let known = self.learned.iter_mut().find(|(name, _)| &**name == key);
+            match known {
+                Some((_, learned)) if *learned > at => continue,
+                Some((_, learned)) => {
+                    changed |= *learned != at;
+                    *learned = at;
+                }
+                None => {
+                    self.learned.push((key.into(), at));
+                    changed = true;
+                }
+            }
+            if value.is_null() {
+                changed |= self.traits.remove(key).is_some();
+            } else if self.traits.get(key) != Some(value) {
+                self.traits.insert(key, value.clone());
+                changed = true;
+            }
+        }
+        changed
+    }
+
+    /// Notes the identifiers an event carried; the newest timestamp wins.
+    pub fn note_device(&mut self, anonymous_id: Option<&str>, device_token: Option<&str>, at: Timestamp) -> bool {
+        let noted = note(&mut self.anonymous_id, anonymous_id, at);
+        note(&mut self.device_token, device_token, at) || noted
+    }
+
+    /// Forgets when keys were removed, where that is older than `horizon`: nothing that old is accepted any more.
+    pub fn prune(&mut self, horizon: Timestamp) {
+        let traits = &self.traits;
+        self.learned.retain(|(key, at)| *at >= horizon || traits.get(key).is_some());
+    }
+}
+
+/// Keeps the newest; an unchanged value does not count as a change, so that it costs no write.
+fn note(slot: &mut Option<(Box<str>, Timestamp)>, value: Option<&str>, at: Timestamp) -> bool {
+    match (value, &slot) {
+        (Some(value), Some((known, known_at))) if &**known == value || *known_at > at => false,
+        (Some(value), _) => {
+            *slot = Some((value.into(), at));
+            true
+        }
+        (None, _) => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn object(text: &str) -> Object {
+        serde_json::from_str(text).unwrap()
+    }
+
+    #[test]
+    fn the_newest_value_of_each_key_wins_whatever_the_order() {
+        let mut profile = Profile::default();
+        assert!(profile.merge(&object(r#"{"plan":"gold","city":"Seoul"}"#), Timestamp(20)));
+        assert!(!profile.merge(&object(r#"{"plan":"free"}"#), Timestamp(10)));
+        assert!(profile.merge(&object(r#"{"city":null}"#), Timestamp(30)));
+        assert!(!profile.merge(&object(r#"{"city":"Busan"}"#), Timestamp(25)));
+        assert_eq!(profile.traits(), &object(r#"{"plan":"gold"}"#));
+        assert!(!profile.merge(&object(r#"{"plan":"gold"}"#), Timestamp(20)));
+    }
+
+    #[test]
+    fn the_token_trait_wins_over_the_device() {
+        let mut profile = Profile::default();
+        assert!(profile.note_device(Some("a1"), Some("d1"), Timestamp(1)));
+        assert!(!profile.note_device(Some("a1"), Some("d1"), Timestamp(2)));
+        assert_eq!(profile.push_token(), Some("d1"));
+        profile.merge(&object(r#"{"push_token":"t1"}"#), Timestamp(2));
+        assert_eq!((profile.push_token(), profile.anonymous_id()), (Some("t1"), Some("a1")));
+    }
+}

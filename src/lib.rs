@@ -1,0 +1,2 @@
+//! Campanile: event-triggered webhook campaigns.
+pub mod engine;

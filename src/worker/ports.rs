@@ -1,0 +1,276 @@
+//! What the worker asks of the world: five ports. Adapters implement them; the simulator stands in for them. No business word
+//! occurs here: a port moves bytes, ids and times.
+//!
+//! Futures need not be `Send`: a lane, its store session and its HTTP client live on one thread.
+
+use std::ops::ControlFlow;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::engine::delivery::Answer;
+use crate::engine::id::UserId;
+use crate::engine::time::Timestamp;
+
+pub type Future<'a, T> = Pin<Box<dyn std::future::Future<Output = T> + 'a>>;
+pub type SendFuture<'a, T> = Pin<Box<dyn std::future::Future<Output = T> + Send + 'a>>;
+
+// ---------------------------------------------------------------- Source: reading a log
+
+/// One partition of a topic.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Partition {
+    pub topic: Arc<str>,
+    pub number: i32,
+}
+
+/// One record of a log, borrowed from the client's buffer: copying is the reader's choice.
+#[derive(Clone, Copy, Debug)]
+pub struct Message<'a> {
+    pub topic: &'a str,
+    pub partition: i32,
+    pub offset: i64,
+    /// The time the broker has for it.
+    pub time: Timestamp,
+    pub key: Option<&'a [u8]>,
+    pub value: Option<&'a [u8]>,
+}
+
+/// A member of a consumer group, read on a thread of its own. Dropping it leaves the group.
+pub trait Source: Send {
+    /// Waits up to `wait` for records and hands each to `each`, at most some thousand a call. After `Break` no further record is
+    /// handed over and none is lost: the record for which it was returned counts as taken. Also serves the group's
+    /// rebalances, so it must be called at least every few seconds, even while everything is held (then it yields no records).
+    fn poll(&mut self, wait: Duration, each: &mut dyn FnMut(Message<'_>) -> ControlFlow<()>) -> Result<Polled, SourceError>;
+
+    /// Stops or resumes handing out records of these partitions. Unknown partitions are ignored: a rebalance may have taken them.
+    fn hold(&mut self, partitions: &[Partition], held: bool) -> Result<(), SourceError>;
+
+    /// Commits the offsets from which a successor would go on, each with its note. Waits for the broker's answer.
+    fn commit(&mut self, offsets: &[Offset]) -> Result<(), SourceError>;
+
+    /// For every assigned partition the end of the log as of the start of this call: whoever has finished all records
+    /// handed out below it has read everything that the broker then had. Offsets that hold no record (transaction markers)
+    /// do not keep it out of reach.
+    fn ends(&mut self) -> Result<Vec<(Partition, i64)>, SourceError>;
+
+    /// All partitions of the topics it reads, assigned here or not.
+    fn partitions(&mut self) -> Result<Vec<Partition>, SourceError>;
+}
+
+/// What a poll learned beside records. `revoked` comes before `assigned` in time.
+#[derive(Debug, Default)]
+pub struct Polled {
+    pub revoked: Vec<Partition>,
+    pub assigned: Vec<Assigned>,
+}
+
+#[derive(Clone, Debug)]
+pub struct Assigned {
+    pub partition: Partition,
+    /// The first offset that will be handed out; `None` when nothing was committed and the group starts where it is told to.
+    pub committed: Option<i64>,
+    /// The note of the commit.
+    pub note: Option<String>,
+}
+
+/// An offset to commit: the next record to be read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Offset {
+    pub partition: Partition,
+    pub next: i64,
+    pub note: String,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum SourceError {
+    /// Passing: the client goes on trying by itself.
+    #[error("the log is not reachable: {0}")]
+    Unavailable(String),
+    /// The group moved on without us; what was not committed will be read again by another.
+    #[error("the group has given the partition away: {0}")]
+    Fenced(String),
+    /// Going on would lose or repeat something, or cannot work at all: the worker stops and says so.
+    #[error("{0}")]
+    Fatal(String),
+}
+
+// ---------------------------------------------------------------- Append: writing to a log
+
+/// One record to write.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Line {
+    pub topic: Arc<str>,
+    pub key: Option<Vec<u8>>,
+    pub value: Vec<u8>,
+}
+
+/// Acknowledged writes. Shared by all threads.
+pub trait Append: Send + Sync {
+    /// Hands all lines over at once, in order; the future completes when every one is acknowledged by all in-sync replicas, and
+    /// fails when any was not (some of the others may be written: appending is at least once). The client itself retries
+    /// passing faults for as long as its delivery timeout says. The lines are handed over before this returns,
+    /// whether or not the future is ever polled.
+    fn append(&self, lines: Vec<Line>) -> SendFuture<'static, Result<(), AppendError>>;
+}
+
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum AppendError {
+    /// Worth another try.
+    #[error("the log did not acknowledge: {0}")]
+    Unavailable(String),
+    /// This line will never be accepted (too large, no such topic, not allowed).
+    #[error("the log refuses: {0}")]
+    Refused(String),
+}
+
+// ---------------------------------------------------------------- State: records by user
+
+/// Opens sessions on one state store. Shared by all threads.
+pub trait Store: Send + Sync {
+    /// A session with an incarnation of its own; one at a time uses it.
+    fn session(&self) -> Future<'_, Result<Box<dyn State>, StateError>>;
+}
+
+/// One session. Tokens are `incarnation || operation`, unique without randomness; every commit advances the operation, and the
+/// store's ledger says for each incarnation which operation it last applied.
+pub trait State {
+    /// The records of these users, in their order, and the store's time.
+    fn load<'a>(&'a mut self, users: &'a [UserId]) -> Future<'a, Result<Loaded, StateError>>;
+
+    /// Writes what compares equal. A change whose expected token is not the stored one is not written and is answered with the
+    /// current value. Repeats itself after an unknown reply, and recognises its own write. Also with no changes it
+    /// advances the ledger: what was only read is then covered by `confirm`, too.
+    fn commit<'a>(&'a mut self, changes: &'a [Change]) -> Future<'a, Result<Committed, StateError>>;
+
+    /// Asks every group that this session touched whether its ledger still holds our last operation.
+    fn confirm(&mut self) -> Future<'_, Result<(), StateError>>;
+
+    /// Up to `limit` users whose wake is not after `now`, hidden for `hide`: nobody else is given them before that, unless a
+    /// commit changes their wake.
+    fn take_due(&mut self, now: Timestamp, limit: usize, hide: Duration) -> Future<'_, Result<Vec<UserId>, StateError>>;
+
+    /// All documents, if the stored revision is not `known`.
+    fn documents(&mut self, known: Option<u64>) -> Future<'_, Result<Option<Documents>, StateError>>;
+
+    /// Replaces all documents if the stored revision is still `expected`; answers the revision that is stored afterwards and
+    /// whether it was ours.
+    fn put_documents<'a>(&'a mut self, expected: u64, body: &'a [u8]) -> Future<'a, Result<Put, StateError>>;
+
+    /// Publishes how far this worker has read and answers what is known of all partitions.
+    fn read_positions<'a>(&'a mut self, ours: &'a [(Partition, Timestamp)]) -> Future<'a, Result<Vec<(Partition, Timestamp)>, StateError>>;
+
+    /// The store itself: its id and sequence.
+    fn identity(&mut self) -> Future<'_, Result<Identity, StateError>>;
+}
+
+/// Compared, never interpreted: 16 bytes, incarnation then operation, both big-endian.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Token(pub [u8; 16]);
+
+#[derive(Clone, Debug)]
+pub struct Loaded {
+    pub now: Timestamp,
+    pub users: Vec<Option<Stored>>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stored {
+    pub token: Token,
+    pub record: Vec<u8>,
+    pub profile: Option<Vec<u8>>,
+}
+
+/// One user's write.
+#[derive(Clone, Debug)]
+pub struct Change {
+    pub user: UserId,
+    /// The token it was loaded with; `None` = it did not exist.
+    pub expected: Option<Token>,
+    /// `None` deletes record, profile and wake.
+    pub record: Option<Vec<u8>>,
+    pub profile: ProfileChange,
+    /// When the record next wants a look. `None` = as stored (the record is known to have one).
+    pub wake: Option<Timestamp>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ProfileChange {
+    Keep,
+    Set(Vec<u8>),
+    Remove,
+}
+
+#[derive(Clone, Debug)]
+pub struct Committed {
+    pub now: Timestamp,
+    /// The store's sequence after this commit.
+    pub sequence: u64,
+    /// The token now stored for everything that was written.
+    pub token: Token,
+    /// Positions in `changes` that were not written, with what is stored (`None` = nothing).
+    pub conflicts: Vec<(usize, Option<Stored>)>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Documents {
+    /// 0 = none were ever put.
+    pub revision: u64,
+    pub body: Vec<u8>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Put {
+    Stored { revision: u64 },
+    /// Somebody was faster.
+    Conflict { revision: u64 },
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Identity {
+    /// Made once, at random, when the store was first used.
+    pub id: String,
+    /// Grows with every commit of anybody.
+    pub sequence: u64,
+}
+
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum StateError {
+    /// Passing: ask again. Nothing is known of what happened.
+    #[error("the state store is not reachable: {0}")]
+    Unavailable(String),
+    /// The ledger is behind what we were told: the store lost writes. The worker starts again from its committed offsets.
+    #[error("the state store lost writes it had acknowledged: {0}")]
+    RolledBack(String),
+    /// It cannot be used as it is; says why and the way out.
+    #[error("{0}")]
+    Refused(String),
+}
+
+// ---------------------------------------------------------------- Exchange: one HTTP exchange
+
+/// A request ready for the wire: secrets are resolved, all headers are there.
+#[derive(Clone, Debug)]
+pub struct HttpRequest {
+    pub method: crate::engine::definition::Method,
+    pub url: String,
+    pub headers: Vec<(String, String)>,
+    pub body: Option<Vec<u8>>,
+    /// For the whole exchange, body included.
+    pub timeout: Duration,
+}
+
+/// One HTTP exchange. Its answer is data, never an error. A lane has its own.
+pub trait Exchange {
+    fn exchange(&self, request: HttpRequest) -> Future<'_, Answer>;
+}
+
+// ---------------------------------------------------------------- Clock
+
+/// The local clock. Deadlines and leases are judged by the store's time, which the worker derives from this.
+pub trait Clock: Send + Sync {
+    /// Wall time.
+    fn now(&self) -> Timestamp;
+    /// Time that never jumps, from an arbitrary start.
+    fn monotonic(&self) -> Duration;
+}
