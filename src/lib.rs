@@ -1,2 +1,8 @@
 //! Campanile: event-triggered webhook campaigns.
+
 pub mod engine;
+
+#[cfg(feature = "worker")]
+pub mod adapter;
+#[cfg(feature = "worker")]
+pub mod worker;

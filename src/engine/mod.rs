@@ -13,5 +13,7 @@ pub mod profile;
 
 pub mod definition;
 
+pub mod delivery;
 pub mod effect;
+
 pub mod record;

@@ -221,9 +221,13 @@ pub struct Documents {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Put {
-    Stored { revision: u64 },
+    Stored {
+        revision: u64,
+    },
     /// Somebody was faster.
-    Conflict { revision: u64 },
+    Conflict {
+        revision: u64,
+    },
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,0 +1,1 @@
+//! The adapters: one client crate each, no business word.

@@ -1,0 +1,2 @@
+//! The worker: turns inputs into records, deliveries and lines.
+pub mod ports;
