@@ -13,6 +13,10 @@ pub mod profile;
 
 pub mod definition;
 
+pub mod condition;
+
+pub mod audience;
+
 pub mod delivery;
 pub mod effect;
 
