@@ -16,6 +16,7 @@ pub mod definition;
 pub mod condition;
 
 pub mod audience;
+pub mod matching;
 
 pub mod delivery;
 pub mod effect;

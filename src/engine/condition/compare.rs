@@ -55,7 +55,7 @@ pub fn is_multiple(value: &Value, of: &Value) -> bool {
     }
 }
 
-/// A number that is whole, also when written as `20.0`.
+/// A number that is whole, also when written as `20.0`: two that are equal give the same.
 pub fn whole(value: &Value) -> Option<i128> {
     match value {
         Value::Int(number) => Some(i128::from(*number)),

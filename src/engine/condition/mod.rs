@@ -17,6 +17,8 @@ pub mod instant;
 pub mod reach;
 mod version;
 
+pub use compare::whole;
+
 #[cfg(test)]
 pub mod notation;
 #[cfg(test)]
