@@ -10,6 +10,7 @@ pub mod value;
 
 pub mod event;
 pub mod profile;
+pub mod reading;
 
 pub mod definition;
 
