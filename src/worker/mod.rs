@@ -1,2 +1,3 @@
 //! The worker: turns inputs into records, deliveries and lines.
+pub mod ledger;
 pub mod ports;

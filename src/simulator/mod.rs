@@ -1,0 +1,3 @@
+//! The simulator: stands in for the world, deterministically. It has no second engine and no second turn.
+
+pub mod ports;

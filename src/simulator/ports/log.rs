@@ -1,0 +1,258 @@
+//! A log in memory: topics with partitions, appending, and groups whose members read it. Nothing is ever removed and nobody waits: a poll
+//! hands out what is there, and the simulation moves time.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::ControlFlow;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use super::group::Group;
+use super::{Call, Fate, SharedFaults};
+use crate::engine::id::stable_hash;
+use crate::engine::time::Timestamp;
+use crate::worker::ports::{
+    Append, AppendError, Assigned, Clock, Line, Message, Offset, Partition, Polled, SendFuture, Source, SourceError,
+};
+
+/// Most records handed out in a call: few, so that a simulation stops in many places.
+const MAX_POLL_RECORDS: usize = 100;
+
+/// A log in memory. Clones are the same log.
+#[derive(Clone)]
+pub struct MemoryLog {
+    world: Arc<Mutex<World>>,
+    clock: Arc<dyn Clock>,
+    faults: SharedFaults,
+}
+
+struct World {
+    partitions: i32,
+    topics: BTreeMap<Arc<str>, Vec<Vec<Stored>>>,
+    groups: BTreeMap<String, Group>,
+    /// Numbers given to members, and turns to lines without a key.
+    members: u64,
+    turns: u64,
+}
+
+#[derive(Clone)]
+struct Stored {
+    time: Timestamp,
+    key: Option<Arc<[u8]>>,
+    value: Arc<[u8]>,
+}
+
+/// A member of a group. It begins at the earliest offset when nothing was committed.
+pub struct MemorySource {
+    log: MemoryLog,
+    group: String,
+    topics: BTreeSet<Arc<str>>,
+    member: u64,
+    /// The partitions that this member believes to be its own: the next offset, and whether it is held.
+    feeds: BTreeMap<Partition, (i64, bool)>,
+}
+
+impl MemoryLog {
+    /// An empty log; every topic has so many partitions, at least one.
+    pub fn new(partitions: i32, clock: Arc<dyn Clock>, faults: SharedFaults) -> MemoryLog {
+        let (topics, groups) = (BTreeMap::new(), BTreeMap::new());
+        let world = World { partitions: partitions.max(1), topics, groups, members: 0, turns: 0 };
+        MemoryLog { world: Arc::new(Mutex::new(world)), clock, faults }
+    }
+
+    /// Joins a group. Its partitions are divided among its members as they poll.
+    pub fn source(&self, group: &str, topics: &[&str]) -> MemorySource {
+        let mut world = self.lock();
+        let topics: BTreeSet<Arc<str>> = topics.iter().map(|topic| Arc::from(*topic)).collect();
+        for topic in &topics {
+            world.topic(topic);
+        }
+        world.members += 1;
+        let member = world.members;
+        world.group(group).join(member, topics.clone());
+        MemorySource { log: self.clone(), group: group.to_owned(), topics, member, feeds: BTreeMap::new() }
+    }
+
+    /// Takes a member for dead, as a broker does whose session timed out. It finds out when it next polls or commits.
+    pub fn expel(&self, group: &str, member: u64) {
+        self.lock().group(group).remove(member);
+    }
+
+    /// All records of a topic, partition by partition: key and value. For the assertions of a simulation.
+    pub fn records(&self, topic: &str) -> Vec<(Option<Vec<u8>>, Vec<u8>)> {
+        let world = self.lock();
+        let records = world.topics.get(topic).into_iter().flatten().flatten();
+        records.map(|record| (record.key.as_ref().map(|key| key.to_vec()), record.value.to_vec())).collect()
+    }
+
+    /// What a group has committed for a partition.
+    pub fn committed(&self, group: &str, partition: &Partition) -> Option<(i64, String)> {
+        self.lock().groups.get(group)?.committed.get(partition).cloned()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, World> {
+        self.world.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// One call over the network.
+    fn ask<T>(&self, call: Call, answer: impl FnOnce(&mut World) -> Result<T, SourceError>) -> Result<T, SourceError> {
+        let fate = self.faults.fate(call);
+        if fate == Fate::FailBefore {
+            return Err(lost(call));
+        }
+        let answer = answer(&mut self.lock());
+        if fate == Fate::FailAfter { Err(lost(call)) } else { answer }
+    }
+}
+
+impl Append for MemoryLog {
+    fn append(&self, lines: Vec<Line>) -> SendFuture<'static, Result<(), AppendError>> {
+        let fate = self.faults.fate(Call::Append);
+        if fate != Fate::FailBefore {
+            self.lock().append(lines, self.clock.now());
+        }
+        let answer = if fate == Fate::Go { Ok(()) } else { Err(AppendError::Unavailable("a fault at Append".to_owned())) };
+        Box::pin(std::future::ready(answer))
+    }
+}
+
+impl MemorySource {
+    /// This member's number in its group, for [`MemoryLog::expel`].
+    pub fn member(&self) -> u64 {
+        self.member
+    }
+
+    /// What a rebalance changed; a member that was expelled loses all and joins again.
+    fn rebalance(&mut self) -> Polled {
+        let mut world = self.log.lock();
+        let partitions = world.partitions(&self.topics);
+        let group = world.group(&self.group);
+        let mut polled = Polled::default();
+        if !group.holds(self.member) {
+            group.join(self.member, self.topics.clone());
+            polled.revoked = std::mem::take(&mut self.feeds).into_keys().collect();
+        }
+        let (revoked, assigned) = group.settle(self.member, &partitions);
+        self.feeds.retain(|partition, _| !revoked.contains(partition));
+        polled.revoked.extend(revoked);
+        for partition in assigned {
+            let (committed, note) = group.committed.get(&partition).cloned().unzip();
+            self.feeds.insert(partition.clone(), (committed.unwrap_or(0), false));
+            polled.assigned.push(Assigned { partition, committed, note });
+        }
+        polled
+    }
+}
+
+impl Source for MemorySource {
+    /// A call that learns of a rebalance hands out no record: its caller does not know the new partitions before it returned.
+    /// `wait` is no time here. A poll whose reply would get lost is one that does not happen.
+    fn poll(&mut self, _wait: Duration, each: &mut dyn FnMut(Message<'_>) -> ControlFlow<()>) -> Result<Polled, SourceError> {
+        if self.log.faults.fate(Call::Poll) != Fate::Go {
+            return Err(lost(Call::Poll));
+        }
+        let polled = self.rebalance();
+        if !polled.revoked.is_empty() || !polled.assigned.is_empty() {
+            return Ok(polled);
+        }
+        // A share for each, so that a long one does not keep the others waiting.
+        let share = (MAX_POLL_RECORDS / self.feeds.len().max(1)).max(1);
+        for (partition, (next, _)) in self.feeds.iter_mut().filter(|(_, (_, held))| !held) {
+            // Copied out first: `each` may append to the same log.
+            for record in self.log.lock().slice(partition, *next, share) {
+                let message = Message {
+                    topic: &partition.topic,
+                    partition: partition.number,
+                    offset: *next,
+                    time: record.time,
+                    key: record.key.as_deref(),
+                    value: Some(&record.value),
+                };
+                *next += 1;
+                if each(message).is_break() {
+                    return Ok(polled);
+                }
+            }
+        }
+        Ok(polled)
+    }
+
+    fn hold(&mut self, partitions: &[Partition], held: bool) -> Result<(), SourceError> {
+        self.log.ask(Call::Hold, |_| Ok(()))?;
+        for partition in partitions {
+            if let Some(feed) = self.feeds.get_mut(partition) {
+                feed.1 = held;
+            }
+        }
+        Ok(())
+    }
+
+    fn commit(&mut self, offsets: &[Offset]) -> Result<(), SourceError> {
+        self.log.ask(Call::CommitOffsets, |world| {
+            let group = world.group(&self.group);
+            if let Some(lost) = offsets.iter().find(|offset| !group.owns(self.member, &offset.partition)) {
+                return Err(SourceError::Fenced(format!("{}/{}", lost.partition.topic, lost.partition.number)));
+            }
+            for Offset { partition, next, note } in offsets {
+                group.committed.insert(partition.clone(), (*next, note.clone()));
+            }
+            Ok(())
+        })
+    }
+
+    fn ends(&mut self) -> Result<Vec<(Partition, i64)>, SourceError> {
+        self.log.ask(Call::Ends, |world| Ok(self.feeds.keys().map(|partition| (partition.clone(), world.end(partition))).collect()))
+    }
+
+    fn partitions(&mut self) -> Result<Vec<Partition>, SourceError> {
+        self.log.ask(Call::Partitions, |world| Ok(world.partitions(&self.topics)))
+    }
+}
+
+impl Drop for MemorySource {
+    fn drop(&mut self) {
+        self.log.lock().group(&self.group).remove(self.member);
+    }
+}
+
+impl World {
+    fn group(&mut self, name: &str) -> &mut Group {
+        self.groups.entry(name.to_owned()).or_default()
+    }
+
+    fn topic(&mut self, name: &Arc<str>) -> &mut Vec<Vec<Stored>> {
+        let partitions = usize::try_from(self.partitions).unwrap_or(1);
+        self.topics.entry(Arc::clone(name)).or_insert_with(|| vec![Vec::new(); partitions])
+    }
+
+    fn append(&mut self, lines: Vec<Line>, time: Timestamp) {
+        for Line { topic, key, value } in lines {
+            self.turns = self.turns.wrapping_add(1);
+            let hash = key.as_ref().map_or(self.turns, |key| stable_hash(&[key]));
+            let partitions = self.topic(&topic);
+            let turn = hash % partitions.len() as u64;
+            partitions[turn as usize].push(Stored { time, key: key.map(Arc::from), value: Arc::from(value) });
+        }
+    }
+
+    fn partitions(&self, topics: &BTreeSet<Arc<str>>) -> Vec<Partition> {
+        let numbers = 0..self.partitions;
+        topics.iter().flat_map(|topic| numbers.clone().map(|number| Partition { topic: Arc::clone(topic), number })).collect()
+    }
+
+    fn stored(&self, partition: &Partition) -> &[Stored] {
+        let number = usize::try_from(partition.number).unwrap_or(usize::MAX);
+        self.topics.get(&partition.topic).and_then(|partitions| partitions.get(number)).map_or(&[], Vec::as_slice)
+    }
+
+    fn end(&self, partition: &Partition) -> i64 {
+        i64::try_from(self.stored(partition).len()).unwrap_or(i64::MAX)
+    }
+
+    fn slice(&self, partition: &Partition, from: i64, most: usize) -> Vec<Stored> {
+        self.stored(partition).iter().skip(usize::try_from(from).unwrap_or(0)).take(most).cloned().collect()
+    }
+}
+
+fn lost(call: Call) -> SourceError {
+    SourceError::Unavailable(format!("a fault at {call:?}"))
+}
