@@ -62,30 +62,25 @@ end
 local repeated = stored == operation
 
 local conflicts, lost = {}, {}
-local function conflict(i, value)
+local function conflict(i)
   local key = KEYS[3 + i]
   local profile = redis.call('GET', sub(key, 1, kind_at - 1) .. 'p' .. sub(key, kind_at + 1))
   conflicts[#conflicts + 1] = i
-  conflicts[#conflicts + 1] = value
+  conflicts[#conflicts + 1] = redis.call('GET', key)
   conflicts[#conflicts + 1] = profile
   lost[i] = true
 end
 
-for from = 1, records, SLICE do
-  local to = math.min(from + SLICE - 1, records)
-  local values = redis.call('MGET', unpack(KEYS, 3 + from, 3 + to))
-  for i = from, to do
-    local value = values[i - from + 1]
-    local token = value and sub(value, 2, 17) or ''
-    local at = record_args + 2 * i
-    if repeated then
-      local deleted = not value and ARGV[at] == ''
-      if token ~= own and not deleted then
-        conflict(i, value)
-      end
-    elseif token ~= ARGV[at - 1] then
-      conflict(i, value)
+for i = 1, records do
+  local token = redis.call('GETRANGE', KEYS[3 + i], 1, 16)
+  local at = record_args + 2 * i
+  if repeated then
+    local deleted = token == '' and ARGV[at] == ''
+    if token ~= own and not deleted then
+      conflict(i)
     end
+  elseif token ~= ARGV[at - 1] then
+    conflict(i)
   end
 end
 

@@ -5,6 +5,9 @@
 //! never interprets a record, never says that something is stored before as many replicas as configured have it, and never uses
 //! an operation's number for two contents.
 //!
+//! Measured (`benches/redis.rs`, Redis 7.0, batches of 50, records of 400 bytes), Redis CPU in us per user: commit 3.5-4.5 with the
+//! wake as stored, 5.2-6.5 with a new one, 8-10 when record, profile and wake are new; load 2-2.7. The append-only file adds 1-2.
+//!
 //! `keys` names everything that is stored; the `.lua` files are what happens inside Redis.
 
 mod check;
