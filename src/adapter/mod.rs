@@ -1,3 +1,5 @@
 //! The adapters: one client crate each, no business word.
+
 pub mod clock;
 pub mod embedded;
+pub mod redis;

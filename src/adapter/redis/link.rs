@@ -1,0 +1,226 @@
+//! One connection to Redis, made again when it broke, and the scripts on it. It judges errors (was it done, may it be asked
+//! again?) but never repeats anything that may have been done: that is its caller's decision.
+
+use std::sync::LazyLock;
+use std::time::Duration;
+
+use redis::aio::{ConnectionLike, MultiplexedConnection};
+use redis::io::tcp::{TcpSettings, socket2::TcpKeepalive};
+use redis::{AsyncConnectionConfig, Client, Cmd, ConnectionInfo, ErrorKind, Pipeline, ProtocolVersion, RedisError, ServerErrorKind, Value};
+use tokio::time::Instant;
+
+use crate::worker::ports::StateError;
+
+/// For name resolution, TCP, TLS and the hello together.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// How long a reply may take. Long on purpose: running out of it does not undo the command, so an impatient client turns a
+/// slow Redis (a fork, a slow disk under AOF) into repeated work. The client library's default of 500 ms does.
+const RESPONSE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// A peer that vanished without a word is noticed by keepalive probes while idle, by unacknowledged bytes while busy.
+const KEEPALIVE_IDLE: Duration = Duration::from_secs(15);
+const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(5);
+const UNACKNOWLEDGED: Duration = Duration::from_secs(15);
+
+/// The pause before the next try after a failure doubles from the first to the second.
+const BACKOFF_BASE: Duration = Duration::from_millis(50);
+const BACKOFF_MAX: Duration = Duration::from_secs(1);
+
+/// Scripts live in Redis under their digest, until it restarts or is told to forget them.
+pub struct Script {
+    code: &'static str,
+    script: LazyLock<redis::Script>,
+}
+
+impl Script {
+    /// A call of it: the keys that it touches, then `EVALSHA`'s other arguments are for the caller to add.
+    pub fn call<K: AsRef<[u8]>>(&self, keys: &[K]) -> Cmd {
+        let mut call = redis::cmd("EVALSHA");
+        call.arg(self.script.get_hash()).arg(keys.len());
+        for key in keys {
+            call.arg(key.as_ref());
+        }
+        call
+    }
+}
+
+macro_rules! script {
+    ($name:ident, $file:literal) => {
+        pub static $name: Script = Script { code: include_str!($file), script: LazyLock::new(|| redis::Script::new(include_str!($file))) };
+    };
+}
+script!(OPEN, "open.lua");
+script!(JOIN, "join.lua");
+script!(COMMIT, "commit.lua");
+script!(TAKE_DUE, "take_due.lua");
+script!(PUT_DOCUMENTS, "put_documents.lua");
+
+static SCRIPTS: [&Script; 5] = [&OPEN, &JOIN, &COMMIT, &TAKE_DUE, &PUT_DOCUMENTS];
+
+/// Why a command has no answer.
+#[derive(Debug)]
+pub enum Fault {
+    /// The connection broke or the reply took too long: it may have been done, may yet be, or never.
+    Lost(String),
+    /// Redis says no for now: nothing was done.
+    Passing(String),
+    /// Asking again would not help.
+    Refused(String),
+}
+
+impl Fault {
+    fn at(self, address: &str) -> Fault {
+        match self {
+            Fault::Lost(why) => Fault::Lost(format!("{address}: {why}")),
+            Fault::Passing(why) => Fault::Passing(format!("{address}: {why}")),
+            Fault::Refused(why) => Fault::Refused(format!("{address}: {why}")),
+        }
+    }
+}
+
+impl From<Fault> for StateError {
+    fn from(fault: Fault) -> StateError {
+        match fault {
+            Fault::Lost(why) | Fault::Passing(why) => StateError::Unavailable(why),
+            Fault::Refused(why) => StateError::Refused(why),
+        }
+    }
+}
+
+pub struct Link {
+    client: Client,
+    config: AsyncConnectionConfig,
+    connection: Option<MultiplexedConnection>,
+    failures: u32,
+    /// Not before this is the next try made.
+    rest_until: Option<Instant>,
+}
+
+impl Link {
+    /// Connects on first use. Errors: the address makes no sense to the client library.
+    pub fn new(info: ConnectionInfo) -> Result<Link, RedisError> {
+        let keepalive = TcpKeepalive::new().with_time(KEEPALIVE_IDLE).with_interval(KEEPALIVE_INTERVAL);
+        let tcp = TcpSettings::default().set_nodelay(true).set_keepalive(keepalive).set_user_timeout(UNACKNOWLEDGED);
+        let hello = info.redis_settings().clone().set_protocol(ProtocolVersion::RESP3).set_lib_name("campanile", env!("CARGO_PKG_VERSION"));
+        let client = Client::open(info.set_tcp_settings(tcp).set_redis_settings(hello))?;
+        let config =
+            AsyncConnectionConfig::new().set_connection_timeout(Some(CONNECT_TIMEOUT)).set_response_timeout(Some(RESPONSE_TIMEOUT));
+        Ok(Link { client, config, connection: None, failures: 0, rest_until: None })
+    }
+
+    /// Sends the commands in one go and gives their replies in order; an error of any is the error of all, whatever became of
+    /// the others. A script that Redis has forgotten is given to it again.
+    pub async fn run(&mut self, commands: &Pipeline) -> Result<Vec<Value>, Fault> {
+        let result = self.attempt(commands).await;
+        match result {
+            Ok(replies) => {
+                (self.failures, self.rest_until) = (0, None);
+                Ok(replies)
+            }
+            Err(fault) => {
+                self.rest(&fault);
+                Err(fault.at(&self.client.get_connection_info().addr().to_string()))
+            }
+        }
+    }
+
+    /// As [`run`](Link::run), for one command.
+    pub async fn run_one(&mut self, command: Cmd) -> Result<Value, Fault> {
+        let mut commands = Pipeline::with_capacity(1);
+        commands.add_command(command);
+        Ok(self.run(&commands).await?.pop().unwrap_or(Value::Nil))
+    }
+
+    async fn attempt(&mut self, commands: &Pipeline) -> Result<Vec<Value>, Fault> {
+        let mut replies = self.send(commands).await?;
+        let forgotten: Vec<usize> = (0..replies.len()).filter(|&at| is_forgotten(&replies[at])).collect();
+        if !forgotten.is_empty() {
+            self.send(&load_scripts()).await?;
+            let mut again = Pipeline::with_capacity(forgotten.len());
+            commands.cmd_iter().enumerate().filter(|(at, _)| forgotten.contains(at)).for_each(|(_, command)| {
+                again.add_command(command.clone());
+            });
+            for (at, reply) in forgotten.into_iter().zip(self.send(&again).await?) {
+                replies[at] = reply;
+            }
+        }
+        replies.into_iter().map(|reply| reply.extract_error().map_err(fault)).collect()
+    }
+
+    async fn send(&mut self, commands: &Pipeline) -> Result<Vec<Value>, Fault> {
+        let count = commands.len();
+        let replies = self.connected().await?.req_packed_commands(commands, 0, count).await.map_err(fault)?;
+        if replies.len() != count {
+            return Err(Fault::Lost(format!("{} replies to {count} commands", replies.len())));
+        }
+        Ok(replies)
+    }
+
+    async fn connected(&mut self) -> Result<&mut MultiplexedConnection, Fault> {
+        if let Some(until) = self.rest_until {
+            tokio::time::sleep_until(until).await;
+        }
+        if self.connection.is_none() {
+            let mut connection = self.client.get_multiplexed_async_connection_with_config(&self.config).await.map_err(fault)?;
+            let scripts = load_scripts();
+            let loaded = connection.req_packed_commands(&scripts, 0, scripts.len()).await.map_err(fault)?;
+            loaded.into_iter().try_for_each(|reply| reply.extract_error().map(drop).map_err(fault))?;
+            self.connection = Some(connection);
+        }
+        self.connection.as_mut().ok_or_else(|| Fault::Lost("the connection is gone".into()))
+    }
+
+    /// After a failure: a broken connection is not used again, and the next try waits a little.
+    fn rest(&mut self, fault: &Fault) {
+        if matches!(fault, Fault::Lost(_)) {
+            self.connection = None;
+        }
+        let pause = BACKOFF_BASE.saturating_mul(1 << self.failures.min(16)).min(BACKOFF_MAX);
+        self.failures = self.failures.saturating_add(1);
+        self.rest_until = Some(Instant::now() + pause);
+    }
+}
+
+fn load_scripts() -> Pipeline {
+    let mut commands = Pipeline::with_capacity(SCRIPTS.len());
+    for script in SCRIPTS {
+        commands.cmd("SCRIPT").arg("LOAD").arg(script.code);
+    }
+    commands
+}
+
+fn is_forgotten(reply: &Value) -> bool {
+    matches!(reply, Value::ServerError(error) if error.kind() == Some(ServerErrorKind::NoScript))
+}
+
+/// What an error means. No message here contains a password: the library's errors speak of the answer, never of the request.
+fn fault(error: RedisError) -> Fault {
+    let why = error.to_string();
+    match error.kind() {
+        ErrorKind::Server(ServerErrorKind::NoPerm) => Fault::Refused(format!(
+            "redis does not allow this user what is needed: {why}; give it all keys under `state.prefix`, EVALSHA, SCRIPT and INFO"
+        )),
+        ErrorKind::AuthenticationFailed => {
+            Fault::Refused(format!("redis does not accept the user name and password of `state.url`: {why}"))
+        }
+        ErrorKind::RESP3NotSupported => Fault::Refused(format!("redis is too old: {why}; use version {} or later", super::check::OLDEST)),
+        ErrorKind::InvalidClientConfig => Fault::Refused(format!("`state.url` cannot be used: {why}")),
+        // A demoted primary: whoever is the primary now answers under the same name after a reconnect.
+        ErrorKind::Server(ServerErrorKind::ReadOnly) => Fault::Lost(why),
+        ErrorKind::Server(
+            ServerErrorKind::BusyLoading
+            | ServerErrorKind::MasterDown
+            | ServerErrorKind::TryAgain
+            | ServerErrorKind::ClusterDown
+            | ServerErrorKind::NoScript,
+        ) => Fault::Passing(why),
+        ErrorKind::Io | ErrorKind::Parse => Fault::Lost(why),
+        _ => match error.code() {
+            Some("OOM") => Fault::Passing(format!("redis has reached its `maxmemory`: {why}; raise it")),
+            Some("MISCONF" | "NOREPLICAS" | "BUSY") => Fault::Passing(why),
+            Some("NOAUTH" | "WRONGPASS") => Fault::Refused(format!("redis wants a valid user name and password in `state.url`: {why}")),
+            _ => Fault::Refused(format!("redis answers with an error that is not expected: {why}")),
+        },
+    }
+}

@@ -1,0 +1,9 @@
+//! The one integration binary: each module a subject, `support` what they start and share.
+#![cfg(feature = "worker")]
+
+mod support {
+    pub mod redis;
+}
+
+mod state;
+mod state_redis;
