@@ -1,1 +1,2 @@
 //! The adapters: one client crate each, no business word.
+pub mod kafka;
