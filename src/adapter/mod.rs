@@ -2,4 +2,5 @@
 
 pub mod clock;
 pub mod embedded;
+pub mod kafka;
 pub mod redis;

@@ -1,0 +1,179 @@
+//! Acknowledged writes: one producer for all threads, one allocation and one wake-up for a batch of lines. It never reorders the
+//! lines of a batch and never gives up a write by itself before the delivery timeout.
+
+use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, OnceLock};
+use std::task::{Context as Task, Poll};
+use std::time::{Duration, Instant};
+
+use futures_util::task::AtomicWaker;
+use rdkafka::client::ClientContext;
+use rdkafka::config::RDKafkaLogLevel;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
+use rdkafka::message::{DeliveryResult, Message as _};
+use rdkafka::producer::{BaseRecord, Producer as _, ProducerContext, ThreadedProducer};
+
+use super::failure::append_error;
+use super::settings::{KafkaSettings, SettingsError, client_error};
+use super::{Told, locked};
+use crate::worker::ports::{Append, AppendError, Line, SendFuture};
+
+/// One idempotent producer, shared by all threads.
+pub struct KafkaAppend {
+    settings: KafkaSettings,
+    producer: Mutex<Arc<Producer>>,
+}
+
+type Producer = ThreadedProducer<Context>;
+
+/// How long a full buffer is waited for before the rest of a batch fails. The lane waits meanwhile: that is the back-pressure.
+const FULL_BUFFER: Duration = Duration::from_secs(10);
+const FULL_BUFFER_LOOK: Duration = Duration::from_millis(5);
+/// How long dropping waits for what was handed over.
+const FLUSH: Duration = Duration::from_secs(5);
+
+/// The lines of one call that are not yet acknowledged.
+struct Batch {
+    open: AtomicUsize,
+    failed: OnceLock<AppendError>,
+    waiting: AtomicWaker,
+}
+
+#[derive(Default)]
+struct Context {
+    told: Told,
+    /// The producer met an error after which librdkafka writes nothing more with it.
+    broken: AtomicBool,
+}
+
+impl KafkaAppend {
+    /// Needs no broker.
+    pub fn open(settings: &KafkaSettings) -> Result<KafkaAppend, SettingsError> {
+        let producer = Mutex::new(Arc::new(producer(settings)?));
+        Ok(KafkaAppend { settings: settings.clone(), producer })
+    }
+
+    /// The producer, made anew if the last one is broken. What the broken one still held fails and is written again by those who
+    /// wait for it.
+    fn producer(&self) -> Result<Arc<Producer>, AppendError> {
+        let mut current = locked(&self.producer);
+        if current.context().broken.load(Ordering::Acquire) {
+            let why = current.client().fatal_error().map_or_else(|| "no reason given".to_owned(), |(_, why)| why);
+            tracing::warn!(why, "the Kafka producer broke and is made anew");
+            let fresh = producer(&self.settings).map_err(|error| AppendError::Unavailable(error.to_string()))?;
+            *current = Arc::new(fresh);
+        }
+        Ok(current.clone())
+    }
+
+    fn hand_over(&self, lines: &[Line], batch: &Arc<Batch>) {
+        let producer = match self.producer() {
+            Ok(producer) => producer,
+            Err(error) => return batch.settle(lines.len(), Some(error)),
+        };
+        for (position, line) in lines.iter().enumerate() {
+            if let Err(error) = hand_over(&producer, line, batch) {
+                return batch.settle(lines.len() - position, Some(error));
+            }
+        }
+    }
+}
+
+impl Append for KafkaAppend {
+    fn append(&self, lines: Vec<Line>) -> SendFuture<'static, Result<(), AppendError>> {
+        let batch = Arc::new(Batch { open: AtomicUsize::new(lines.len()), failed: OnceLock::new(), waiting: AtomicWaker::new() });
+        self.hand_over(&lines, &batch);
+        Box::pin(Acknowledged(batch))
+    }
+}
+
+impl Drop for KafkaAppend {
+    /// Lines are handed over whether or not anybody waits for them.
+    fn drop(&mut self) {
+        if let Err(error) = locked(&self.producer).flush(FLUSH) {
+            tracing::warn!(%error, "lines were not acknowledged before the producer was closed");
+        }
+    }
+}
+
+struct Acknowledged(Arc<Batch>);
+
+impl Future for Acknowledged {
+    type Output = Result<(), AppendError>;
+
+    fn poll(self: Pin<&mut Self>, task: &mut Task<'_>) -> Poll<Self::Output> {
+        self.0.waiting.register(task.waker());
+        if self.0.open.load(Ordering::Acquire) > 0 {
+            return Poll::Pending;
+        }
+        Poll::Ready(self.0.failed.get().cloned().map_or(Ok(()), Err))
+    }
+}
+
+impl Batch {
+    /// The last line to be settled wakes whoever waits; the first error is the one told.
+    fn settle(&self, lines: usize, error: Option<AppendError>) {
+        if let Some(error) = error {
+            _ = self.failed.set(error);
+        }
+        if self.open.fetch_sub(lines, Ordering::AcqRel) == lines {
+            self.waiting.wake();
+        }
+    }
+}
+
+impl ClientContext for Context {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, line: &str) {
+        self.told.log(level, facility, line);
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        if error.rdkafka_error_code() == Some(Code::Fatal) {
+            self.broken.store(true, Ordering::Release);
+        }
+        tracing::debug!(target: "librdkafka", reason, "producer");
+    }
+}
+
+impl ProducerContext for Context {
+    type DeliveryOpaque = Arc<Batch>;
+
+    fn delivery(&self, result: &DeliveryResult<'_>, batch: Arc<Batch>) {
+        let error = result.as_ref().err().map(|(error, message)| {
+            let code = error.rdkafka_error_code().unwrap_or(Code::Fail);
+            if code == Code::Fatal {
+                self.broken.store(true, Ordering::Release);
+            }
+            append_error(code, message.topic(), message.payload_len())
+        });
+        batch.settle(1, error);
+    }
+}
+
+fn producer(settings: &KafkaSettings) -> Result<Producer, SettingsError> {
+    settings.producer()?.create_with_context(Context::default()).map_err(|error| client_error(&error))
+}
+
+/// Waits for room while the buffer is full: whoever waits also serves acknowledgements, which is what makes room.
+fn hand_over(producer: &Producer, line: &Line, batch: &Arc<Batch>) -> Result<(), AppendError> {
+    let mut record = BaseRecord::with_opaque_to(&line.topic, batch.clone()).payload(line.value.as_slice());
+    record.key = line.key.as_deref();
+    let mut full_since = None;
+    loop {
+        let (error, refused) = match producer.send(record) {
+            Ok(()) => return Ok(()),
+            Err(refused) => refused,
+        };
+        let code = error.rdkafka_error_code().unwrap_or(Code::Fail);
+        if code == Code::Fatal {
+            producer.context().broken.store(true, Ordering::Release);
+        }
+        let waited = full_since.get_or_insert_with(Instant::now).elapsed();
+        if code != Code::QueueFull || waited >= FULL_BUFFER {
+            return Err(append_error(code, &line.topic, line.value.len()));
+        }
+        producer.poll(FULL_BUFFER_LOOK);
+        record = refused;
+    }
+}
