@@ -3,6 +3,15 @@
 pub mod engine;
 
 #[cfg(feature = "worker")]
+pub mod worker;
+
+#[cfg(feature = "worker")]
 pub mod adapter;
 #[cfg(feature = "worker")]
-pub mod worker;
+pub mod api;
+#[cfg(feature = "worker")]
+pub mod cli;
+#[cfg(feature = "worker")]
+pub mod secrets;
+#[cfg(feature = "worker")]
+pub mod telemetry;

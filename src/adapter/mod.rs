@@ -1,1 +1,3 @@
 //! The adapters: one client crate each, no business word.
+
+pub mod webhook;

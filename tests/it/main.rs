@@ -1,0 +1,7 @@
+//! The integration tests: one binary, a module per subject.
+
+mod support {
+    pub mod endpoint;
+}
+
+mod webhook;
