@@ -3,8 +3,19 @@
 pub mod engine;
 
 #[cfg(feature = "worker")]
+pub mod worker;
+
+#[cfg(feature = "worker")]
 pub mod adapter;
 #[cfg(feature = "worker")]
 pub mod simulator;
+
 #[cfg(feature = "worker")]
-pub mod worker;
+pub mod api;
+#[cfg(feature = "worker")]
+pub mod telemetry;
+
+#[cfg(feature = "worker")]
+pub mod cli;
+#[cfg(feature = "worker")]
+pub mod secrets;

@@ -4,3 +4,4 @@ pub mod clock;
 pub mod embedded;
 pub mod kafka;
 pub mod redis;
+pub mod webhook;

@@ -2,8 +2,10 @@
 #![cfg(feature = "worker")]
 
 mod support {
+    pub mod endpoint;
     pub mod redis;
 }
 
 mod state;
 mod state_redis;
+mod webhook;
