@@ -1,9 +1,38 @@
 //! Definitions: text in, checked definitions out, or every problem with its place. This room is given text and a name; it
 //! never opens a file, and it knows nothing of templates beyond their text (`catalog` has them compiled).
+//!
+//! `text` makes a tree with places, `reader` reads it with types and collects problems (both serve settings and scenario
+//! files too); `document` says what a file's documents are, and hands each to the file named after its kind; `together`
+//! checks what only shows among several.
+
+pub mod problem;
+pub mod reader;
+pub mod text;
+
+mod document;
+mod together;
+
+mod campaign;
+mod condition;
+mod rule;
+mod trigger;
+
+mod address;
+mod webhook;
+
+mod destination;
+mod workspace;
+
+#[cfg(test)]
+mod tests;
 
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+
+pub use document::{Document, Kind, Places, ReadOptions, WORKSPACE_KEY, read, read_canonical};
+pub use problem::{Place, Problem, Severity};
+pub use together::check_together;
 
 use super::id::CampaignId;
 use super::value::Value;
@@ -46,6 +75,18 @@ pub enum Status {
     Running,
     Paused,
     Ended,
+}
+
+impl Status {
+    /// As it is written.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Status::Ready => "ready",
+            Status::Running => "running",
+            Status::Paused => "paused",
+            Status::Ended => "ended",
+        }
+    }
 }
 
 /// What starts a send.

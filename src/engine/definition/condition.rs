@@ -1,0 +1,301 @@
+//! Conditions (`where`, and `user` in a rule): reading them, with every operator's operand checked for its kind.
+
+use std::time::Duration;
+
+use jiff::civil;
+
+use super::problem::{Problems, nearest};
+use super::reader::{self, MAX_SPAN};
+use super::text::{Data, Entry, Node};
+use super::{Condition, Operand, Path, Regex, Test};
+use crate::engine::time::Timestamp;
+use crate::engine::value::Value;
+
+/// Compiled size of a regular expression, in bytes: far beyond any that is written by hand.
+const MAX_REGEX_BYTES: usize = 1 << 20;
+
+#[rustfmt::skip]
+const OPERATORS: [&str; 28] = [
+    "eq", "ne", "in", "not_in", "gt", "gte", "lt", "lte", "between", "contains", "not_contains", "starts_with", "ends_with", "matches",
+    "exists", "before", "after", "in_last", "in_next", "multiple_of", "version_gt", "version_gte", "version_lt", "version_lte", "ieq",
+    "icontains", "istarts_with", "iends_with",
+];
+
+/// What people coming from code or other tools write.
+#[rustfmt::skip]
+const LIKELY: [(&str, &str); 12] = [
+    ("=", "eq"), ("==", "eq"), ("equals", "eq"), ("!=", "ne"), ("<>", "ne"), (">", "gt"), (">=", "gte"), ("<", "lt"), ("<=", "lte"),
+    ("min", "gte"), ("max", "lte"), ("regex", "matches"),
+];
+
+/// Reads a map of properties with what they must be; all must hold. `what` names it in messages.
+pub(super) fn condition(node: &Node, what: &str, problems: &Problems) -> Option<Condition> {
+    if let Data::List(_) = node.data {
+        let help = "write the properties in one map; to combine alternatives, `any: [...]`";
+        problems.error_with_help(node.place, format!("{what} must be a map, not a list"), help);
+        return None;
+    }
+    let entries = reader::map(node, what, problems)?;
+    all(in_order(entries).into_iter().map(|entry| part(entry, problems)))
+}
+
+fn part(entry: &Entry, problems: &Problems) -> Option<Condition> {
+    match &*entry.key {
+        "any" => combined(entry, problems).map(Condition::Any),
+        "all" => combined(entry, problems).map(Condition::All),
+        "not" => condition(&entry.value, "`not`", problems).map(|inner| Condition::Not(Box::new(inner))),
+        _ => property(entry, problems),
+    }
+}
+
+fn combined(entry: &Entry, problems: &Problems) -> Option<Vec<Condition>> {
+    let what = format!("`{}`", entry.key);
+    let items = reader::list(&entry.value, &what, problems)?;
+    if items.is_empty() {
+        problems.error(entry.value.place, format!("{what} needs at least one condition"));
+        return None;
+    }
+    let item = format!("an item of {what}");
+    every(items.iter().map(|node| condition(node, &item, problems)))
+}
+
+/// `property: value` is equality, a list is `in`, a map holds operators, which must all hold.
+fn property(entry: &Entry, problems: &Problems) -> Option<Condition> {
+    let path: &Path = &entry.key;
+    if path.trim().is_empty() {
+        problems.error(entry.place, "a property's name must not be empty");
+        return None;
+    }
+    let test = |test| Condition::Test { path: path.clone(), test };
+    match &entry.value.data {
+        Data::Broken => None,
+        Data::Scalar(Value::Null) => {
+            let help = format!("write {path}: {{exists: false}}");
+            problems.error_with_help(entry.value.place, "null means missing and cannot be compared with", help);
+            None
+        }
+        Data::Scalar(value) => Some(test(Test::Eq(Operand::Value(value.clone())))),
+        Data::List(_) => operands(&entry.value, "in", problems).map(|list| test(Test::In(list))),
+        Data::Map(operators) => {
+            if let [Entry { key, .. }] = &operators[..]
+                && matches!(&**key, "event" | "user")
+            {
+                let help = "write the operator too: {eq: {event: ...}}";
+                problems.error_with_help(entry.value.place, format!("`{key}` is no operator"), help);
+                return None;
+            }
+            if operators.is_empty() {
+                problems.error_with_help(entry.value.place, format!("`{path}` says nothing"), format!("write {path}: {{exists: true}}"));
+                return None;
+            }
+            all(in_order(operators).into_iter().map(|operator| self::operator(operator, path, problems).map(test)))
+        }
+    }
+}
+
+fn operator(entry: &Entry, path: &str, problems: &Problems) -> Option<Test> {
+    let (name, node) = (&*entry.key, &entry.value);
+    let single = |wanted| operand(node, name, wanted, problems);
+    let span = || reader::duration(node, &format!("`{name}`"), Duration::from_millis(1)..=MAX_SPAN, problems);
+    match name {
+        "eq" => single(Wanted::Scalar).map(Test::Eq),
+        "ne" => single(Wanted::Scalar).map(Test::Ne),
+        "in" => operands(node, name, problems).map(Test::In),
+        "not_in" => operands(node, name, problems).map(Test::NotIn),
+        "gt" => single(Wanted::Number).map(Test::Gt),
+        "gte" => single(Wanted::Number).map(Test::Gte),
+        "lt" => single(Wanted::Number).map(Test::Lt),
+        "lte" => single(Wanted::Number).map(Test::Lte),
+        "between" => between(node, problems),
+        "contains" => single(Wanted::Scalar).map(Test::Contains),
+        "not_contains" => single(Wanted::Scalar).map(Test::NotContains),
+        "starts_with" => single(Wanted::Text).map(Test::StartsWith),
+        "ends_with" => single(Wanted::Text).map(Test::EndsWith),
+        "ieq" => single(Wanted::Text).map(Test::Ieq),
+        "icontains" => single(Wanted::Text).map(Test::Icontains),
+        "istarts_with" => single(Wanted::Text).map(Test::IstartsWith),
+        "iends_with" => single(Wanted::Text).map(Test::IendsWith),
+        "matches" => regex(node, problems).map(Test::Matches),
+        "exists" => reader::boolean(node, "`exists`", problems).map(Test::Exists),
+        "before" => single(Wanted::Instant).map(Test::Before),
+        "after" => single(Wanted::Instant).map(Test::After),
+        "in_last" => span().map(Test::InLast),
+        "in_next" => span().map(Test::InNext),
+        "multiple_of" => single(Wanted::Divisor).map(Test::MultipleOf),
+        "version_gt" => single(Wanted::Version).map(Test::VersionGt),
+        "version_gte" => single(Wanted::Version).map(Test::VersionGte),
+        "version_lt" => single(Wanted::Version).map(Test::VersionLt),
+        "version_lte" => single(Wanted::Version).map(Test::VersionLte),
+        _ => unknown_operator(entry, path, problems),
+    }
+}
+
+fn unknown_operator(entry: &Entry, path: &str, problems: &Problems) -> Option<Test> {
+    let name = &*entry.key;
+    let likely = LIKELY.iter().find(|(written, _)| *written == name).map(|(_, meant)| *meant);
+    let help = match likely.or_else(|| nearest(name, OPERATORS)) {
+        Some(near) => format!("did you mean `{near}`?"),
+        None => format!("to reach into an object write `{path}.{name}`; operators: {}", OPERATORS.join(", ")),
+    };
+    problems.error_with_help(entry.place, format!("unknown operator `{name}`"), help);
+    None
+}
+
+/// What an operator compares with.
+#[derive(Clone, Copy, PartialEq)]
+enum Wanted {
+    Scalar,
+    Text,
+    Number,
+    /// A number that is not zero.
+    Divisor,
+    Instant,
+    Version,
+}
+
+impl Wanted {
+    fn described(self) -> &'static str {
+        match self {
+            Wanted::Scalar => "one value",
+            Wanted::Text => "text",
+            Wanted::Number => "a number",
+            Wanted::Divisor => "a number other than zero",
+            Wanted::Instant => "an instant or a date",
+            Wanted::Version => "a version as text",
+        }
+    }
+
+    fn accepts(self, value: &Value) -> bool {
+        match self {
+            Wanted::Scalar => !value.is_null(),
+            Wanted::Text => value.as_str().is_some_and(|text| !text.is_empty()),
+            Wanted::Number => is_number(value),
+            Wanted::Divisor => is_number(value) && *value != Value::Int(0),
+            Wanted::Instant => is_number(value) || value.as_str().is_some_and(is_instant),
+            Wanted::Version => value.as_str().is_some_and(|text| text.bytes().any(|byte| byte.is_ascii_digit())),
+        }
+    }
+
+    fn help(self, value: &Value) -> Option<String> {
+        match (self, value) {
+            (_, Value::Null) => Some("null means missing: use {exists: false}".into()),
+            (Wanted::Number | Wanted::Divisor, Value::Text(text)) if text.parse::<f64>().is_ok() => {
+                Some(format!("remove the quotes: {text}; nothing is converted, so the property must be a number too"))
+            }
+            (Wanted::Number, Value::Text(text)) if is_instant(text) => Some("to compare instants use `before` and `after`".into()),
+            (Wanted::Text | Wanted::Version, value) if is_number(value) => Some("put it in quotes".into()),
+            (Wanted::Instant, Value::Text(_)) => Some("such as 2026-11-01T09:00:00+09:00, 2026-11-01, or Unix seconds".into()),
+            _ => None,
+        }
+    }
+}
+
+/// A literal of the wanted kind, or `{event: path}` or `{user: path}`.
+fn operand(node: &Node, operator: &str, wanted: Wanted, problems: &Problems) -> Option<Operand> {
+    let alone = wanted == Wanted::Scalar && !matches!(operator, "in" | "not_in");
+    let wrong = |shown: String, help: Option<String>| {
+        let message = format!("`{operator}` needs {}, not {shown}", wanted.described());
+        match help {
+            Some(help) => problems.error_with_help(node.place, message, help),
+            None => problems.error(node.place, message),
+        }
+        None
+    };
+    match &node.data {
+        Data::Broken => None,
+        Data::Scalar(value) if wanted.accepts(value) => Some(Operand::Value(value.clone())),
+        Data::Scalar(Value::Text(text)) => wrong(format!("`{text}`"), wanted.help(&Value::Text(text.clone()))),
+        Data::Scalar(value) => wrong(value.to_string(), wanted.help(value)),
+        Data::List(_) => wrong("a list".into(), Some("for one of several values use `in`".into()).filter(|_| alone)),
+        Data::Map(entries) => match &entries[..] {
+            [Entry { key, value, .. }] if &**key == "event" => {
+                reader::name(value, "`event`", problems).map(|path| Operand::Event(path.into()))
+            }
+            [Entry { key, value, .. }] if &**key == "user" => {
+                reader::name(value, "`user`", problems).map(|path| Operand::User(path.into()))
+            }
+            _ => wrong("a map".into(), Some("to compare with another property write {event: name} or {user: name}".into())),
+        },
+    }
+}
+
+/// The list of `in` and `not_in`; a single `{event: path}` stands for the elements of that property.
+fn operands(node: &Node, operator: &str, problems: &Problems) -> Option<Vec<Operand>> {
+    if let Data::Map(_) = node.data {
+        return operand(node, operator, Wanted::Scalar, problems).map(|single| vec![single]);
+    }
+    let items = reader::list(node, &format!("`{operator}`"), problems)?;
+    if items.is_empty() {
+        problems.error(node.place, format!("`{operator}` needs at least one value"));
+        return None;
+    }
+    every(items.iter().map(|item| operand(item, operator, Wanted::Scalar, problems)))
+}
+
+fn between(node: &Node, problems: &Problems) -> Option<Test> {
+    let Data::List(items) = &node.data else {
+        return reader::list(node, "`between`", problems).and(None);
+    };
+    let [low, high] = &items[..] else {
+        problems.error_with_help(
+            node.place,
+            format!("`between` needs two numbers, not {}", items.len()),
+            "both ends are included: [1, 10]",
+        );
+        return None;
+    };
+    let (low, high) = (operand(low, "between", Wanted::Number, problems), operand(high, "between", Wanted::Number, problems));
+    let (low, high) = (low?, high?);
+    if let (Operand::Value(least), Operand::Value(most)) = (&low, &high)
+        && least.compare_numbers(most).is_some_and(std::cmp::Ordering::is_gt)
+    {
+        problems.error_with_help(node.place, format!("nothing is between {least} and {most}"), format!("write [{most}, {least}]"));
+        return None;
+    }
+    Some(Test::Between(low, high))
+}
+
+fn regex(node: &Node, problems: &Problems) -> Option<Regex> {
+    let pattern = reader::text(node, "`matches`", problems)?;
+    match regex::RegexBuilder::new(pattern).size_limit(MAX_REGEX_BYTES).build() {
+        Ok(regex) => Some(Regex(regex)),
+        Err(regex::Error::CompiledTooBig(_)) => {
+            problems.error(node.place, format!("this regular expression takes more than {MAX_REGEX_BYTES} bytes when compiled"));
+            None
+        }
+        Err(error) => {
+            // The crate draws the pattern with a caret; its last line says what is wrong.
+            let shown = error.to_string();
+            let why = shown.lines().last().unwrap_or_default().trim_start_matches("error: ").to_owned();
+            problems.error_with_help(node.place, format!("not a regular expression: {why}"), "the syntax is that of Rust's regex crate");
+            None
+        }
+    }
+}
+
+fn is_number(value: &Value) -> bool {
+    matches!(value, Value::Int(_) | Value::Unsigned(_) | Value::Float(_))
+}
+
+/// ISO 8601 with an offset, without one (the zone's), or a date only.
+fn is_instant(text: &str) -> bool {
+    Timestamp::parse(text).is_some() || text.parse::<civil::DateTime>().is_ok() || text.parse::<civil::Date>().is_ok()
+}
+
+/// By key: the order in which properties and operators are written means nothing, so it makes no difference either.
+fn in_order(entries: &[Entry]) -> Vec<&Entry> {
+    let mut entries: Vec<&Entry> = entries.iter().collect();
+    entries.sort_by(|a, b| a.key.cmp(&b.key));
+    entries
+}
+
+/// All of these; one stands for itself.
+fn all(parts: impl Iterator<Item = Option<Condition>>) -> Option<Condition> {
+    let mut parts = every(parts)?;
+    if parts.len() == 1 { parts.pop() } else { Some(Condition::All(parts)) }
+}
+
+/// Every item, or `None` once all of them had the chance to report what is wrong with them.
+pub(super) fn every<T>(parts: impl Iterator<Item = Option<T>>) -> Option<Vec<T>> {
+    parts.collect::<Vec<_>>().into_iter().collect()
+}
