@@ -4,4 +4,5 @@ mod support {
     pub mod endpoint;
 }
 
+mod api;
 mod webhook;
