@@ -1,1 +1,3 @@
-//! x
+//! The commands. Everything may be imported here; nothing imports it.
+
+pub mod receive;

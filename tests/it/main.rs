@@ -6,6 +6,8 @@ mod support {
     pub mod redis;
 }
 
+mod api;
+mod probes;
 mod state;
 mod state_redis;
 mod webhook;

@@ -4,6 +4,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use campanile::adapter::webhook::{MAX_EXCERPT_BYTES, WebhookClient, WebhookSettings};
+use campanile::cli::receive::{Answers, Receiver};
 use campanile::engine::definition::Method;
 use campanile::engine::delivery::{Answer, Failure};
 use campanile::worker::ports::{Exchange, HttpRequest};
@@ -214,6 +215,23 @@ async fn a_header_that_cannot_be_written_is_never_sent() {
         assert_eq!(ask(&settings(&endpoint), request).await.status, Err(Failure::Protocol));
     }
     assert!(endpoint.seen().is_empty());
+}
+
+#[tokio::test]
+async fn the_receiver_for_trying_answers_as_told() {
+    let answers = Answers { fail_first: 1, ..Answers::default() };
+    let mut receiver = Receiver::start(([127, 0, 0, 1], 0).into(), answers).await.expect("a free port");
+    let endpoint = Endpoint::plain().await;
+    let client = client(&settings(&endpoint));
+    for (attempt, expect) in [("1", 503), ("2", 200)] {
+        let mut request = post(format!("http://{}/sms?x=1", receiver.address()));
+        request.headers.retain(|(name, _)| name != "webhook-attempt");
+        request.headers.push(("webhook-attempt".to_owned(), attempt.to_owned()));
+        assert_eq!(client.exchange(request).await.status, Ok(expect));
+        let received = receiver.next().await.expect("a request");
+        assert_eq!((received.path.as_str(), received.attempt.to_string().as_str(), received.answered), ("/sms?x=1", attempt, expect));
+        assert_eq!((received.webhook_id.as_deref(), &received.body[..]), (Some("msg_1"), &br#"{"to":"+82"}"#[..]));
+    }
 }
 
 /// Runs a test above again, in a process whose environment names a proxy that does not exist.
