@@ -17,3 +17,5 @@ pub mod delivery;
 pub mod effect;
 
 pub mod record;
+
+pub mod catalog;
