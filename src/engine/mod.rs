@@ -23,3 +23,5 @@ pub mod delivery;
 pub mod effect;
 
 pub mod record;
+
+pub mod catalog;

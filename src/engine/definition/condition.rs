@@ -161,7 +161,7 @@ impl Wanted {
             Wanted::Number => "a number",
             Wanted::Divisor => "a number other than zero",
             Wanted::Instant => "an instant or a date",
-            Wanted::Version => "a version as text",
+            Wanted::Version => "a version such as 1.10.2",
         }
     }
 
@@ -172,7 +172,7 @@ impl Wanted {
             Wanted::Number => is_number(value),
             Wanted::Divisor => is_number(value) && *value != Value::Int(0),
             Wanted::Instant => is_number(value) || value.as_str().is_some_and(is_instant),
-            Wanted::Version => value.as_str().is_some_and(|text| text.bytes().any(|byte| byte.is_ascii_digit())),
+            Wanted::Version => matches!(value, Value::Int(0..)) || value.as_str().is_some_and(is_version),
         }
     }
 
@@ -279,7 +279,17 @@ fn is_number(value: &Value) -> bool {
 
 /// ISO 8601 with an offset, without one (the zone's), or a date only.
 fn is_instant(text: &str) -> bool {
-    Timestamp::parse(text).is_some() || text.parse::<civil::DateTime>().is_ok() || text.parse::<civil::Date>().is_ok()
+    // The parser of civil times passes an offset over; one that the parser of instants did not take must not get lost.
+    let time = text.find(['T', 't', ' ']).map_or("", |at| &text[at..]);
+    let local = !text.contains('[') && !time.contains(['+', '-', 'Z', 'z']);
+    Timestamp::parse(text).is_some() || (local && text.parse::<civil::DateTime>().is_ok())
+}
+
+/// Numbers between dots, with a pre-release or a build behind them: `2.10.3`, `v1.4.0-rc.1`.
+fn is_version(text: &str) -> bool {
+    let text = text.strip_prefix(['v', 'V']).unwrap_or(text);
+    let numbers = text.split(['-', '+']).next().unwrap_or_default();
+    numbers.split('.').all(|part| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit()))
 }
 
 /// By key: the order in which properties and operators are written means nothing, so it makes no difference either.

@@ -61,8 +61,9 @@ fn colliding(documents: &[Document], id: impl Fn(&str) -> CampaignId, problems: 
 fn destination_problem(document: &Document, campaign: &Campaign, destinations: &[&Destination]) -> Option<Problem> {
     let webhook = &campaign.webhook;
     let Some(name) = &webhook.destination else {
-        let matching: Vec<&str> =
-            destinations.iter().filter(|destination| destination.host == webhook.host).map(|destination| &*destination.key).collect();
+        let host = |destination: &&&Destination| destination.host == webhook.host;
+        let mut matching: Vec<&str> = destinations.iter().filter(host).map(|destination| &*destination.key).collect();
+        matching.sort_unstable();
         if matching.len() < 2 {
             return None;
         }

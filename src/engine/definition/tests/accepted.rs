@@ -161,6 +161,8 @@ fn conditions_are_read() {
         ("{a: {multiple_of: 5}}", test("a", Test::MultipleOf(number(5)))),
         ("{a: {version_gt: '1.10'}}", test("a", Test::VersionGt(text("1.10")))),
         ("{a: {version_gte: 1.2.3}}", test("a", Test::VersionGte(text("1.2.3")))),
+        ("{a: {version_lt: 2}}", test("a", Test::VersionLt(number(2)))),
+        ("{a: {version_lt: v2.0.0-rc.1+7}}", test("a", Test::VersionLt(text("v2.0.0-rc.1+7")))),
         ("{a: {version_lt: v2}}", test("a", Test::VersionLt(text("v2")))),
         ("{a: {version_lte: {user: app}}}", test("a", Test::VersionLte(Operand::User("app".into())))),
         ("{a: {gt: 1, lt: 5}}", Condition::All(vec![test("a", Test::Gt(number(1))), test("a", Test::Lt(number(5)))])),

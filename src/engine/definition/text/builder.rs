@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use saphyr_parser::{Event, ScalarStyle, Tag};
 
 use super::scalar::resolve;
-use super::{Data, Entry, MAX_ALIASED_NODES, MAX_DEPTH, Node, Place, Problems, Tree};
+use super::{Data, Entry, MAX_ALIASED_NODES, MAX_DEPTH, MAX_KEYS, Node, Place, Problems, Tree};
 use crate::engine::value::Value;
 
 /// The text goes no further: the problem was reported.
@@ -52,21 +52,22 @@ impl<'p> Builder<'p> {
                 self.errors = self.problems.errors();
             }
             Event::Scalar(text, style, anchor, tag) => {
-                let data = self.scalar(&text, style, tag.as_deref(), place);
+                // A key is its text, whatever it would stand for as a value.
+                let is_key = self.waiting_key().is_some();
+                let data = if is_key { Data::Scalar(Value::text(&*text)) } else { self.scalar(&text, style, tag.as_deref(), place) };
                 let node = Node { place, data };
-                if let Some(key) = self.waiting_key() {
-                    *key = Some(Key { text: Some(text.into()), place });
-                } else {
-                    self.put(node.clone());
-                }
                 self.remember(anchor, &node);
+                match self.waiting_key() {
+                    Some(key) => *key = Some(Key { text: Some(text.into()), place }),
+                    None => self.put(node)?,
+                }
             }
             Event::Alias(anchor) => self.alias(anchor, place)?,
             Event::SequenceStart(anchor, tag) => self.start(place, anchor, tag.as_deref(), Inside::List(Vec::new()))?,
             Event::MappingStart(anchor, tag) => {
                 self.start(place, anchor, tag.as_deref(), Inside::Map { entries: Vec::new(), key: None, broken: false })?;
             }
-            Event::SequenceEnd | Event::MappingEnd => self.end(),
+            Event::SequenceEnd | Event::MappingEnd => self.end()?,
             Event::Nothing | Event::StreamStart | Event::StreamEnd | Event::DocumentEnd => {}
         }
         Ok(())
@@ -84,8 +85,8 @@ impl<'p> Builder<'p> {
         Ok(())
     }
 
-    fn end(&mut self) {
-        let Some(Open { place, anchor, inside }) = self.open.pop() else { return };
+    fn end(&mut self) -> Result<(), Stop> {
+        let Some(Open { place, anchor, inside }) = self.open.pop() else { return Ok(()) };
         let data = match inside {
             Inside::List(items) => Data::List(items),
             Inside::Map { broken: true, .. } => Data::Broken,
@@ -94,14 +95,14 @@ impl<'p> Builder<'p> {
         let node = Node { place, data };
         if self.waiting_key().is_none() {
             self.remember(anchor, &node);
-            self.put(node);
-            return;
+            return self.put(node);
         }
         self.report_key(&node);
         if let Some(Open { inside: Inside::Map { key, broken, .. }, .. }) = self.open.last_mut() {
             *key = Some(Key { text: None, place });
             *broken = true;
         }
+        Ok(())
     }
 
     /// Where the innermost open map waits for a key.
@@ -128,26 +129,25 @@ impl<'p> Builder<'p> {
     }
 
     /// Gives a finished value to whatever it stands in.
-    fn put(&mut self, node: Node) {
+    fn put(&mut self, node: Node) -> Result<(), Stop> {
         match self.open.last_mut().map(|open| &mut open.inside) {
             None if node.is_null() => {}
             None => self.trees.push(Tree { root: node, sound: self.problems.errors() == self.errors }),
             Some(Inside::List(items)) => items.push(node),
             Some(Inside::Map { entries, key, .. }) => {
-                let Some(Key { text: Some(text), place }) = key.take() else { return };
-                match entries.iter().find(|entry| entry.key == text) {
-                    Some(first) => {
-                        let line = first.place.line;
-                        self.problems.error_with_help(
-                            place,
-                            format!("the key `{text}` comes twice"),
-                            format!("the first is on line {line}"),
-                        );
-                    }
-                    None => entries.push(Entry { key: text, place, value: node }),
+                let Some(Key { text: Some(text), place }) = key.take() else { return Ok(()) };
+                if let Some(first) = entries.iter().find(|entry| entry.key == text) {
+                    let help = format!("the first is on line {}", first.place.line);
+                    self.problems.error_with_help(place, format!("the key `{text}` comes twice"), help);
+                } else if entries.len() == MAX_KEYS {
+                    self.problems.error(place, format!("a map has at most {MAX_KEYS} keys"));
+                    return Err(Stop);
+                } else {
+                    entries.push(Entry { key: text, place, value: node });
                 }
             }
         }
+        Ok(())
     }
 
     fn remember(&mut self, anchor: usize, node: &Node) {
@@ -174,7 +174,7 @@ impl<'p> Builder<'p> {
         // Its own places stay: that is where a problem in it is mended.
         let node = known.clone();
         match self.waiting_key() {
-            None => self.put(node),
+            None => self.put(node)?,
             Some(key) => {
                 let text = match &node.data {
                     Data::Scalar(Value::Text(text)) => Some(text.clone()),

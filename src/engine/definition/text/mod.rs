@@ -16,6 +16,9 @@ use builder::Builder;
 /// How deep maps and lists may nest: as deep as the events that they are compared with.
 pub const MAX_DEPTH: usize = 64;
 
+/// How many keys one map may have: each new one is compared with all before it.
+pub const MAX_KEYS: usize = 10_000;
+
 /// How many nodes the aliases (`*name`) of one text may copy, all together.
 pub const MAX_ALIASED_NODES: usize = 10_000;
 
@@ -187,6 +190,8 @@ mod tests {
         check("a: ~\nb:\nc: null", &[r#"{"a":null,"b":null,"c":null}"#]);
         check("a: 18446744073709551615", &[r#"{"a":18446744073709551615}"#]);
         check("a: 1.2.3\nb: 10.0.0.1\nc: 1_000\nd: +\ne: '-'", &[r#"{"a":"1.2.3","b":"10.0.0.1","c":"1_000","d":"+","e":"-"}"#]);
+        check("010: a\n+1: b", &[r#"{"010":"a","+1":"b"}"#]);
+        check("&k a: 1\nb: *k", &[r#"{"a":1,"b":"a"}"#]);
         check("1: a\ntrue: b", &[r#"{"1":"a","true":"b"}"#]);
         check("a: &x {k: 1}\nb: *x", &[r#"{"a":{"k":1},"b":{"k":1}}"#]);
         check("a: |\n  one\n  two\nb: >\n  one\n  two\n", &[r#"{"a":"one\ntwo\n","b":"one two\n"}"#]);
@@ -218,6 +223,8 @@ mod tests {
         check("a: 1e999", "t:1:4: error: `1e999` is too large for a number\n  help: if it is text, put it in quotes: \"1e999\"");
         check("a: !secret x", "t:1:4: error: tags such as `!secret` are not known here\n  help: remove it, or put the text in quotes");
         check("a: *x", "t:1:4: error: not valid YAML: while parsing node, found unknown anchor");
+        check("a: &x [*x]", "t:1:8: error: this alias stands for nothing that was written before it in this document");
+        check("&x a: &y {k: 1}\n*y : 2", "t:2:1: error: a key must be text");
         check(&"[".repeat(65), "t:1:65: error: maps and lists nest deeper than 64 levels");
         check(&"- ".repeat(100_000), "t:1:129: error: maps and lists nest deeper than 64 levels");
     }
@@ -253,6 +260,12 @@ mod tests {
         let (_, problems) = read(&text);
         assert_eq!(problems.len(), 1);
         assert!(problems[0].contains("copy more than 10000 values"), "{problems:?}");
+    }
+
+    #[test]
+    fn a_map_has_a_bounded_number_of_keys() {
+        let text: String = (0..MAX_KEYS + 5).map(|at| format!("k{at}: 1\n")).collect();
+        assert_eq!(read(&text).1, ["t:10001:1: error: a map has at most 10000 keys"]);
     }
 
     #[test]

@@ -1,0 +1,174 @@
+//! What is in force: a catalog read back, with templates compiled and the index built. Made anew for every revision, then only
+//! read; shared by all lanes.
+
+use std::time::Duration;
+
+use hashbrown::HashMap;
+
+use super::destinations::{Finder, Route};
+use super::{Catalog, Document};
+use crate::engine::definition::{
+    Campaign, Definition, Destination, Kind, Place, Problem, ReadOptions, Status, Webhook, Workspace, read_canonical,
+};
+use crate::engine::delivery::Backoff;
+use crate::engine::id::CampaignId;
+use crate::engine::matching::Index;
+use crate::engine::rendering::{self, Template};
+use crate::engine::value::Value;
+
+/// Definitions as `step` sees them.
+pub struct InForce {
+    pub revision: u64,
+    /// By priority, highest first, then key. Ended ones too: what is pending of them wants to know.
+    pub campaigns: Vec<CampaignInForce>,
+    /// Its positions are those of `campaigns`.
+    pub index: Index,
+    pub workspace: Workspace,
+    /// By key.
+    pub destinations: Vec<Destination>,
+    pub policy: Policy,
+    /// Documents that this version cannot use, with the reasons: they are not in force, all others are.
+    pub left_out: Vec<Problem>,
+    by_id: HashMap<CampaignId, usize>,
+    finder: Finder,
+}
+
+pub struct CampaignInForce {
+    /// With its true version and status.
+    pub definition: Campaign,
+    pub template: Template,
+}
+
+/// What the settings decide for all campaigns (contract, section 2).
+#[derive(Clone, Debug)]
+pub struct Policy {
+    /// An event older than this sends nothing itself.
+    pub max_age: Duration,
+    /// How much older than its record in the log an event may be.
+    pub max_lateness: Duration,
+    /// A timer overdue by more is stale.
+    pub max_overdue: Duration,
+    /// For the whole exchange, where the destination does not say.
+    pub timeout: Duration,
+    /// Attempts after the first, where the destination does not say.
+    pub max_retries: u32,
+    pub backoff: Backoff,
+    /// From the decision: then a delivery is dead-lettered.
+    pub expires: Duration,
+    /// Keys the hash of delivery ids.
+    pub id_key: Vec<u8>,
+    pub allow_http: bool,
+}
+
+impl InForce {
+    /// Reads a catalog back. A campaign or destination that cannot be used is left out and reported, with the campaigns that
+    /// need it. A workspace that cannot be used refuses the whole: without it the caps would not hold.
+    pub fn compile(catalog: &Catalog, policy: Policy) -> Result<InForce, Vec<Problem>> {
+        let read = Sorted::read(catalog, &policy)?;
+        let Sorted { mut campaigns, mut destinations, workspace, mut left_out, lost } = read;
+        destinations.sort_by(|a, b| a.key.cmp(&b.key));
+        campaigns.sort_by(|a, b| b.priority.cmp(&a.priority).then_with(|| a.key.cmp(&b.key)));
+        let finder = Finder::of(&destinations);
+        let mut in_force = Vec::with_capacity(campaigns.len());
+        for campaign in campaigns {
+            let destination = finder.of_webhook(&campaign.webhook).map(|at| &destinations[at]);
+            match compile_campaign(&campaign, destination, &lost) {
+                Ok(template) => in_force.push(CampaignInForce { definition: campaign, template }),
+                Err(problems) => left_out.extend(problems),
+            }
+        }
+        let index = Index::build(&in_force.iter().map(|campaign| &campaign.definition).collect::<Vec<_>>());
+        let by_id = in_force.iter().enumerate().map(|(at, campaign)| (campaign.definition.id, at)).collect();
+        let revision = catalog.revision;
+        Ok(InForce { revision, campaigns: in_force, index, workspace, destinations, policy, left_out, by_id, finder })
+    }
+
+    pub fn campaign(&self, id: CampaignId) -> Option<&CampaignInForce> {
+        self.by_id.get(&id).map(|at| &self.campaigns[*at])
+    }
+
+    pub fn by_key(&self, key: &str) -> Option<&CampaignInForce> {
+        self.campaign(CampaignId::of(key)).filter(|campaign| &*campaign.definition.key == key)
+    }
+
+    /// Where a webhook goes: the destination it names, else the one that its host has alone, else just its host.
+    pub fn destination_of<'a>(&'a self, webhook: &'a Webhook) -> Route<'a> {
+        self.route_to(self.finder.of_webhook(webhook), &webhook.host)
+    }
+
+    /// The route that a frozen request names. Of a destination that has left since, the defaults remain.
+    pub fn route<'a>(&'a self, destination_name: &'a str) -> Route<'a> {
+        self.route_to(self.finder.of_key(destination_name), destination_name)
+    }
+
+    fn route_to<'a>(&'a self, at: Option<usize>, otherwise: &'a str) -> Route<'a> {
+        let destination = at.map(|at| &self.destinations[at]);
+        Route::new(destination.map_or(otherwise, |destination| &destination.key), destination, &self.policy)
+    }
+}
+
+/// The documents of a catalog, read and sorted by kind.
+struct Sorted {
+    campaigns: Vec<Campaign>,
+    destinations: Vec<Destination>,
+    workspace: Workspace,
+    left_out: Vec<Problem>,
+    lost: Vec<Lost>,
+}
+
+/// A destination that could not be read: nothing may be sent to it with the wrong limits or without its headers.
+struct Lost {
+    key: Box<str>,
+    host: Option<Box<str>>,
+}
+
+impl Sorted {
+    fn read(catalog: &Catalog, policy: &Policy) -> Result<Sorted, Vec<Problem>> {
+        let options = ReadOptions { allow_http: policy.allow_http };
+        let (campaigns, destinations, workspace) = (Vec::new(), Vec::new(), Workspace::default());
+        let mut sorted = Sorted { campaigns, destinations, workspace, left_out: Vec::new(), lost: Vec::new() };
+        for document in &catalog.documents {
+            match read_canonical(&document.shown_as(), &document.canonical, &options).map(|read| read.definition) {
+                Ok(Definition::Campaign(campaign)) => {
+                    let status = document.status.or(Some(Status::Ready));
+                    sorted.campaigns.push(Campaign { version: document.version, status, ..*campaign });
+                }
+                Ok(Definition::Destination(destination)) => sorted.destinations.push(*destination),
+                Ok(Definition::Workspace(workspace)) => sorted.workspace = *workspace,
+                Err(problems) if document.kind == Kind::Workspace => return Err(problems),
+                Err(problems) => {
+                    if document.kind == Kind::Destination {
+                        sorted.lost.push(Lost { key: document.key.clone(), host: host_written(document) });
+                    }
+                    sorted.left_out.extend(problems);
+                }
+            }
+        }
+        Ok(sorted)
+    }
+}
+
+fn compile_campaign(campaign: &Campaign, destination: Option<&Destination>, lost: &[Lost]) -> Result<Template, Vec<Problem>> {
+    let name = format!("(stored campaign {})", campaign.key);
+    let webhook = &campaign.webhook;
+    let needed = lost.iter().find(|lost| match &webhook.destination {
+        Some(named) => lost.key == *named,
+        None => lost.host.as_ref() == Some(&webhook.host),
+    });
+    if let Some(lost) = needed {
+        let message = format!("its destination `{}` cannot be used", lost.key);
+        return Err(vec![Problem::error(&name, Place::START, message)]);
+    }
+    rendering::compile(campaign, destination).map_err(|problems| {
+        let shown = problems
+            .into_iter()
+            .map(|problem| Problem::error(&name, Place::START, format!("`{}` does not compile: {}", problem.field, problem.message)));
+        shown.collect()
+    })
+}
+
+/// `match` of a destination that could not be read as a whole.
+fn host_written(document: &Document) -> Option<Box<str>> {
+    let value = Value::from_json(&document.canonical).ok()?;
+    value.as_object()?.get("match")?.as_str().map(|host| host.to_ascii_lowercase().into())
+}

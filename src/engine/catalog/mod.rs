@@ -1,0 +1,124 @@
+//! The catalog: what is stored of the definitions, how it changes, and what of it is in force. `definition` checks documents
+//! one by one, `rendering` compiles templates, `matching` finds candidates; here they are put together. Nothing is loaded or
+//! stored here: a catalog is bytes in and bytes out, under a revision that the state store keeps.
+
+mod apply;
+mod destinations;
+mod in_force;
+
+pub use apply::{Apply, Change, What, apply};
+pub use destinations::{DEFAULT_MAX_IN_FLIGHT, Route};
+pub use in_force::{CampaignInForce, InForce, Policy};
+
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+
+use super::definition::{Kind, Status};
+
+/// The format that this version writes; it reads all up to this one.
+const FORMAT: u32 = 1;
+
+/// All documents of a deployment under one revision.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Catalog {
+    /// As the state store counts; 0 = none were ever put.
+    pub revision: u64,
+    /// Sorted by kind and key. An ended campaign stays: its key is never used again.
+    pub documents: Vec<Document>,
+}
+
+/// One stored document.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Document {
+    pub kind: Kind,
+    pub key: Box<str>,
+    /// From 1; every edit bumps it.
+    pub version: u32,
+    /// Campaigns have one, others do not.
+    pub status: Option<Status>,
+    /// See [`super::definition::Document::canonical`].
+    pub canonical: String,
+}
+
+/// Why stored bytes are no catalog.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum DecodeError {
+    #[error("the stored definitions have format {0}, this version reads up to {FORMAT}: upgrade campanile on this worker")]
+    NewerFormat(u32),
+    #[error("the stored definitions cannot be read: {0}; apply the definitions again to a new `state.prefix`, or restore the store")]
+    Damaged(String),
+}
+
+impl Catalog {
+    /// The body to store. The revision is the store's and not part of it.
+    pub fn encode(&self) -> Vec<u8> {
+        let documents = self.documents.iter().filter_map(|document| {
+            let Document { kind, key, version, status, canonical } = document;
+            // Stored documents are JSON by construction.
+            let document = serde_json::from_str(canonical).ok()?;
+            Some(Stored { kind: *kind, key, version: *version, status: *status, document })
+        });
+        let file = StoredFile { format: FORMAT, documents: documents.collect() };
+        serde_json::to_vec(&file).unwrap_or_default()
+    }
+
+    /// Reads what [`Catalog::encode`] made; no bytes are an empty catalog.
+    pub fn decode(revision: u64, body: &[u8]) -> Result<Catalog, DecodeError> {
+        if body.is_empty() {
+            return Ok(Catalog { revision, documents: Vec::new() });
+        }
+        let damaged = |error: serde_json::Error| DecodeError::Damaged(error.to_string());
+        // The format first: what a newer one looks like is unknown.
+        let Format { format } = serde_json::from_slice(body).map_err(damaged)?;
+        if format > FORMAT {
+            return Err(DecodeError::NewerFormat(format));
+        }
+        let file: StoredFile<'_> = serde_json::from_slice(body).map_err(damaged)?;
+        let documents = file.documents.into_iter().map(|stored| Document {
+            kind: stored.kind,
+            key: stored.key.into(),
+            version: stored.version,
+            status: stored.status,
+            canonical: stored.document.get().to_owned(),
+        });
+        Ok(Catalog { revision, documents: documents.collect() })
+    }
+
+    /// The stored document of this name.
+    pub fn get(&self, kind: Kind, key: &str) -> Option<&Document> {
+        self.documents.iter().find(|document| document.kind == kind && &*document.key == key)
+    }
+}
+
+impl Document {
+    /// How problems of a stored document are headed, which has no file any more.
+    fn shown_as(&self) -> String {
+        format!("(stored {} {})", self.kind, self.key)
+    }
+}
+
+#[derive(Deserialize)]
+struct Format {
+    format: u32,
+}
+
+#[derive(Serialize, Deserialize)]
+struct StoredFile<'a> {
+    format: u32,
+    #[serde(borrow)]
+    documents: Vec<Stored<'a>>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Stored<'a> {
+    kind: Kind,
+    key: &'a str,
+    version: u32,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    status: Option<Status>,
+    #[serde(borrow)]
+    document: &'a RawValue,
+}
+
+#[cfg(test)]
+mod tests;
