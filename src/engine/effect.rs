@@ -1,6 +1,6 @@
 //! What `step` asks the world to do: a closed list. And the lines that are written for it (contract, section 6).
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::definition::FrequencyCap;
 use super::id::{DeliveryId, UserId};
@@ -15,15 +15,20 @@ pub enum Effect {
     /// Dispatch this delivery: the stored record has it as `sending`, with the request and a fresh lease.
     Send(DeliveryId),
     /// This pending delivery is over without another attempt (expired, ended): write its failed line and its dead letter, then
-    /// report it as [`super::step::Input::Attempted`], which removes it.
+    /// report it as [`super::step::Input::Attempted`] with the attempt of its phase, which removes it. Asked for again every
+    /// 30 s until then.
     Fail(DeliveryId, FailCause),
+    /// This retry cannot start now (its first attempt is held by a pause, or the record has no room for its request): append the
+    /// retry message again, unchanged but for its time, before the one that was read counts as finished.
+    Postpone { id: DeliveryId, until: Timestamp },
     /// A variable of this campaign's template had no value.
     VariableMissing { campaign: Box<str>, count: u32 },
-    /// Nothing was done for this input: it was applied before, or repeats a message id.
+    /// Nothing was done for this input: it was applied before, repeats a message id, is older than the user's deletion, or
+    /// speaks of a delivery that has moved on.
     Skipped,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum FailCause {
     Expired,
     Ended,

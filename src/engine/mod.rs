@@ -13,7 +13,14 @@ pub mod profile;
 
 pub mod definition;
 
+pub mod history;
+
+pub mod fatigue;
+pub mod trigger;
+
 pub mod delivery;
 pub mod effect;
 
 pub mod record;
+
+pub mod step;
