@@ -18,4 +18,6 @@ pub mod telemetry;
 #[cfg(feature = "worker")]
 pub mod cli;
 #[cfg(feature = "worker")]
+pub mod config;
+#[cfg(feature = "worker")]
 pub mod secrets;

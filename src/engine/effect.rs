@@ -1,10 +1,10 @@
 //! What `step` asks the world to do: a closed list. And the lines that are written for it (contract, section 6).
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::definition::FrequencyCap;
 use super::id::{DeliveryId, UserId};
-use super::record::Arm;
+use super::record::{Arm, Claim};
 use super::time::Timestamp;
 
 /// Everything a step can ask for. The worker carries these out in one `match` without a wildcard, after the record is stored.
@@ -15,15 +15,20 @@ pub enum Effect {
     /// Dispatch this delivery: the stored record has it as `sending`, with the request and a fresh lease.
     Send(DeliveryId),
     /// This pending delivery is over without another attempt (expired, ended): write its failed line and its dead letter, then
-    /// report it as [`super::step::Input::Attempted`], which removes it.
+    /// report it as [`super::step::Input::Attempted`] with the attempt of its phase, which removes it. Asked for again every
+    /// 30 s until then.
     Fail(DeliveryId, FailCause),
+    /// This retry cannot start now (its first attempt is held by a pause, or the record has no room for its request): append the
+    /// retry message again, unchanged but for its time, before the one that was read counts as finished.
+    Postpone { id: DeliveryId, until: Timestamp },
     /// A variable of this campaign's template had no value.
     VariableMissing { campaign: Box<str>, count: u32 },
-    /// Nothing was done for this input: it was applied before, or repeats a message id.
+    /// Nothing was done for this input: it was applied before, repeats a message id, is older than the user's deletion, or
+    /// speaks of a delivery that has moved on.
     Skipped,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum FailCause {
     Expired,
     Ended,
@@ -46,6 +51,33 @@ pub struct Decision {
     pub until: Option<Timestamp>,
     pub run: Option<Box<str>>,
     pub delivery_id: Option<DeliveryId>,
+}
+
+impl Decision {
+    /// The `sent` line of a claim, whenever it is written.
+    pub fn sent(user: &UserId, claim: &Claim, delivery: DeliveryId) -> Decision {
+        Decision::of_claim(user, claim, Some(delivery))
+    }
+
+    /// A line about what was claimed; a `sent` one unless the caller says otherwise.
+    pub(in crate::engine) fn of_claim(user: &UserId, claim: &Claim, delivery_id: Option<DeliveryId>) -> Decision {
+        Decision {
+            at: claim.at,
+            campaign: claim.campaign.clone(),
+            version: claim.version,
+            channel: claim.channel.clone(),
+            tags: claim.tags.clone(),
+            arm: claim.arm,
+            user_id: user.clone(),
+            event_id: claim.event_id.clone(),
+            outcome: Outcome::Sent,
+            reason: None,
+            rule: None,
+            until: None,
+            run: None,
+            delivery_id,
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
@@ -76,6 +108,22 @@ pub enum Reason {
 }
 
 impl Reason {
+    pub const ALL: [Reason; 13] = [
+        Reason::NotInAudience,
+        Reason::AlreadySent,
+        Reason::ResendWait,
+        Reason::FrequencyCap,
+        Reason::LateEvent,
+        Reason::Stale,
+        Reason::CampaignPaused,
+        Reason::CampaignEnded,
+        Reason::CancelledByEvent,
+        Reason::AbortedByTemplate,
+        Reason::RenderFailed,
+        Reason::StateFull,
+        Reason::UserDeleted,
+    ];
+
     /// As it is written in lines and labels.
     pub fn as_str(self) -> &'static str {
         match self {

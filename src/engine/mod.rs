@@ -15,13 +15,23 @@ pub mod reading;
 pub mod definition;
 
 pub mod condition;
+pub mod history;
 
-pub mod audience;
 pub mod matching;
 
+pub mod audience;
+pub mod trigger;
+
+pub mod fatigue;
+
+pub mod rendering;
+
 pub mod delivery;
-pub mod effect;
 
 pub mod record;
+
+pub mod effect;
+
+pub mod step;
 
 pub mod catalog;

@@ -5,6 +5,12 @@ use serde::{Deserialize, Serialize};
 use super::time::Timestamp;
 use super::value::{Object, Value};
 
+/// Most traits one user has, removed ones that are still remembered included.
+pub const MAX_TRAITS: usize = 1000;
+
+/// Most bytes the traits of one user take, about.
+pub const MAX_TRAITS_BYTES: usize = 256 * 1024;
+
 /// A user's profile. Traits merge per top-level key: the newest timestamp wins, null removes.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Profile {
@@ -39,10 +45,17 @@ impl Profile {
         *self == Profile::default()
     }
 
-    /// Merges traits learned at `at`. Answers whether anything changed.
+    /// Merges traits learned at `at`. Answers whether anything changed. What goes beyond [`MAX_TRAITS`] or
+    /// [`MAX_TRAITS_BYTES`] is not learned: nobody's profile may grow without end.
     pub fn merge(&mut self, traits: &Object, at: Timestamp) -> bool {
         let mut changed = false;
+        let mut room = MAX_TRAITS_BYTES.saturating_sub(object_weight(&self.traits));
         for (key, value) in traits.iter() {
+            let freed = self.traits.get(key).map_or(0, weight);
+            if weight(value) > room + freed {
+                continue;
+            }
+            let full = self.learned.len() >= MAX_TRAITS;
             let known = self.learned.iter_mut().find(|(name, _)| &**name == key);
             match known {
                 Some((_, learned)) if *learned > at => continue,
@@ -50,11 +63,13 @@ impl Profile {
                     changed |= *learned != at;
                     *learned = at;
                 }
+                None if full => continue,
                 None => {
                     self.learned.push((key.into(), at));
                     changed = true;
                 }
             }
+            room = room + freed - weight(value);
             if value.is_null() {
                 changed |= self.traits.remove(key).is_some();
             } else if self.traits.get(key) != Some(value) {
@@ -71,10 +86,13 @@ impl Profile {
         note(&mut self.device_token, device_token, at) || noted
     }
 
-    /// Forgets when keys were removed, where that is older than `horizon`: nothing that old is accepted any more.
-    pub fn prune(&mut self, horizon: Timestamp) {
+    /// Forgets when keys were removed, where that is older than `horizon`: nothing that old is accepted any more. Answers whether
+    /// anything was forgotten.
+    pub fn prune(&mut self, horizon: Timestamp) -> bool {
+        let before = self.learned.len();
         let traits = &self.traits;
         self.learned.retain(|(key, at)| *at >= horizon || traits.get(key).is_some());
+        self.learned.len() < before
     }
 }
 
@@ -88,6 +106,21 @@ fn note(slot: &mut Option<(Box<str>, Timestamp)>, value: Option<&str>, at: Times
         }
         (None, _) => false,
     }
+}
+
+/// About how many bytes a value takes.
+fn weight(value: &Value) -> usize {
+    match value {
+        Value::Null | Value::Bool(_) => 1,
+        Value::Int(_) | Value::Unsigned(_) | Value::Float(_) => 8,
+        Value::Text(text) => text.len() + 2,
+        Value::List(items) => items.iter().map(weight).sum::<usize>() + 2,
+        Value::Object(object) => object_weight(object) + 2,
+    }
+}
+
+fn object_weight(object: &Object) -> usize {
+    object.iter().map(|(key, value)| key.len() + 2 + weight(value)).sum()
 }
 
 #[cfg(test)]
@@ -107,6 +140,27 @@ mod tests {
         assert!(!profile.merge(&object(r#"{"city":"Busan"}"#), Timestamp(25)));
         assert_eq!(profile.traits(), &object(r#"{"plan":"gold"}"#));
         assert!(!profile.merge(&object(r#"{"plan":"gold"}"#), Timestamp(20)));
+    }
+
+    #[test]
+    fn a_profile_does_not_grow_without_end() {
+        let mut profile = Profile::default();
+        let many: Object = (0..MAX_TRAITS + 5).map(|i| (format!("k{i}").into(), Value::Int(1))).collect();
+        assert!(profile.merge(&many, Timestamp(1)));
+        assert_eq!(profile.traits().len(), MAX_TRAITS);
+        let heavy: Object = [("k0".into(), Value::text("x".repeat(MAX_TRAITS_BYTES)))].into_iter().collect();
+        assert!(!profile.merge(&heavy, Timestamp(2)));
+        assert_eq!(profile.traits().get("k0"), Some(&Value::Int(1)));
+    }
+
+    #[test]
+    fn a_removed_key_is_remembered_until_nothing_older_can_come() {
+        let mut profile = Profile::default();
+        profile.merge(&object(r#"{"a":1,"b":2}"#), Timestamp(10));
+        profile.merge(&object(r#"{"a":null}"#), Timestamp(20));
+        assert!(!profile.prune(Timestamp(20)));
+        assert!(profile.prune(Timestamp(21)));
+        assert!(profile.merge(&object(r#"{"a":3}"#), Timestamp(15)));
     }
 
     #[test]

@@ -1,3 +1,6 @@
 //! The simulator: stands in for the world, deterministically. It has no second engine and no second turn.
 
+pub mod endpoints;
 pub mod ports;
+pub mod scenario;
+pub mod worker;

@@ -214,9 +214,9 @@ impl DeliveryMetrics {
         })
     }
 
-    /// One more delivery waits for this destination until the guard is dropped.
-    pub fn waiting(&self, destination: &str) -> Counted {
-        Counted::one_more(&self.waiting.with_label_values(&[destination]))
+    /// Takes over how many deliveries wait for each destination.
+    pub fn waiting(&self, destination: &str, count: usize) {
+        self.waiting.with_label_values(&[destination]).set(i64::try_from(count).unwrap_or(i64::MAX));
     }
 }
 
@@ -385,7 +385,8 @@ mod tests {
         lane.decided("cart", "suppressed", "frequency_cap");
         lane.template_missing("cart", 2);
         lane.attempted("kakao", "delivered", Duration::from_millis(3));
-        let (_flying, _waiting) = (lane.in_flight("kakao"), metrics.delivery.waiting("kakao"));
+        metrics.delivery.waiting("kakao", 1);
+        let _flying = lane.in_flight("kakao");
         let printed = text(&metrics);
         for expect in [
             r#"campanile_events_total{result="applied",topic="events"} 2"#,
@@ -416,10 +417,9 @@ mod tests {
     #[test]
     fn guards_count_down() {
         let metrics = Metrics::new(CampaignLabel::Auto).unwrap();
-        drop((metrics.lane().in_flight("kakao"), metrics.delivery.waiting("kakao")));
+        drop(metrics.lane().in_flight("kakao"));
         let printed = text(&metrics);
         assert!(printed.contains(r#"campanile_deliveries_in_flight{destination="kakao"} 0"#), "{printed}");
-        assert!(printed.contains(r#"campanile_deliveries_waiting{destination="kakao"} 0"#), "{printed}");
     }
 
     #[test]

@@ -1,6 +1,33 @@
-//! The worker: turns inputs into records, deliveries and lines.
+//! The worker: turns inputs into records, deliveries and lines. It owns the order in which things become durable and knows no
+//! client: the world is reached through the five ports.
+//!
+//! What runs beside what: one thread reads the events, one the retry topics, each lane (one per core) turns on a thread of its
+//! own with its own store session and HTTP client, and one more looks for what is due and follows the definitions. `run`
+//! starts them; everything below it is driven step by step and can be driven by a simulator just as well.
+
 pub mod ledger;
 pub mod ports;
+pub mod settings;
+
+pub mod cache;
+pub mod counters;
+pub mod offsets;
+pub mod outcomes;
+pub mod store_clock;
+
+pub mod attempt;
+pub mod dispatch;
+pub mod lane;
+pub mod turn;
+
+pub mod commits;
+pub mod definitions;
+pub mod due;
+pub mod read_positions;
+pub mod reader;
+pub mod retry;
+
+pub mod run;
 
 #[cfg(test)]
 pub mod cases;

@@ -8,7 +8,7 @@ use hashbrown::HashMap;
 use super::destinations::{Finder, Route};
 use super::{Catalog, Document};
 use crate::engine::definition::{
-    Campaign, Definition, Destination, Kind, Place, Problem, ReadOptions, Status, Webhook, Workspace, read_canonical,
+    Campaign, Definition, Destination, Kind, Place, Problem, ReadOptions, Status, Trigger, Webhook, Workspace, read_canonical,
 };
 use crate::engine::delivery::Backoff;
 use crate::engine::id::CampaignId;
@@ -31,6 +31,7 @@ pub struct InForce {
     pub left_out: Vec<Problem>,
     by_id: HashMap<CampaignId, usize>,
     finder: Finder,
+    waits_for_reading: bool,
 }
 
 pub struct CampaignInForce {
@@ -79,12 +80,23 @@ impl InForce {
         }
         let index = Index::build(&in_force.iter().map(|campaign| &campaign.definition).collect::<Vec<_>>());
         let by_id = in_force.iter().enumerate().map(|(at, campaign)| (campaign.definition.id, at)).collect();
+        let waits_for_reading = in_force.iter().any(|campaign| matches!(campaign.definition.trigger, Trigger::Inaction(_)));
         let revision = catalog.revision;
-        Ok(InForce { revision, campaigns: in_force, index, workspace, destinations, policy, left_out, by_id, finder })
+        Ok(InForce { revision, campaigns: in_force, index, workspace, destinations, policy, left_out, by_id, finder, waits_for_reading })
     }
 
     pub fn campaign(&self, id: CampaignId) -> Option<&CampaignInForce> {
         self.by_id.get(&id).map(|at| &self.campaigns[*at])
+    }
+
+    /// The zone of who has none of their own.
+    pub fn zone(&self) -> &str {
+        self.workspace.timezone.as_deref().unwrap_or("UTC")
+    }
+
+    /// Whether anything waits for the events topics to be read up to some time: what did not happen.
+    pub fn waits_for_reading(&self) -> bool {
+        self.waits_for_reading
     }
 
     pub fn by_key(&self, key: &str) -> Option<&CampaignInForce> {

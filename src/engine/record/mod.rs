@@ -1,9 +1,12 @@
 //! All that is known of a user's behaviour, as one value that is stored whole. Its parts are opaque here: the rooms that own
 //! them hold the rules (`fatigue` the ledger, `trigger` the timers, `history` the instants, `delivery` the pending entries).
 
+pub mod codec;
+
 use serde::{Deserialize, Serialize};
 
 use super::definition::{ContentType, Method};
+use super::effect::FailCause;
 use super::event::SourceId;
 use super::id::{CampaignId, DeliveryId};
 use super::time::Timestamp;
@@ -14,7 +17,7 @@ use super::value::Object;
 pub struct Record {
     /// The revision of the definitions it was last stepped with; a worker that is behind it catches up first.
     pub definitions: u64,
-    /// How far each partition has been applied to this user.
+    /// How far each partition has been applied to this user, the one that moved last at the end.
     pub marks: Vec<Mark>,
     /// Hashes of the last message ids, oldest first, at most [`SEEN_IDS`].
     pub seen: Vec<SeenId>,
@@ -33,8 +36,8 @@ pub struct Record {
 /// How many message ids a record remembers (contract, section 4).
 pub const SEEN_IDS: usize = 16;
 
-/// An input of this source is applied when neither its offset nor its broker time lies above the mark: a topic that was
-/// recreated has smaller offsets but later times.
+/// An input of this source is applied when neither its offset nor its broker time lies above the mark (the highest offset, the
+/// highest time): a log that began again has smaller offsets but later times, and then the mark follows it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Mark {
     pub source: SourceId,
@@ -52,8 +55,8 @@ pub struct SeenId {
 /// The newest instants of one tracked pattern and key, oldest first.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Instants {
-    /// Stable hash of what is tracked (event, condition).
-    pub tracker: [u8; 8],
+    /// What is tracked: the campaign that asks, for it alone knows its pattern.
+    pub tracker: CampaignId,
     /// Stable hash of the correlating values, zero without `same`.
     pub key: [u8; 8],
     pub at: Vec<Timestamp>,
@@ -115,19 +118,34 @@ pub struct Pending {
     pub request: Option<Request>,
 }
 
-/// Attempts count from 1.
+/// Where a delivery stands. **What `attempt` means**, here and in every input that carries it:
+///
+/// - `Sending { attempt: k }`: request number k, counted from 1, is being made. (Whether it went out yet is known to its
+///   holder only.)
+/// - `Parked { attempt: m }`, [`Input::Retry`] and [`Input::Parked`]: m requests **have been made**, the next one is number
+///   m + 1. Zero: the first was put off before it was started.
+/// - [`Input::Attempted`]: the number of the request that was made, or as it stands here when there was none.
+///
+/// So what was `Sending { k }` is parked as k when request k failed, and as 0 when k is 1 and was not started.
+///
+/// [`Input::Retry`]: super::step::Input::Retry
+/// [`Input::Parked`]: super::step::Input::Parked
+/// [`Input::Attempted`]: super::step::Input::Attempted
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Phase {
     /// Somebody holds the right to make this attempt until the lease ends; then anybody may take over as the next attempt.
     Sending { attempt: u32, lease: Timestamp },
-    /// The retry topic has the request and will start attempt + 1 (or, if no request was ever started, this attempt: `attempt` 0) not before `until`.
+    /// The retry topic has the request and will start the next attempt not before `until`.
     Parked { attempt: u32, until: Timestamp },
+    /// Over without another attempt. Its failed line and dead letter are asked for, and again at `again` unless
+    /// they are reported written by then.
+    Failing { attempt: u32, cause: FailCause, again: Timestamp },
 }
 
 impl Phase {
     pub fn attempt(self) -> u32 {
         match self {
-            Phase::Sending { attempt, .. } | Phase::Parked { attempt, .. } => attempt,
+            Phase::Sending { attempt, .. } | Phase::Parked { attempt, .. } | Phase::Failing { attempt, .. } => attempt,
         }
     }
 }
@@ -165,9 +183,28 @@ pub struct Request {
     pub body: Option<Frozen>,
 }
 
+impl Request {
+    /// About how many bytes it takes in a record.
+    pub fn weight(&self) -> usize {
+        let headers: usize = self.headers.iter().map(|(name, value)| name.len() + value.weight()).sum();
+        self.destination.len() + self.url.weight() + headers + self.body.as_ref().map_or(0, Frozen::weight)
+    }
+}
+
 /// Text with references to secrets, which are resolved at the moment of sending and stored nowhere.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Frozen(pub Vec<Piece>);
+
+impl Frozen {
+    fn weight(&self) -> usize {
+        self.0
+            .iter()
+            .map(|piece| match piece {
+                Piece::Text(text) | Piece::Secret(text, _) => text.len() + 2,
+            })
+            .sum()
+    }
+}
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Piece {

@@ -1,0 +1,41 @@
+# Two commands set up and run everything on a fresh Debian machine: `make demo` and `make test`.
+# The second time they install nothing and are quick.
+
+CARGO ?= cargo
+
+.PHONY: help demo test setup setup-build check unit integration bench fmt clean
+
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
+
+demo: setup-build ## build, then show in seconds what Campanile does (needs no server)
+	@$(CARGO) run --quiet --locked -- demo
+
+test: setup check unit integration ## everything CI runs: format, lints, unit tests, tests on a real Kafka and Redis
+
+setup-build: ## install what building needs
+	@scripts/setup.sh build
+
+setup: ## install what building and testing need
+	@scripts/setup.sh build test
+
+check: ## formatting and lints, warnings are errors; the engine compiles alone
+	$(CARGO) fmt --check
+	$(CARGO) check --quiet --locked --lib --no-default-features
+	$(CARGO) clippy --quiet --locked --all-targets -- -D warnings
+
+unit: ## the engine's tests alone, then all unit tests
+	$(CARGO) test --locked --lib --no-default-features
+	$(CARGO) test --locked --lib
+
+integration: ## one binary: adapters, worker and commands against servers that it starts and stops itself
+	$(CARGO) test --locked --test it
+
+bench: ## micro-benchmarks; `scripts/bench.sh` runs the one against Kafka and Redis
+	$(CARGO) bench --locked
+
+fmt: ## format the code
+	$(CARGO) fmt
+
+clean: ## remove what was built and fetched
+	rm -rf target .cache

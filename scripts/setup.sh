@@ -1,0 +1,55 @@
+#!/usr/bin/env bash
+# Installs what is missing for `build` (compiler, librdkafka's needs) and `test` (Redis, Java, Kafka's jars), and says what.
+# usage: scripts/setup.sh build [test]
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+need=()
+want() { # want PACKAGE test-command...: the package is needed unless the command succeeds
+    local package=$1
+    shift
+    "$@" >/dev/null 2>&1 || need+=("$package")
+}
+
+for part in "$@"; do
+    case $part in
+        build)
+            want build-essential cc --version
+            want pkg-config pkg-config --version
+            want libssl-dev pkg-config --exists openssl
+            want zlib1g-dev pkg-config --exists zlib
+            ;;
+        test)
+            want redis-server redis-server --version
+            want openjdk-17-jre-headless java -version
+            want maven mvn --version
+            ;;
+        *)
+            echo "setup: '$part' is not known; use build or test" >&2
+            exit 2
+            ;;
+    esac
+done
+
+if [ ${#need[@]} -gt 0 ]; then
+    echo "setup: installing ${need[*]} (Debian packages)"
+    sudo=$([ "$(id -u)" = 0 ] || echo sudo)
+    $sudo env DEBIAN_FRONTEND=noninteractive apt-get update -qq
+    # Nothing here wants the packaged server running: tests start their own.
+    $sudo env DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 apt-get install -y -qq --no-install-recommends "${need[@]}" >/dev/null
+fi
+
+wanted=$(sed -n 's/^rust-version = "\(.*\)"/\1/p' Cargo.toml)
+if ! command -v cargo >/dev/null; then
+    echo "setup: Rust $wanted or newer is needed: install it with rustup (the package 'rustup' in Debian 13, or https://rustup.rs), then run this again" >&2
+    exit 1
+fi
+have=$(cargo --version | cut -d' ' -f2)
+if [ "$(printf '%s\n%s\n' "$wanted" "$have" | sort -V | head -n 1)" != "$wanted" ]; then
+    echo "setup: Rust $wanted or newer is needed, this is $have: run 'rustup update'" >&2
+    exit 1
+fi
+
+case " $* " in
+    *" test "*) scripts/kafka.sh fetch ;;
+esac

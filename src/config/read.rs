@@ -1,0 +1,394 @@
+//! Reading settings: raw keys and values to the checked types. A variable of the environment is read like a file of one key, so that its
+//! problems name it.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::*;
+use crate::engine::definition::problem::{Place, Problem, Problems};
+use crate::engine::definition::reader::{self, Reader};
+use crate::engine::definition::text::{self, Data, Entry, Node};
+
+/// Variables of this form are settings: `CAMPANILE_<SECTION>__<KEY>`.
+const PREFIX: &str = "CAMPANILE_";
+
+const SECOND: Duration = Duration::from_secs(1);
+const DAY: Duration = Duration::from_secs(86_400);
+
+pub(super) fn read(
+    file: Option<&File<'_>>,
+    environment: &[(String, String)],
+    secret: &dyn Fn(&str) -> Option<String>,
+) -> Result<Config, Vec<Problem>> {
+    let mut found = Vec::new();
+    let mut settings = layer("config/campanile.yaml (built in)", super::DEFAULTS, secret, &mut found);
+    if let Some(file) = file {
+        let layer = layer(file.name, file.text, secret, &mut found);
+        check(file.name, &layer, &mut found);
+        overlay(&mut settings, layer);
+    }
+    let mut variables: Vec<&(String, String)> =
+        environment.iter().filter(|(name, _)| name.starts_with(PREFIX) && name.contains("__")).collect();
+    variables.sort();
+    for (name, value) in variables {
+        let layer = variable(name, value, secret, &mut found);
+        check(name, &layer, &mut found);
+        overlay(&mut settings, layer);
+    }
+    let problems = Problems::of("the settings together");
+    let config = config(&settings, &problems);
+    if found.is_empty() {
+        found = problems.into_sorted();
+    }
+    match config {
+        Some(config) if !found.iter().any(Problem::is_error) => Ok(config),
+        _ => Err(found),
+    }
+}
+
+/// One file's tree, with its secrets resolved.
+fn layer(name: &str, text: &str, secret: &dyn Fn(&str) -> Option<String>, found: &mut Vec<Problem>) -> Node {
+    let problems = Problems::of(name);
+    let mut documents = text::documents(text, &problems);
+    if let Some(second) = documents.get(1) {
+        problems.error(second.root.place, "settings are one document");
+    }
+    documents.truncate(1);
+    let mut node = documents.pop().map_or(Node { place: Place::START, data: Data::Map(Vec::new()) }, |tree| tree.root);
+    resolve(&mut node, secret, &problems);
+    found.extend(problems.into_sorted());
+    node
+}
+
+/// `CAMPANILE_DELIVERY__TIMEOUT=5s` as the tree `{delivery: {timeout: 5s}}`.
+fn variable(name: &str, value: &str, secret: &dyn Fn(&str) -> Option<String>, found: &mut Vec<Problem>) -> Node {
+    let problems = Problems::of(name);
+    let keys: Vec<String> = name[PREFIX.len()..].split("__").map(str::to_lowercase).collect();
+    // Lists and maps are JSON; everything else is taken as YAML would take it, or as text.
+    let parsed = text::documents(value, &Problems::of(name)).into_iter().next();
+    let mut node = parsed.map(|tree| tree.root).unwrap_or_else(|| Node::from_value(&crate::engine::value::Value::text(value)));
+    resolve(&mut node, secret, &problems);
+    found.extend(problems.into_sorted());
+    keys.iter().rev().fold(node, |value, key| Node {
+        place: Place::START,
+        data: Data::Map(vec![Entry { key: key.as_str().into(), place: Place::START, value }]),
+    })
+}
+
+/// Replaces `{secret: name}` by the secret's content.
+fn resolve(node: &mut Node, secret: &dyn Fn(&str) -> Option<String>, problems: &Problems) {
+    match &mut node.data {
+        Data::Map(entries) => {
+            if let [Entry { key, value, .. }] = entries.as_slice()
+                && &**key == "secret"
+            {
+                let Some(name) = reader::name(value, "`secret`", problems) else { return };
+                match secret(name) {
+                    Some(content) => node.data = Node::from_value(&crate::engine::value::Value::text(content)).data,
+                    None => problems.error_with_help(
+                        value.place,
+                        format!("the secret `{name}` is not there"),
+                        format!("put it into the directory of `secrets.dir`, or into CAMPANILE_SECRET_{}", name.to_uppercase()),
+                    ),
+                }
+                return;
+            }
+            entries.iter_mut().for_each(|entry| resolve(&mut entry.value, secret, problems));
+        }
+        Data::List(items) => items.iter_mut().for_each(|item| resolve(item, secret, problems)),
+        Data::Scalar(_) | Data::Broken => {}
+    }
+}
+
+/// Reads one layer alone, for its problems.
+fn check(name: &str, layer: &Node, found: &mut Vec<Problem>) {
+    let problems = Problems::of(name);
+    let defaults = text::documents(super::DEFAULTS, &problems).pop();
+    if let Some(mut whole) = defaults {
+        overlay(&mut whole.root, layer.clone());
+        config(&whole.root, &problems);
+    }
+    found.extend(problems.into_sorted());
+}
+
+/// Puts a layer over another: maps are merged key by key, everything else is replaced.
+fn overlay(below: &mut Node, above: Node) {
+    let place = above.place;
+    match (&mut below.data, above.data) {
+        (Data::Map(below), Data::Map(above)) => {
+            for entry in above {
+                match below.iter_mut().find(|known| known.key == entry.key) {
+                    Some(known) => {
+                        known.place = entry.place;
+                        overlay(&mut known.value, entry.value);
+                    }
+                    None => below.push(entry),
+                }
+            }
+        }
+        (_, data) => {
+            below.data = data;
+            below.place = place;
+        }
+    }
+}
+
+fn config(node: &Node, problems: &Problems) -> Option<Config> {
+    let mut root = Reader::open(node, "the settings", problems)?;
+    let read = (
+        section(&mut root, "kafka", kafka),
+        section(&mut root, "state", state),
+        section(&mut root, "embedded", |s| Some(Embedded { path: path(s) })),
+        section(&mut root, "http", http),
+        section(&mut root, "delivery", delivery),
+        section(&mut root, "triggers", triggers),
+        section(&mut root, "outcomes", outcomes),
+        section(&mut root, "secrets", |s| Some(Secrets { dir: s.name("dir").map(PathBuf::from) })),
+        section(&mut root, "telemetry", telemetry),
+        section(&mut root, "log", log),
+    );
+    root.close(&[]);
+    let (kafka, state, embedded, http, delivery, triggers, outcomes, secrets, telemetry, log) = read;
+    Some(Config {
+        kafka: kafka?,
+        state: state?,
+        embedded: embedded?,
+        http: http?,
+        delivery: delivery?,
+        triggers: triggers?,
+        outcomes: outcomes?,
+        secrets: secrets?,
+        telemetry: telemetry?,
+        log: log?,
+    })
+}
+
+fn section<T>(root: &mut Reader<'_>, name: &'static str, read: impl Fn(&mut Reader<'_>) -> Option<T>) -> Option<T> {
+    let mut section = root.map(name)?;
+    let value = read(&mut section);
+    section.close(&[]);
+    value
+}
+
+fn kafka(s: &mut Reader<'_>) -> Option<Kafka> {
+    let brokers = s.name("brokers").map(str::to_owned);
+    let group = s.name("group").map(str::to_owned);
+    let events: Option<Vec<String>> = s.names("events").map(|names| names.into_iter().map(|(name, _)| name.to_owned()).collect());
+    if events.as_ref().is_some_and(Vec::is_empty) {
+        s.problems.error(s.place, "`events` needs at least one topic");
+    }
+    let start = s.choice("start", &[("earliest", Start::Earliest), ("latest", Start::Latest)]);
+    let prefix = s.name("prefix").map(str::to_owned);
+    let generation = s.integer("generation", 1..=i64::from(u32::MAX));
+    let options = options(s)?;
+    Some(Kafka {
+        brokers: brokers.filter(|brokers| brokers != "embedded"),
+        group: group?,
+        events: events?,
+        start: start?,
+        prefix: prefix?,
+        generation: u32::try_from(generation?).ok()?,
+        options,
+    })
+}
+
+/// librdkafka takes everything as text.
+fn options(s: &mut Reader<'_>) -> Option<BTreeMap<String, String>> {
+    let mut options = BTreeMap::new();
+    let Some(node) = s.get("options") else { return Some(options) };
+    for entry in reader::map(node, "`options`", s.problems)? {
+        let value = match &entry.value.data {
+            Data::Scalar(value) => value.as_str().map_or_else(|| value.to_string(), str::to_owned),
+            _ => {
+                s.problems.error(entry.value.place, format!("`{}` must be one value, not {}", entry.key, entry.value.kind()));
+                continue;
+            }
+        };
+        options.insert(entry.key.to_string(), value);
+    }
+    Some(options)
+}
+
+fn state(s: &mut Reader<'_>) -> Option<State> {
+    let url = s.name("url").map(str::to_owned);
+    let prefix = s.name("prefix").map(str::to_owned);
+    let groups = s.integer("groups", 1..=1024);
+    let replicas = s.integer("replicas", 0..=16);
+    Some(State {
+        url: url.filter(|url| url != "embedded"),
+        prefix: prefix?,
+        groups: u32::try_from(groups?).ok()?,
+        replicas: u32::try_from(replicas?).ok()?,
+    })
+}
+
+fn path(s: &mut Reader<'_>) -> Option<PathBuf> {
+    s.name("path").map(PathBuf::from)
+}
+
+fn http(s: &mut Reader<'_>) -> Option<Http> {
+    let (listen, listen_place) = address(s, "listen")?;
+    let (probes, _) = address(s, "probes")?;
+    let tokens = s.map("tokens").map(|mut t| {
+        let token = |name: Option<&str>| name.map(str::to_owned);
+        let tokens = Tokens { admin: token(t.name("admin")), read: token(t.name("read")), ingest: token(t.name("ingest")) };
+        t.close(&[]);
+        tokens
+    });
+    let tokens = tokens.unwrap_or_default();
+    if !listen.ip().is_loopback() && tokens.admin.is_none() && tokens.ingest.is_none() && tokens.read.is_none() {
+        s.problems.error_with_help(
+            listen_place,
+            format!("`http.listen` on {listen} reaches beyond this machine and needs tokens"),
+            "set http.tokens.ingest (and admin, read) to secrets, or listen on 127.0.0.1",
+        );
+    }
+    Some(Http { listen, probes, tokens })
+}
+
+fn address(s: &mut Reader<'_>, key: &'static str) -> Option<(SocketAddr, Place)> {
+    let place = s.get(key)?.place;
+    let written = s.name(key)?;
+    match written.parse() {
+        Ok(address) => Some((address, place)),
+        Err(_) => {
+            s.problems.error_with_help(
+                place,
+                format!("`{key}` must be an address with a port, not `{written}`"),
+                "such as 127.0.0.1:8080 or [::1]:8080",
+            );
+            None
+        }
+    }
+}
+
+fn delivery(s: &mut Reader<'_>) -> Option<Delivery> {
+    let timeout = s.duration("timeout", SECOND..=90 * SECOND);
+    let max_in_flight = s.integer("max_in_flight", 1..=100_000);
+    let max_retries = s.integer("max_retries", 0..=20);
+    let backoff = s.map("backoff").and_then(|mut b| {
+        let base = b.duration("base", Duration::from_millis(1)..=3600 * SECOND);
+        let max = b.duration("max", Duration::from_millis(1)..=3600 * SECOND);
+        b.close(&[]);
+        Some((base?, max?))
+    });
+    let expires = s.duration("expires", SECOND..=30 * DAY);
+    let id_key = s.name("id_key").map(str::to_owned);
+    let allow_http = s.boolean("allow_http");
+    let networks = s.names("allow_networks");
+    let drain = s.duration("drain", Duration::ZERO..=3600 * SECOND);
+    let (backoff_base, backoff_max) = backoff?;
+    Some(Delivery {
+        timeout: timeout?,
+        max_in_flight: u32::try_from(max_in_flight?).ok()?,
+        max_retries: u32::try_from(max_retries?).ok()?,
+        backoff_base,
+        backoff_max,
+        expires: expires?,
+        id_key,
+        allow_http: allow_http?,
+        allow_networks: networks?.into_iter().map(|(network, _)| network.to_owned()).collect(),
+        drain: drain?,
+    })
+}
+
+fn triggers(s: &mut Reader<'_>) -> Option<Triggers> {
+    let max_age = s.duration("max_age", SECOND..=30 * DAY);
+    let max_lateness = s.duration("max_lateness", SECOND..=30 * DAY);
+    let max_overdue = s.duration("max_overdue", SECOND..=30 * DAY);
+    Some(Triggers { max_age: max_age?, max_lateness: max_lateness?, max_overdue: max_overdue? })
+}
+
+fn outcomes(s: &mut Reader<'_>) -> Option<Outcomes> {
+    let known: Vec<(&'static str, Reason)> = Reason::ALL.iter().map(|reason| (reason.as_str(), *reason)).collect();
+    let items = s.list("omit")?;
+    let omit = items.iter().filter_map(|item| reader::choice(item, "an item of `omit`", &known, s.problems)).collect();
+    Some(Outcomes { omit })
+}
+
+fn telemetry(s: &mut Reader<'_>) -> Option<Telemetry> {
+    let label = s.choice("campaign_label", &[("auto", CampaignLabel::Auto), ("on", CampaignLabel::On), ("off", CampaignLabel::Off)]);
+    Some(Telemetry { campaign_label: label? })
+}
+
+fn log(s: &mut Reader<'_>) -> Option<Log> {
+    const LEVELS: [(&str, LogLevel); 5] = [
+        ("error", LogLevel::Error),
+        ("warn", LogLevel::Warn),
+        ("info", LogLevel::Info),
+        ("debug", LogLevel::Debug),
+        ("trace", LogLevel::Trace),
+    ];
+    let level = s.choice("level", &LEVELS);
+    let format = s.choice("format", &[("text", LogFormat::Text), ("json", LogFormat::Json)]);
+    Some(Log { level: level?, format: format? })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read_text(text: &str, environment: &[(&str, &str)]) -> Result<Config, String> {
+        let environment: Vec<(String, String)> = environment.iter().map(|(k, v)| ((*k).into(), (*v).into())).collect();
+        let secret = |name: &str| (name == "token").then(|| "s3cret".to_owned());
+        Config::read(Some(&File { name: "c.yaml", text }), &environment, &secret)
+            .map_err(|problems| problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))
+    }
+
+    #[test]
+    fn the_defaults_are_sound_and_are_those_of_the_documentation() {
+        let config = Config::read(None, &[], &|_| None).expect("the compiled-in settings are sound");
+        assert_eq!((config.kafka.brokers, config.state.url), (None, None));
+        assert_eq!(config.delivery.timeout, 3 * SECOND);
+        assert!(config.outcomes.omit.contains(&Reason::NotInAudience));
+        assert_eq!(config.http.listen.to_string(), "127.0.0.1:8080");
+    }
+
+    #[test]
+    fn the_file_wins_over_defaults_and_the_environment_over_the_file() {
+        let config = read_text(
+            "kafka: {brokers: 'k:9092', options: {ssl.ca.location: /ca, queued.min.messages: 1000}}\ndelivery: {timeout: 5s}\nhttp: {tokens: {ingest: {secret: token}}}",
+            &[("CAMPANILE_DELIVERY__TIMEOUT", "7s"), ("CAMPANILE_KAFKA__EVENTS", r#"["a", "b"]"#), ("CAMPANILE_SECRET_X", "y"), ("PATH", "z")],
+        )
+        .unwrap();
+        assert_eq!(config.kafka.brokers.as_deref(), Some("k:9092"));
+        assert_eq!(config.kafka.options["queued.min.messages"], "1000");
+        assert_eq!(config.kafka.events, ["a", "b"]);
+        assert_eq!(config.delivery.timeout, 7 * SECOND);
+        assert_eq!(config.http.tokens.ingest.as_deref(), Some("s3cret"));
+        assert!(!format!("{config:?}").contains("s3cret"));
+    }
+
+    #[test]
+    fn every_problem_is_named_with_its_place() {
+        let cases = [
+            ("kafak: {}", &[][..], "c.yaml:1:1: error: unknown key `kafak` in the settings\n  help: did you mean `kafka`?"),
+            (
+                "delivery: {timeout: 3}",
+                &[],
+                "c.yaml:1:21: error: `timeout` must be a duration with its unit, not a number\n  help: write 3s, 3m, 3h or 3d",
+            ),
+            (
+                "outcomes: {omit: [not_in_audiance]}",
+                &[],
+                "c.yaml:1:19: error: an item of `omit` cannot be `not_in_audiance`\n  help: did you mean `not_in_audience`?",
+            ),
+            (
+                "http: {listen: localhost}",
+                &[],
+                "c.yaml:1:16: error: `listen` must be an address with a port, not `localhost`\n  help: such as 127.0.0.1:8080 or [::1]:8080",
+            ),
+            (
+                "",
+                &[("CAMPANILE_DELIVERY__TIMOUT", "3s")],
+                "CAMPANILE_DELIVERY__TIMOUT:1:1: error: unknown key `timout` in `delivery`\n  help: did you mean `timeout`?",
+            ),
+        ];
+        for (text, environment, expect) in cases {
+            assert_eq!(read_text(text, environment).unwrap_err(), expect);
+        }
+        assert!(read_text("http: {listen: '0.0.0.0:80'}", &[]).unwrap_err().contains("needs tokens"));
+        assert!(read_text("state: {url: {secret: gone}}", &[]).unwrap_err().contains("the secret `gone` is not there"));
+    }
+}

@@ -1,0 +1,254 @@
+//! A record and a profile as bytes: one format byte, four of a checksum, then postcard. Whoever changes what is behind a
+//! format byte raises it and keeps reading the old one; the golden files under `tests/golden/` say what format 1 is.
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::Record;
+use crate::engine::profile::Profile;
+
+/// What this version writes, and the newest it reads.
+pub const FORMAT: u8 = 1;
+
+/// Why stored bytes could not be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum CodecError {
+    #[error("stored in format {0}, this version of campanile reads up to {FORMAT}: upgrade this worker to the version that wrote it")]
+    NewerFormat(u8),
+    #[error("the stored bytes are damaged")]
+    Damaged,
+}
+
+pub fn encode(record: &Record) -> Vec<u8> {
+    write(record)
+}
+
+pub fn decode(bytes: &[u8]) -> Result<Record, CodecError> {
+    read(bytes)
+}
+
+pub fn encode_profile(profile: &Profile) -> Vec<u8> {
+    write(profile)
+}
+
+pub fn decode_profile(bytes: &[u8]) -> Result<Profile, CodecError> {
+    read(bytes)
+}
+
+/// How many bytes a part of a record takes.
+pub fn size<T: Serialize>(part: &T) -> usize {
+    postcard::experimental::serialized_size(part).unwrap_or(usize::MAX)
+}
+
+/// The format byte and the checksum.
+const HEAD_BYTES: usize = 5;
+
+fn write<T: Serialize>(value: &T) -> Vec<u8> {
+    let mut head = Vec::with_capacity(256);
+    head.extend_from_slice(&[FORMAT, 0, 0, 0, 0]);
+    #[expect(
+        clippy::expect_used,
+        reason = "postcard fails on a full buffer or a sequence of unknown length; a Vec grows, all ours know theirs"
+    )]
+    let mut bytes = postcard::to_extend(value, head).expect("a record always has an encoding");
+    let sum = checksum(&bytes[HEAD_BYTES..]);
+    bytes[1..HEAD_BYTES].copy_from_slice(&sum);
+    bytes
+}
+
+fn read<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, CodecError> {
+    match bytes.split_first() {
+        Some((&FORMAT, _)) => {}
+        Some((&format, _)) if format > FORMAT => return Err(CodecError::NewerFormat(format)),
+        _ => return Err(CodecError::Damaged),
+    }
+    let (head, body) = bytes.split_at_checked(HEAD_BYTES).ok_or(CodecError::Damaged)?;
+    // Before parsing: damaged bytes may well parse, as something else, or nest without end.
+    if head[1..] != checksum(body) {
+        return Err(CodecError::Damaged);
+    }
+    match postcard::take_from_bytes(body) {
+        Ok((value, [])) => Ok(value),
+        _ => Err(CodecError::Damaged),
+    }
+}
+
+/// Tells damaged bytes from whole ones; no defence against intent. Eight bytes at a time, for it is paid on every load: the
+/// multiplier is the golden ratio's (Knuth, The Art of Computer Programming 3, 6.4).
+fn checksum(bytes: &[u8]) -> [u8; 4] {
+    let mut sum = bytes.len() as u64;
+    for chunk in bytes.chunks(8) {
+        let mut word = [0; 8];
+        word[..chunk.len()].copy_from_slice(chunk);
+        sum = (sum ^ u64::from_le_bytes(word)).wrapping_mul(0x9E37_79B9_7F4A_7C15).rotate_left(29);
+    }
+    let folded = (sum >> 32) ^ sum;
+    [folded as u8, (folded >> 8) as u8, (folded >> 16) as u8, (folded >> 24) as u8]
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fmt::Write;
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::engine::definition::{ContentType, Method};
+    use crate::engine::effect::FailCause;
+    use crate::engine::event::SourceId;
+    use crate::engine::id::{CampaignId, DeliveryId};
+    use crate::engine::record::*;
+    use crate::engine::time::Timestamp;
+    use crate::engine::value::Object;
+
+    const GOLDEN_RECORD: &str = include_str!("../../../tests/golden/record-1.hex");
+    const GOLDEN_PROFILE: &str = include_str!("../../../tests/golden/profile-1.hex");
+
+    fn object(text: &str) -> Object {
+        serde_json::from_str(text).unwrap()
+    }
+
+    fn timer(key: u8) -> Timer {
+        let origin = Origin {
+            event: "cart_added".into(),
+            message_id: "m1".into(),
+            timestamp: Timestamp(1_795_168_800_000),
+            properties: object(r#"{"amount":60000,"cart":{"id":"c1","items":[1,2.5,null,true]}}"#),
+        };
+        Timer { campaign: CampaignId(9), key: [key; 8], due: Timestamp(1_795_170_600_000), origin }
+    }
+
+    fn pending(number: u8, phase: Phase, request: Option<Request>) -> Pending {
+        let claim = Claim {
+            at: Timestamp(1_795_170_601_000),
+            campaign: "cart-abandoned".into(),
+            version: 3,
+            channel: Some("sms".into()),
+            tags: vec!["cart".into()],
+            event_id: "m1".into(),
+            arm: Arm::Treatment,
+        };
+        let expires = Timestamp(1_795_257_001_000);
+        Pending { id: DeliveryId([number; 16]), campaign: CampaignId(9), claim, expires, phase, request }
+    }
+
+    /// One of everything that a record can hold.
+    fn full_record() -> Record {
+        let request = Request {
+            destination: "kakao".into(),
+            method: Method::Post,
+            url: Frozen(vec![Piece::Text("https://api.kakao.example/v1?k=".into()), Piece::Secret("key".into(), Quoting::Url)]),
+            headers: vec![("X-Key".into(), Frozen(vec![Piece::Secret("key".into(), Quoting::Plain)]))],
+            content_type: ContentType::Json,
+            body: Some(Frozen(vec![Piece::Text("{\"k\":".into()), Piece::Secret("key".into(), Quoting::Json), Piece::Text("}".into())])),
+        };
+        Record {
+            definitions: 12,
+            marks: vec![Mark { source: SourceId(7), offset: 1_000_000, broker_time: Timestamp(1_795_168_801_000) }],
+            seen: vec![SeenId { hash: [1; 8], broker_time: Timestamp(1_795_168_801_000) }],
+            history: vec![Instants { tracker: CampaignId(9), key: [3; 8], at: vec![Timestamp(-1), Timestamp(1_795_168_800_000)] }],
+            timers: vec![timer(0)],
+            ledger: Ledger {
+                exposures: vec![Exposure { campaign: CampaignId(9), last: Timestamp(1_795_170_601_000), count: 2 }],
+                sends: vec![CountedSend { at: Timestamp(1_795_170_601_000), labels: vec![[1, 2, 3, 4]] }],
+            },
+            pending: vec![
+                pending(1, Phase::Sending { attempt: 1, lease: Timestamp(1_795_170_634_000) }, Some(request)),
+                pending(2, Phase::Parked { attempt: 2, until: Timestamp(1_795_170_700_000) }, None),
+                pending(3, Phase::Failing { attempt: 3, cause: FailCause::Ended, again: Timestamp(1_795_170_700_000) }, None),
+            ],
+            tombstone: Some(Timestamp(1_795_000_000_000)),
+        }
+    }
+
+    fn full_profile() -> Profile {
+        let mut profile = Profile::default();
+        profile.merge(&object(r#"{"country":"KR","age":31,"gone":1,"tags":["a",{"b":1.5}]}"#), Timestamp(1_795_168_800_000));
+        profile.merge(&object(r#"{"gone":null}"#), Timestamp(1_795_168_900_000));
+        profile.note_device(Some("a-1"), Some("token"), Timestamp(1_795_168_900_000));
+        profile
+    }
+
+    fn hex(bytes: &[u8]) -> String {
+        bytes.iter().enumerate().fold(String::new(), |mut text, (at, byte)| {
+            let _ = write!(text, "{byte:02x}{}", if at % 64 == 63 { "\n" } else { "" });
+            text
+        })
+    }
+
+    fn unhex(text: &str) -> Vec<u8> {
+        let digits: Vec<u8> = text.bytes().filter(u8::is_ascii_hexdigit).collect();
+        digits.chunks(2).map(|pair| u8::from_str_radix(std::str::from_utf8(pair).unwrap(), 16).unwrap()).collect()
+    }
+
+    #[test]
+    fn format_1_stays_what_it_is() {
+        assert_eq!(decode(&unhex(GOLDEN_RECORD)), Ok(full_record()));
+        assert_eq!(decode_profile(&unhex(GOLDEN_PROFILE)), Ok(full_profile()));
+        assert_eq!(hex(&encode(&full_record())).trim(), GOLDEN_RECORD.trim(), "the bytes of format 1 have changed: raise FORMAT");
+        assert_eq!(hex(&encode_profile(&full_profile())).trim(), GOLDEN_PROFILE.trim(), "the bytes of format 1 have changed: raise FORMAT");
+    }
+
+    #[test]
+    fn what_cannot_be_read_says_why() {
+        let good = encode(&full_record());
+        let with = |at: usize, byte: u8| {
+            let mut bytes = good.clone();
+            bytes[at] = byte;
+            bytes
+        };
+        let mut longer = good.clone();
+        longer.push(0);
+        let nested = [vec![FORMAT, 0, 0, 0, 0], vec![6, 1].repeat(200_000)].concat();
+        let cases = [
+            (with(0, 2), CodecError::NewerFormat(2)),
+            (with(0, 255), CodecError::NewerFormat(255)),
+            (with(0, 0), CodecError::Damaged),
+            (with(3, !good[3]), CodecError::Damaged),
+            (with(40, !good[40]), CodecError::Damaged),
+            (good[..good.len() - 1].to_vec(), CodecError::Damaged),
+            (good[..3].to_vec(), CodecError::Damaged),
+            (Vec::new(), CodecError::Damaged),
+            (longer, CodecError::Damaged),
+            (nested, CodecError::Damaged),
+        ];
+        for (bytes, expected) in cases {
+            assert_eq!(decode(&bytes), Err(expected));
+            assert_eq!(decode_profile(&bytes), Err(expected));
+        }
+        assert!(CodecError::NewerFormat(2).to_string().contains("upgrade"));
+    }
+
+    #[test]
+    fn an_ordinary_record_is_small() {
+        let at = Timestamp(1_795_168_800_000);
+        let record = Record {
+            definitions: 12,
+            marks: vec![Mark { source: SourceId(u64::MAX), offset: 1_000_000, broker_time: at }],
+            history: (0..3).map(|i| Instants { tracker: CampaignId(i), key: [0; 8], at: vec![at] }).collect(),
+            timers: vec![Timer { origin: Origin { properties: Object::new(), ..timer(0).origin }, ..timer(0) }],
+            ledger: Ledger {
+                exposures: (0..5).map(|i| Exposure { campaign: CampaignId(i), last: at, count: 1 }).collect(),
+                sends: (0..3).map(|_| CountedSend { at, labels: vec![[1; 4]] }).collect(),
+            },
+            ..Record::default()
+        };
+        let bytes = encode(&record).len();
+        assert!(bytes <= 300, "{bytes} bytes");
+    }
+
+    proptest! {
+        #[test]
+        fn arbitrary_bytes_are_refused(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+            prop_assert!(decode(&bytes).is_err());
+        }
+
+        #[test]
+        fn one_changed_bit_is_noticed(at in any::<prop::sample::Index>(), bit in 0..8u8) {
+            let mut bytes = encode(&full_record());
+            let at = at.index(bytes.len());
+            bytes[at] ^= 1 << bit;
+            prop_assert!(decode(&bytes).is_err());
+        }
+    }
+}

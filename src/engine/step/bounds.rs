@@ -1,0 +1,50 @@
+//! How much one user's record may hold. What would go over is refused as `state_full`: a stuck user never sticks a lane.
+
+use crate::engine::record::codec::size;
+use crate::engine::record::{Record, Request, Timer};
+
+/// New clocks and sends stop when the record without its frozen requests is this large, in bytes.
+pub const RECORD_SOFT_BYTES: usize = 64 * 1024;
+
+/// Nothing makes a record larger than this, in bytes.
+pub const RECORD_HARD_BYTES: usize = 256 * 1024;
+
+/// Deliveries that are not settled, per user.
+pub const MAX_PENDING: usize = 32;
+
+/// Their frozen requests together, in bytes.
+pub const MAX_PENDING_BYTES: usize = 128 * 1024;
+
+/// Clocks that run, per user.
+pub const MAX_TIMERS: usize = 64;
+
+/// What a record takes besides its lists, and what a claim adds to it besides the request: ids, labels, times, in bytes.
+const CLAIM_BYTES: usize = 1024;
+
+/// Whether a clock can join; `instead` when it takes another's place.
+pub(super) fn has_room_for_timer(record: &Record, timer: &Timer, instead: Option<&Timer>) -> bool {
+    if instead.is_none() && record.timers.len() >= MAX_TIMERS {
+        return false;
+    }
+    size_without_requests(record) + size(timer) <= RECORD_SOFT_BYTES + instead.map_or(0, size)
+}
+
+/// Whether a new delivery can join.
+pub(super) fn has_room_for_claim(record: &Record, request: &Request) -> bool {
+    record.pending.len() < MAX_PENDING
+        && request_bytes(record) + request.weight() <= MAX_PENDING_BYTES
+        && size_without_requests(record) + CLAIM_BYTES <= RECORD_SOFT_BYTES
+}
+
+/// Whether a parked delivery's request can come back. Refused only by the hard bound: the delivery is decided.
+pub(super) fn has_room_for_request(record: &Record, request: &Request) -> bool {
+    size(record) + size(request) <= RECORD_HARD_BYTES
+}
+
+fn size_without_requests(record: &Record) -> usize {
+    size(record).saturating_sub(request_bytes(record))
+}
+
+fn request_bytes(record: &Record) -> usize {
+    record.pending.iter().filter_map(|entry| entry.request.as_ref()).map(Request::weight).sum()
+}

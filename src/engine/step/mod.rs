@@ -1,0 +1,132 @@
+//! The one entrance: from what is known of a user and one input to what is then known and what should be done.
+//!
+//! `step` is pure and total. It reads no clock (`now` is the store's time), no network, no randomness; every input has an answer.
+//! Spurious inputs are safe: an event, an early or repeated wake, a retry message or a result that comes twice changes nothing.
+//! It performs nothing: effects are carried out by the worker, after the record is stored.
+
+use std::sync::Arc;
+
+use super::catalog::InForce;
+use super::definition::Status;
+use super::effect::Effect;
+use super::event::{Event, Position};
+use super::id::{DeliveryId, UserId};
+use super::profile::Profile;
+use super::record::{Record, Request};
+use super::time::Timestamp;
+
+mod applied;
+pub mod bounds;
+mod claim;
+mod due;
+mod event;
+mod gates;
+mod pending;
+mod wake;
+
+#[cfg(test)]
+mod tests;
+
+pub use wake::wake;
+
+/// All that is known of one user. Nothing known is `Known::default()`.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Known {
+    pub record: Record,
+    pub profile: Profile,
+}
+
+/// Everything that can make work for one user.
+#[derive(Clone, Debug)]
+pub enum Input {
+    /// One event from the log.
+    Event(Arc<Event>),
+    /// The record wants a look. Every events partition has been read up to `read_to` (its broker time).
+    Wake { read_to: Timestamp },
+    /// The retry topic's message for this delivery is due, and a slot is taken for it. `attempt` requests were made.
+    Retry { id: DeliveryId, attempt: u32, request: Box<Request> },
+    /// The retry topic has acknowledged the message: `attempt` requests were made, the next starts not before `until`.
+    Parked { id: DeliveryId, attempt: u32, until: Timestamp },
+    /// Request number `attempt` came to its end: lines and dead letters are written.
+    Attempted { id: DeliveryId, attempt: u32, verdict: Verdict },
+    /// An event that cannot be stepped (it made `step` panic) and is dead-lettered: only note that it is done with.
+    Poisoned { position: Position, message_id: Box<str> },
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// A 2xx.
+    Delivered,
+    /// Final: no attempt follows.
+    Failed,
+}
+
+/// What a step came to.
+#[derive(Clone, Debug)]
+pub struct Stepped {
+    pub known: Known,
+    /// The record is another than before and must be written.
+    pub record_changed: bool,
+    /// The profile must be written too.
+    pub profile_changed: bool,
+    pub effects: Vec<Effect>,
+    /// The earliest timer that is due but must wait until all events up to its due time are read. [`wake`] goes on saying that it
+    /// is due: look again when the positions read have passed this.
+    pub held_until_read: Option<Timestamp>,
+}
+
+/// Applies one input. The order within an event is: applied before? deleted later? merge traits; then the campaigns that
+/// match, by priority and key, for one campaign cancelling before starting.
+pub fn step(in_force: &InForce, user: &UserId, known: Known, input: &Input, now: Timestamp) -> Stepped {
+    // A look usually changes nothing, and what it changes is not said by its effects alone.
+    let before = matches!(input, Input::Wake { .. }).then(|| known.record.clone());
+    let mut work =
+        Work { in_force, user, now, known, untouched: false, profile_changed: false, effects: Vec::new(), held_until_read: None };
+    work.known.record.definitions = work.known.record.definitions.max(in_force.revision);
+    match input {
+        Input::Event(event) => work.event(event),
+        Input::Wake { read_to } => work.look(*read_to),
+        Input::Retry { id, attempt, request } => work.retry(*id, *attempt, request),
+        Input::Parked { id, attempt, until } => work.parked(*id, *attempt, *until),
+        Input::Attempted { id, attempt, verdict } => work.attempted(*id, *attempt, *verdict),
+        Input::Poisoned { position, message_id } => work.poisoned(*position, message_id),
+    }
+    let Work { known, untouched, profile_changed, effects, held_until_read, .. } = work;
+    let record_changed = before.map_or(!untouched, |before| before != known.record);
+    Stepped { known, record_changed, profile_changed, effects, held_until_read }
+}
+
+/// One step in progress. The files of this room add what it does with each kind of input.
+struct Work<'a> {
+    in_force: &'a InForce,
+    user: &'a UserId,
+    now: Timestamp,
+    known: Known,
+    /// The input left no trace at all.
+    untouched: bool,
+    profile_changed: bool,
+    effects: Vec<Effect>,
+    held_until_read: Option<Timestamp>,
+}
+
+impl Work<'_> {
+    /// Nothing comes of the input, and nothing of it needs to be stored.
+    fn skip(&mut self) {
+        self.untouched = true;
+        self.skip_noted();
+    }
+
+    /// Nothing comes of the input, but that it was read is to be stored.
+    fn skip_noted(&mut self) {
+        self.effects.push(Effect::Skipped);
+    }
+
+    /// Campaigns' status as a record sees it: one that is no longer defined has ended.
+    fn status(&self, campaign: super::id::CampaignId) -> Status {
+        status_of(self.in_force, campaign)
+    }
+}
+
+fn status_of(in_force: &InForce, campaign: super::id::CampaignId) -> Status {
+    in_force.campaign(campaign).map_or(Status::Ended, |campaign| campaign.definition.status.unwrap_or(Status::Ready))
+}

@@ -1,0 +1,174 @@
+//! Deliveries between claim and settlement: who may make the next attempt, and when it is over. The record is the arbiter: a
+//! message, a lease or a result that no longer fits what the record says loses.
+
+use std::time::Duration;
+
+use super::gates::{self, Stop};
+use super::{Verdict, Work, bounds};
+use crate::engine::definition::Status;
+use crate::engine::delivery::lease;
+use crate::engine::effect::{Effect, FailCause, Reason};
+use crate::engine::fatigue;
+use crate::engine::id::DeliveryId;
+use crate::engine::record::{Pending, Phase, Request};
+use crate::engine::time::Timestamp;
+
+/// A first attempt that starts later than this after its claim claims again.
+pub(super) const CLAIM_FRESH: Duration = Duration::from_secs(60);
+
+/// How long until a failure whose lines nobody reported written is asked for again.
+pub(super) const FAIL_LOOK: Duration = Duration::from_secs(30);
+
+/// A retry that cannot start now comes again after this.
+pub(super) const POSTPONED: Duration = Duration::from_secs(60);
+
+impl Work<'_> {
+    /// A retry message wins only against the very phase it was made for ([`Phase`] says what the numbers mean). Afterwards the
+    /// request is in the record again and the attempt has a lease.
+    pub(super) fn retry(&mut self, id: DeliveryId, attempt: u32, request: &Request) {
+        let wins = |phase: Phase| match phase {
+            // An unstarted first attempt must have been parked: else the message, come twice, would win twice.
+            Phase::Sending { attempt: current, .. } => current == attempt,
+            Phase::Parked { attempt: made, .. } => made == attempt,
+            Phase::Failing { .. } => false,
+        };
+        let Some(place) = self.place(id) else { return self.skip() };
+        let phase = self.known.record.pending[place].phase;
+        if attempt == 0 && matches!(phase, Phase::Sending { attempt: 1, .. }) {
+            // The message overtook the input that parks its entry: dropped now, nobody would have the request.
+            return self.postpone(id);
+        }
+        if !wins(phase) {
+            return self.skip();
+        }
+        let entry = &self.known.record.pending[place];
+        let status = self.status(entry.campaign);
+        let started = attempt > 0;
+        if entry.request.is_none() && !bounds::has_room_for_request(&self.known.record, request) {
+            return self.postpone(id);
+        }
+        if let Some(cause) = over(entry, status, self.now) {
+            self.known.record.pending[place].request = Some(request.clone());
+            return self.fail(place, cause);
+        }
+        if !started && status != Status::Running {
+            return self.postpone(id);
+        }
+        if !started && self.now.since(entry.claim.at) > CLAIM_FRESH {
+            if let Err(stop) = self.claim_again(place) {
+                let entry = self.known.record.pending.remove(place);
+                return self.drop_pending(&entry, stop);
+            }
+            let claim = self.known.record.pending[place].claim.clone();
+            self.send(&claim, id);
+        } else {
+            self.effects.push(Effect::Send(id));
+        }
+        self.start(place, attempt.saturating_add(1), request.clone());
+    }
+
+    /// The retry topic has it: the record need not carry the request any longer.
+    pub(super) fn parked(&mut self, id: DeliveryId, attempt: u32, until: Timestamp) {
+        let fits = |phase: Phase| match phase {
+            Phase::Sending { attempt: current, .. } => current == attempt || (current == 1 && attempt == 0),
+            Phase::Parked { .. } | Phase::Failing { .. } => false,
+        };
+        let Some(place) = self.place(id).filter(|place| fits(self.known.record.pending[*place].phase)) else {
+            return self.skip();
+        };
+        let entry = &mut self.known.record.pending[place];
+        entry.phase = Phase::Parked { attempt, until };
+        entry.request = None;
+    }
+
+    /// A 2xx of any attempt settles a delivery. A final failure does, unless a later attempt is under way.
+    pub(super) fn attempted(&mut self, id: DeliveryId, attempt: u32, verdict: Verdict) {
+        let settles = |phase: Phase| verdict == Verdict::Delivered || attempt >= phase.attempt();
+        match self.place(id).filter(|place| settles(self.known.record.pending[*place].phase)) {
+            Some(place) => drop(self.known.record.pending.remove(place)),
+            None => self.skip(),
+        }
+    }
+
+    /// Deliveries that want something: a lease ran out, the entry expired, its campaign ended, its failure was not written.
+    pub(super) fn look_at_pending(&mut self) {
+        for place in 0..self.known.record.pending.len() {
+            let entry = &self.known.record.pending[place];
+            let over = over(entry, self.status(entry.campaign), self.now);
+            match (entry.phase, over) {
+                (Phase::Sending { lease, .. }, _) if lease > self.now => {}
+                (Phase::Failing { again, .. }, _) if again > self.now => {}
+                (Phase::Failing { cause, .. }, _) => self.fail(place, cause),
+                (Phase::Sending { .. } | Phase::Parked { .. }, Some(cause)) => self.fail(place, cause),
+                (Phase::Sending { attempt, .. }, None) => self.take_over(place, attempt),
+                (Phase::Parked { .. }, None) => {}
+            }
+        }
+    }
+
+    /// Whoever held the attempt is gone, and it may or may not have gone out: the next number is taken, and the `sent` line
+    /// repeated. Also beyond the destination's retries: an attempt of which nobody knows the end must not be the last,
+    /// until the entry expires.
+    fn take_over(&mut self, place: usize, attempt: u32) {
+        let entry = &mut self.known.record.pending[place];
+        let (id, claim) = (entry.id, entry.claim.clone());
+        match entry.request.take() {
+            Some(request) => {
+                self.send(&claim, id);
+                self.start(place, attempt.saturating_add(1), request);
+            }
+            // Never stored so: whoever is sending has the request. There is nothing left to send.
+            None => self.fail(place, FailCause::Expired),
+        }
+    }
+
+    fn start(&mut self, place: usize, attempt: u32, request: Request) {
+        let lease = self.now.after(lease::length(self.in_force.route(&request.destination).timeout));
+        let entry = &mut self.known.record.pending[place];
+        entry.phase = Phase::Sending { attempt, lease };
+        entry.request = Some(request);
+    }
+
+    fn fail(&mut self, place: usize, cause: FailCause) {
+        let entry = &mut self.known.record.pending[place];
+        entry.phase = Phase::Failing { attempt: entry.phase.attempt(), cause, again: self.now.after(FAIL_LOOK) };
+        self.effects.push(Effect::Fail(entry.id, cause));
+    }
+
+    fn postpone(&mut self, id: DeliveryId) {
+        self.effects.push(Effect::Postpone { id, until: self.now.after(POSTPONED) });
+    }
+
+    /// The claim is old and nothing was sent on it: its count is given back and, if all gates are open, taken anew as of now.
+    /// Expiry stays that of the first decision.
+    fn claim_again(&mut self, place: usize) -> Result<(), Stop> {
+        let in_force = self.in_force;
+        let entry = &self.known.record.pending[place];
+        let Some(campaign) = in_force.campaign(entry.campaign) else { return Err(Reason::CampaignEnded.into()) };
+        fatigue::give_back(&mut self.known.record.ledger, &campaign.definition, &entry.claim);
+        gates::judge_again(&self.case(&campaign.definition))?;
+        let caps = &in_force.workspace.frequency_caps;
+        fatigue::note_send(&mut self.known.record.ledger, &campaign.definition, caps, self.now);
+        let claim = &mut self.known.record.pending[place].claim;
+        claim.at = self.now;
+        claim.version = campaign.definition.version;
+        claim.channel = campaign.definition.channel.clone();
+        claim.tags = campaign.definition.tags.clone();
+        Ok(())
+    }
+
+    fn place(&self, id: DeliveryId) -> Option<usize> {
+        self.known.record.pending.iter().position(|entry| entry.id == id)
+    }
+}
+
+/// Why no further attempt of this entry may start, if so.
+fn over(entry: &Pending, status: Status, now: Timestamp) -> Option<FailCause> {
+    if status == Status::Ended {
+        Some(FailCause::Ended)
+    } else if entry.expires <= now {
+        Some(FailCause::Expired)
+    } else {
+        None
+    }
+}

@@ -1,0 +1,208 @@
+//! A simulated worker: the real reader, retry reader, lane, due loop and attempts, driven round by round. It has no turn of its own;
+//! dropping it is its crash.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::FutureExt;
+use tokio::sync::mpsc;
+
+use crate::engine::catalog::Policy;
+use crate::engine::time::Timestamp;
+use crate::telemetry::metrics::Metrics;
+use crate::worker::attempt::Outside;
+use crate::worker::commits::{Commits, LaneStatus};
+use crate::worker::counters::{Counters, ReaderCounters};
+use crate::worker::definitions::Follower;
+use crate::worker::dispatch::Destinations;
+use crate::worker::due::Due;
+use crate::worker::lane::{self, Lane, Mail};
+use crate::worker::ports::{SourceError, StateError, Store};
+use crate::worker::reader::{Intake, Reader, Shared};
+use crate::worker::retry::RetryReader;
+use crate::worker::settings::Settings;
+use crate::worker::store_clock::StoreClock;
+use crate::worker::turn::{Turn, Work};
+
+use super::endpoints::Endpoints;
+use super::ports::{MemoryLog, MemoryStore, VirtualClock};
+
+/// The world that outlives its workers.
+#[derive(Clone)]
+pub struct World {
+    pub clock: VirtualClock,
+    pub store: MemoryStore,
+    pub log: MemoryLog,
+    pub endpoints: Endpoints,
+}
+
+/// Why a simulated worker cannot go on.
+#[derive(Debug, thiserror::Error)]
+pub enum Stopped {
+    #[error(transparent)]
+    State(#[from] StateError),
+    #[error(transparent)]
+    Source(#[from] SourceError),
+}
+
+pub struct SimulatedWorker {
+    world: World,
+    follower: Arc<Follower>,
+    reader: Reader,
+    retries: RetryReader,
+    event_commits: Commits,
+    retry_commits: Commits,
+    due: Due,
+    lane: Lane,
+    outside: Outside,
+    mail: mpsc::UnboundedReceiver<Mail>,
+    sender: mpsc::UnboundedSender<Mail>,
+    clock: Arc<StoreClock>,
+    status: Arc<LaneStatus>,
+}
+
+/// How often a start is tried while faults keep it from the store.
+const START_TRIES: usize = 50;
+
+impl SimulatedWorker {
+    pub fn start(world: &World, settings: &Settings, policy: &Policy) -> Result<SimulatedWorker, Stopped> {
+        let mut tries = 0;
+        loop {
+            match SimulatedWorker::try_start(world, settings, policy) {
+                Err(Stopped::State(StateError::Unavailable(_))) if tries < START_TRIES => tries += 1,
+                result => return result,
+            }
+        }
+    }
+
+    fn try_start(world: &World, settings: &Settings, policy: &Policy) -> Result<SimulatedWorker, Stopped> {
+        let settings = Arc::new(Settings { lanes: 1, ..settings.clone() });
+        #[expect(clippy::expect_used, reason = "the names of metrics are fixed")]
+        let metrics = Arc::new(Metrics::new(crate::telemetry::metrics::CampaignLabel::Auto).expect("metrics register"));
+        let clock = Arc::new(StoreClock::new(Arc::new(world.clock.clone())));
+        let follower = Arc::new(Follower::new(policy.clone()));
+        let append: Arc<dyn crate::worker::ports::Append> = Arc::new(world.log.clone());
+        let mut control = ready(world.store.session())?;
+        ready(follower.catch_up(&mut *control))?;
+        let (sender, mail) = mpsc::unbounded_channel();
+        let destinations = Arc::new(Destinations::new(vec![sender.clone()], settings.max_in_flight));
+        let status = Arc::new(LaneStatus::default());
+        let store = world.store.clone();
+        let identity = move || ready(async { store.session().await?.identity().await });
+        let commits = || Commits::new(vec![status.clone()], clock.clone(), Box::new(identity.clone()), settings.accept_state);
+        let positions = Arc::default();
+        let held = Arc::default();
+        let names: Vec<&str> = settings.topics.events.iter().map(|topic| &**topic).collect();
+        let shared = Shared {
+            append: append.clone(),
+            settings: settings.clone(),
+            follower: follower.clone(),
+            clock: clock.clone(),
+            positions: Arc::clone(&positions),
+        };
+        let retry_topics = settings.topics.retries();
+        let retry_names: Vec<&str> = retry_topics.iter().map(|topic| &**topic).collect();
+        let turn = Turn::new(
+            ready(world.store.session())?,
+            append.clone(),
+            clock.clone(),
+            follower.clone(),
+            settings.clone(),
+            Counters::new(metrics.clone()),
+        );
+        Ok(SimulatedWorker {
+            event_commits: commits()?,
+            retry_commits: commits()?,
+            reader: Reader::new(Box::new(world.log.source("campanile", &names)), shared, ReaderCounters::new(&metrics)),
+            retries: RetryReader::new(Box::new(world.log.source("campanile.retry", &retry_names)), append.clone(), settings.clone()),
+            due: Due::new(control, clock.clone(), positions, Arc::clone(&held)),
+            lane: Lane::new(0, turn, destinations.clone(), follower.clone(), clock.clone(), held),
+            outside: Outside {
+                append,
+                exchange: Box::new(world.endpoints.exchange(&world.log, &settings.topics.outcomes, &world.clock)),
+                clock: clock.clone(),
+                destinations,
+                secrets: world.endpoints.secrets(),
+                settings,
+                metrics: Counters::new(metrics.clone()),
+            },
+            world: world.clone(),
+            follower,
+            mail,
+            sender,
+            clock,
+            status,
+        })
+    }
+
+    /// One round of everything. Answers whether anything happened.
+    pub fn round(&mut self) -> Result<bool, Stopped> {
+        let mut queue = Queue::default();
+        tolerate(ready(self.follower.catch_up(self.due.state())))?;
+        tolerate_source(self.reader.look(Duration::ZERO, &mut queue, &mut self.event_commits))?;
+        let mut mail: Vec<Mail> = queue.0.into_iter().map(Mail::Work).collect();
+        let now = self.clock.now();
+        let retried =
+            self.retries.turn(now, Duration::ZERO, &mut self.retry_commits, |message, ticket| mail.push(Mail::Retry(message, ticket)));
+        tolerate_source(retried)?;
+        if let Some(found) = tolerate(ready(self.due.look()))? {
+            mail.extend(found.users.into_iter().map(|user| Mail::Wake { user, read_to: found.read_to }));
+        }
+        while let Ok(more) = self.mail.try_recv() {
+            mail.push(more);
+        }
+        let mut worked = !mail.is_empty() || self.lane.has_leftovers();
+        if let Some(jobs) = tolerate(ready(self.lane.handle(mail)))? {
+            for job in jobs {
+                worked = true;
+                if let Some(mail) = ready(lane::run(job, &self.outside)) {
+                    let _ = self.sender.send(mail);
+                }
+            }
+        }
+        let began = self.clock.monotonic();
+        if tolerate(ready(self.lane.confirm()))?.is_some() {
+            self.status.confirmed(began, self.lane.sequence());
+        }
+        Ok(worked)
+    }
+
+    /// When something will next want to be done although nothing comes in.
+    pub fn next_time(&self) -> Option<Timestamp> {
+        [self.world.store.next_wake(), self.retries.next_ready()].into_iter().flatten().min()
+    }
+}
+
+/// The lane's queue of a round.
+#[derive(Default)]
+struct Queue(Vec<Work>);
+
+impl Intake for Queue {
+    fn offer(&mut self, _: usize, work: Work) -> Result<(), Box<Work>> {
+        self.0.push(work);
+        Ok(())
+    }
+}
+
+/// The ports in memory answer at once: a future that is not ready has been forgotten by somebody.
+pub(super) fn ready<T>(future: impl Future<Output = T>) -> T {
+    #[expect(clippy::expect_used, reason = "a defect of the simulator, never of what it simulates")]
+    future.now_or_never().expect("the ports in memory answer at once")
+}
+
+/// An unreachable store is tried again in the next round.
+fn tolerate<T>(result: Result<T, StateError>) -> Result<Option<T>, Stopped> {
+    match result {
+        Ok(value) => Ok(Some(value)),
+        Err(StateError::Unavailable(_)) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn tolerate_source<T>(result: Result<T, SourceError>) -> Result<Option<T>, Stopped> {
+    match result {
+        Ok(value) => Ok(Some(value)),
+        Err(SourceError::Unavailable(_) | SourceError::Fenced(_)) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}

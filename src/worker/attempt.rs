@@ -1,0 +1,207 @@
+//! One attempt: the exchange, then the lines that must be acknowledged before anything is settled.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::engine::catalog::Route;
+use crate::engine::delivery::{self, Answer, Meaning, lease, wire};
+use crate::engine::effect::{Decision, FailCause};
+use crate::engine::id::{UserId, stable_hash};
+use crate::engine::record::Phase;
+use crate::engine::step::{Input, Verdict};
+use crate::engine::time::Timestamp;
+
+use super::counters::Counters;
+use super::dispatch::{Delivery, Destinations, append_surely};
+use super::outcomes::{self, Attempt, AttemptResult, DeadDelivery};
+use super::ports::{Append, Exchange, HttpRequest, Line};
+use super::retry::RetryMessage;
+use super::settings::Settings;
+use super::store_clock::StoreClock;
+
+/// Resolves a secret's name at the moment of sending.
+pub type Secrets = Arc<dyn Fn(&str) -> Option<String> + Send + Sync>;
+
+/// How long a delivery rests whose slot came too late for its lease.
+const TOO_LATE_FOR_LEASE: Duration = Duration::from_secs(1);
+
+/// What an attempt needs of the world.
+pub struct Outside {
+    pub append: Arc<dyn Append>,
+    pub exchange: Box<dyn Exchange>,
+    pub clock: Arc<StoreClock>,
+    pub destinations: Arc<Destinations>,
+    pub secrets: Secrets,
+    pub settings: Arc<Settings>,
+    pub metrics: Counters,
+}
+
+/// How an attempt is made; from the destination's definition.
+#[derive(Clone, Copy, Debug)]
+pub struct Manner {
+    pub timeout: Duration,
+    pub max_retries: u32,
+    pub backoff: delivery::Backoff,
+}
+
+impl Manner {
+    pub fn of(route: &Route<'_>, backoff: delivery::Backoff) -> Manner {
+        Manner { timeout: route.timeout, max_retries: route.max_retries, backoff }
+    }
+}
+
+/// Makes the attempt that the stored record holds, in a slot that is given back as soon as the exchange is over. Answers the input that settles
+/// it, once every line it needs is acknowledged; `None` when the retry topic has it and the lease covers the wait.
+pub async fn attempt(outside: &Outside, delivery: Delivery, manner: Manner) -> Option<(UserId, Input)> {
+    let began = outside.clock.monotonic();
+    let release = |delivery: &Delivery, held| {
+        outside.destinations.released(delivery.destination(), delivery.slot, held, outside.clock.now());
+    };
+    let Phase::Sending { attempt, lease } = delivery.entry.phase else {
+        release(&delivery, Duration::ZERO);
+        return None;
+    };
+    if !lease::may_start(outside.clock.now(), lease, manner.timeout) {
+        release(&delivery, Duration::ZERO);
+        return park(outside, delivery, TOO_LATE_FOR_LEASE).await;
+    }
+    let answer = match request(outside, &delivery, attempt, manner.timeout) {
+        Ok(request) => {
+            let _under_way = outside.metrics.in_flight(delivery.destination());
+            outside.exchange.exchange(request).await
+        }
+        Err(why) => {
+            release(&delivery, Duration::ZERO);
+            return Some(fail(outside, delivery, &why, None, Duration::ZERO).await);
+        }
+    };
+    // Never zero, which would say that nothing was sent.
+    let held = outside.clock.monotonic().saturating_sub(began).max(Duration::from_nanos(1));
+    release(&delivery, held);
+    settle(outside, delivery, attempt, lease, &answer, manner).await
+}
+
+/// Gives a delivery to the retry topic without using its attempt, not to be tried before `wait` is over.
+pub async fn park(outside: &Outside, delivery: Delivery, wait: Duration) -> Option<(UserId, Input)> {
+    // A first attempt that never started is parked as none made; a later one counts as used (see `Phase`).
+    let made = Some(delivery.entry.phase.attempt()).filter(|attempt| *attempt > 1).unwrap_or(0);
+    let until = outside.clock.now().after(wait);
+    let message = RetryMessage::of(&delivery, made, until)?;
+    append_surely(&*outside.append, vec![message.line(&outside.settings.topics, outside.clock.now())]).await;
+    outside.metrics.retry_scheduled();
+    confirm_decided(outside, &delivery).await;
+    Some((delivery.user, Input::Parked { id: delivery.entry.id, attempt: made, until }))
+}
+
+/// Writes the last lines of a delivery that is over without another attempt.
+pub async fn give_up(outside: &Outside, delivery: Delivery, cause: FailCause) -> (UserId, Input) {
+    let cause = match cause {
+        FailCause::Expired => "expired",
+        FailCause::Ended => "ended",
+    };
+    fail(outside, delivery, cause, None, Duration::ZERO).await
+}
+
+/// The request for the wire. What keeps it from being made is a final failure: a missing secret does not come back by retrying.
+fn request(outside: &Outside, delivery: &Delivery, number: u32, timeout: Duration) -> Result<HttpRequest, String> {
+    let frozen = delivery.entry.request.as_ref().ok_or("no request")?;
+    let attempt = wire::Attempt { id: delivery.entry.id, number, at: outside.clock.now() };
+    let prepared = wire::prepare(frozen, &attempt, &|name| (outside.secrets)(name)).map_err(|error| error.to_string())?;
+    let wire::Prepared { url, headers, body } = prepared;
+    Ok(HttpRequest { method: frozen.method, url, headers, body: body.map(String::into_bytes), timeout })
+}
+
+/// Judges the answer and has it written.
+async fn settle(
+    outside: &Outside,
+    delivery: Delivery,
+    attempt: u32,
+    lease: Timestamp,
+    answer: &Answer,
+    manner: Manner,
+) -> Option<(UserId, Input)> {
+    let now = outside.clock.now();
+    let status = answer.status.ok();
+    let hint = match delivery::meaning(answer, now) {
+        Meaning::Delivered => return Some(delivered(outside, delivery, attempt, status, answer.latency).await),
+        Meaning::Failed => return Some(fail(outside, delivery, &delivery::cause(answer), status, answer.latency).await),
+        Meaning::Retry { .. } if attempt > manner.max_retries => {
+            return Some(fail(outside, delivery, &delivery::cause(answer), status, answer.latency).await);
+        }
+        Meaning::Retry { hint } => hint,
+    };
+    let spread = stable_hash(&[&delivery.entry.id.0, &attempt.to_le_bytes()]);
+    let wait = delivery::wait(&manner.backoff, attempt, hint, spread);
+    let until = now.after(wait);
+    let message = RetryMessage::of(&delivery, attempt, until)?;
+    let line = attempt_line(outside, &delivery, AttemptResult::Retrying, status, Some(&delivery::cause(answer)), answer.latency);
+    append_surely(&*outside.append, vec![line, message.line(&outside.settings.topics, now)]).await;
+    outside.metrics.retry_scheduled();
+    confirm_decided(outside, &delivery).await;
+    if lease::fits(now, wait, lease, manner.timeout) {
+        return None;
+    }
+    Some((delivery.user, Input::Parked { id: delivery.entry.id, attempt, until }))
+}
+
+async fn delivered(outside: &Outside, delivery: Delivery, attempt: u32, status: Option<u16>, latency: Duration) -> (UserId, Input) {
+    let line = attempt_line(outside, &delivery, AttemptResult::Delivered, status, None, latency);
+    append_surely(&*outside.append, vec![line]).await;
+    confirm_decided(outside, &delivery).await;
+    (delivery.user, Input::Attempted { id: delivery.entry.id, attempt, verdict: Verdict::Delivered })
+}
+
+async fn fail(outside: &Outside, delivery: Delivery, cause: &str, status: Option<u16>, latency: Duration) -> (UserId, Input) {
+    let attempt = delivery.entry.phase.attempt();
+    let line = attempt_line(outside, &delivery, AttemptResult::Failed, status, Some(cause), latency);
+    let dead = DeadDelivery {
+        at: outside.clock.now(),
+        user: &delivery.user,
+        id: delivery.entry.id,
+        claim: &delivery.entry.claim,
+        cause,
+        attempts: attempt,
+        status,
+        request: delivery.entry.request.as_ref(),
+    };
+    let dead = outcomes::dead_delivery(&outside.settings.topics, &dead);
+    append_surely(&*outside.append, vec![line, dead]).await;
+    outside.metrics.dead(cause);
+    confirm_decided(outside, &delivery).await;
+    (delivery.user, Input::Attempted { id: delivery.entry.id, attempt, verdict: Verdict::Failed })
+}
+
+fn attempt_line(
+    outside: &Outside,
+    delivery: &Delivery,
+    result: AttemptResult,
+    status: Option<u16>,
+    cause: Option<&str>,
+    latency: Duration,
+) -> Line {
+    let destination = delivery.destination();
+    outside.metrics.attempted(destination, result, latency);
+    let attempt = Attempt {
+        at: outside.clock.now(),
+        campaign: &delivery.entry.claim.campaign,
+        user_id: &delivery.user,
+        delivery_id: delivery.entry.id,
+        request_id: delivery.entry.id,
+        destination,
+        attempt: delivery.entry.phase.attempt(),
+        result,
+        status,
+        latency_ms: outcomes::latency_ms(latency),
+        cause: cause.map(str::to_owned),
+        error: (result == AttemptResult::Failed).then(|| format!("{}: {}", outcomes::FAILED, cause.unwrap_or_default())),
+    };
+    outcomes::attempt(&outside.settings.topics, &attempt)
+}
+
+/// A delivery is settled only when its `sent` line is acknowledged; one that was not is written again from the claim.
+async fn confirm_decided(outside: &Outside, delivery: &Delivery) {
+    if delivery.decided.clone().wait().await.is_err() {
+        let decision = Decision::sent(&delivery.user, &delivery.entry.claim, delivery.entry.id);
+        append_surely(&*outside.append, outcomes::decision(&outside.settings, &decision).into_iter().collect()).await;
+    }
+}

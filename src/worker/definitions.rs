@@ -1,0 +1,59 @@
+//! The definitions in force: read from the store, compiled, swapped in whole. The last good set is kept.
+
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+
+use crate::engine::catalog::{Catalog, InForce, Policy};
+use crate::engine::definition::Problem;
+
+use super::ports::{State, StateError};
+
+/// What every lane and reader steps with.
+pub struct Follower {
+    in_force: ArcSwap<InForce>,
+    policy: Policy,
+}
+
+impl Follower {
+    /// Begins with nothing in force.
+    pub fn new(policy: Policy) -> Follower {
+        let nothing = InForce::compile(&Catalog::default(), policy.clone());
+        #[expect(clippy::expect_used, reason = "no document, no problem")]
+        Follower { in_force: ArcSwap::from_pointee(nothing.expect("an empty catalog compiles")), policy }
+    }
+
+    pub fn in_force(&self) -> Arc<InForce> {
+        self.in_force.load_full()
+    }
+
+    /// Asks for a newer revision and puts it in force. A set that cannot be read keeps the last one in force and says so.
+    pub async fn catch_up(&self, state: &mut dyn State) -> Result<bool, StateError> {
+        let known = self.in_force.load().revision;
+        let Some(documents) = state.documents(Some(known)).await? else { return Ok(false) };
+        let catalog = match Catalog::decode(documents.revision, &documents.body) {
+            Ok(catalog) => catalog,
+            Err(error) => {
+                return Err(StateError::Refused(format!(
+                    "the stored definitions (revision {}) cannot be read: {error}",
+                    documents.revision
+                )));
+            }
+        };
+        let in_force = match InForce::compile(&catalog, self.policy.clone()) {
+            Ok(in_force) => in_force,
+            Err(problems) => return Err(StateError::Refused(show(documents.revision, &problems))),
+        };
+        for problem in &in_force.left_out {
+            tracing::error!(%problem, revision = documents.revision, "a stored definition is left out");
+        }
+        tracing::info!(revision = in_force.revision, campaigns = in_force.campaigns.len(), "definitions in force");
+        self.in_force.store(Arc::new(in_force));
+        Ok(true)
+    }
+}
+
+fn show(revision: u64, problems: &[Problem]) -> String {
+    let problems: Vec<String> = problems.iter().map(ToString::to_string).collect();
+    format!("the stored definitions (revision {revision}) cannot be used: {}", problems.join("; "))
+}

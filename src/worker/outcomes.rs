@@ -1,0 +1,194 @@
+//! The lines that leave the worker: decisions, attempts and dead letters (contract, section 6). Only their writing; what they
+//! say was decided elsewhere.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use serde::Serialize;
+
+use crate::engine::effect::{Decision, Outcome};
+use crate::engine::id::{DeliveryId, UserId};
+use crate::engine::record::{Claim, Request};
+use crate::engine::time::Timestamp;
+
+use super::ports::{Line, Message};
+use super::settings::{Settings, Topics};
+
+/// Every line says the version of its form.
+const VERSION: u32 = 1;
+
+#[derive(Serialize)]
+struct DecisionLine<'a> {
+    v: u32,
+    r#type: &'static str,
+    #[serde(flatten)]
+    decision: &'a Decision,
+}
+
+/// One attempt, as it is written to the outcomes topic.
+#[derive(Clone, Debug, Serialize)]
+pub struct Attempt<'a> {
+    pub at: Timestamp,
+    pub campaign: &'a str,
+    pub user_id: &'a str,
+    pub delivery_id: DeliveryId,
+    /// The request's own id: the delivery's, unless several share one request.
+    pub request_id: DeliveryId,
+    pub destination: &'a str,
+    pub attempt: u32,
+    pub result: AttemptResult,
+    pub status: Option<u16>,
+    pub latency_ms: u64,
+    pub cause: Option<String>,
+    pub error: Option<String>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum AttemptResult {
+    Delivered,
+    Retrying,
+    Failed,
+}
+
+impl AttemptResult {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            AttemptResult::Delivered => "delivered",
+            AttemptResult::Retrying => "retrying",
+            AttemptResult::Failed => "failed",
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct AttemptLine<'a> {
+    v: u32,
+    r#type: &'static str,
+    #[serde(flatten)]
+    attempt: &'a Attempt<'a>,
+}
+
+/// The name of a final failure, before its cause.
+pub const FAILED: &str = "Webhook Dispatch Failed";
+
+/// A dead letter; what does not apply stays `null`.
+#[derive(Default, Serialize)]
+struct DeadLetter<'a> {
+    v: u32,
+    at: Timestamp,
+    kind: &'static str,
+    reason: &'a str,
+    error: &'a str,
+    topic: Option<&'a str>,
+    partition: Option<i32>,
+    offset: Option<i64>,
+    key: Option<String>,
+    /// Base64.
+    value: Option<String>,
+    campaign: Option<&'a str>,
+    user_id: Option<&'a str>,
+    delivery_id: Option<DeliveryId>,
+    attempts: Option<u32>,
+    status: Option<u16>,
+    request: Option<&'a Request>,
+}
+
+/// A decision line, unless its reason is only counted.
+pub fn decision(settings: &Settings, decision: &Decision) -> Option<Line> {
+    let omitted = decision.outcome == Outcome::Suppressed && decision.reason.is_some_and(|reason| settings.omit.contains(&reason));
+    (!omitted).then(|| line(&settings.topics.outcomes, &decision.user_id, &DecisionLine { v: VERSION, r#type: "decision", decision }))
+}
+
+pub fn attempt(topics: &Topics, attempt: &Attempt<'_>) -> Line {
+    line(&topics.outcomes, attempt.user_id, &AttemptLine { v: VERSION, r#type: "attempt", attempt })
+}
+
+/// What an input that cannot be used is kept as: its bytes, its place and the reason.
+pub struct DeadEvent {
+    pub topic: Arc<str>,
+    pub partition: i32,
+    pub offset: i64,
+    pub key: Option<Vec<u8>>,
+    pub value: Vec<u8>,
+}
+
+impl DeadEvent {
+    pub fn of(message: &Message<'_>) -> DeadEvent {
+        DeadEvent {
+            topic: message.topic.into(),
+            partition: message.partition,
+            offset: message.offset,
+            key: message.key.map(<[u8]>::to_vec),
+            value: message.value.unwrap_or_default().to_vec(),
+        }
+    }
+}
+
+pub fn dead_event(topics: &Topics, at: Timestamp, event: &DeadEvent, reason: &str, error: &str) -> Line {
+    let letter = DeadLetter {
+        v: VERSION,
+        at,
+        kind: "event",
+        reason,
+        error,
+        topic: Some(&event.topic),
+        partition: Some(event.partition),
+        offset: Some(event.offset),
+        key: event.key.as_deref().map(|key| String::from_utf8_lossy(key).into_owned()),
+        value: Some(STANDARD.encode(&event.value)),
+        ..DeadLetter::default()
+    };
+    Line { topic: topics.dead.clone(), key: event.key.clone(), value: json(&letter) }
+}
+
+/// A delivery that finally failed.
+pub struct DeadDelivery<'a> {
+    pub at: Timestamp,
+    pub user: &'a UserId,
+    pub id: DeliveryId,
+    pub claim: &'a Claim,
+    pub cause: &'a str,
+    pub attempts: u32,
+    pub status: Option<u16>,
+    pub request: Option<&'a Request>,
+}
+
+pub fn dead_delivery(topics: &Topics, dead: &DeadDelivery<'_>) -> Line {
+    let error = format!("{FAILED}: {}", dead.cause);
+    let letter = DeadLetter {
+        v: VERSION,
+        at: dead.at,
+        kind: "delivery",
+        reason: dead.cause,
+        error: &error,
+        campaign: Some(&dead.claim.campaign),
+        user_id: Some(dead.user),
+        delivery_id: Some(dead.id),
+        attempts: Some(dead.attempts),
+        status: dead.status,
+        request: dead.request,
+        ..DeadLetter::default()
+    };
+    line(&topics.dead, dead.user, &letter)
+}
+
+/// Milliseconds for a line.
+pub fn latency_ms(latency: Duration) -> u64 {
+    u64::try_from(latency.as_millis()).unwrap_or(u64::MAX)
+}
+
+fn line(topic: &Arc<str>, key: &str, value: &impl Serialize) -> Line {
+    Line { topic: topic.clone(), key: Some(key.as_bytes().to_vec()), value: json(value) }
+}
+
+/// These types have only text keys and finite numbers, which JSON can always hold.
+pub(super) fn json(value: &impl Serialize) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(384);
+    if let Err(error) = serde_json::to_writer(&mut bytes, value) {
+        tracing::error!(%error, "a line could not be written as JSON");
+    }
+    bytes
+}

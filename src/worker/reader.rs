@@ -1,0 +1,310 @@
+//! The reader of the events topics: records in, work out to the lanes.
+//!
+//! It finishes on its own thread what is of no interest: no copy, no store. It never waits for a lane: what a full lane
+//! cannot take now is kept, and nothing more is read meanwhile.
+
+use std::ops::ControlFlow;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::engine::catalog::InForce;
+use crate::engine::event::{Body, Event};
+use crate::engine::matching::Match;
+use crate::engine::reading::{self, Kind, Limits, Place, Unreadable};
+use crate::engine::step::Input;
+use crate::engine::time::Timestamp;
+
+use super::commits::{Appending, Commits};
+use super::counters::ReaderCounters;
+use super::definitions::Follower;
+use super::offsets::{Offsets, Progress};
+use super::outcomes::{self, DeadEvent};
+use super::ports::{Append, Message, Partition, Source, SourceError};
+use super::read_positions::ReadPositions;
+use super::settings::Settings;
+use super::store_clock::StoreClock;
+use super::turn::{Origin, Work};
+
+/// Where the lanes take their events. Never waits.
+pub trait Intake {
+    /// Hands work over, or gives it back when the lane is full.
+    fn offer(&mut self, lane: usize, work: Work) -> Result<(), Box<Work>>;
+}
+
+/// What a look at the log came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Looked {
+    Read,
+    /// A lane is full: look again soon, nothing was read.
+    Stalled,
+}
+
+/// A stall longer than this pauses the partitions, so that the group can be served while nothing is read.
+const PAUSE_AFTER: Duration = Duration::from_secs(1);
+
+pub struct Reader {
+    source: Box<dyn Source>,
+    append: Arc<dyn Append>,
+    settings: Arc<Settings>,
+    follower: Arc<Follower>,
+    clock: Arc<StoreClock>,
+    positions: Arc<ReadPositions>,
+    counters: ReaderCounters,
+    offsets: Offsets,
+    appending: Appending,
+    stalled: Option<Stalled>,
+    ends: Vec<(Partition, i64)>,
+    ends_asked: (Duration, Timestamp),
+}
+
+struct Stalled {
+    lane: usize,
+    work: Box<Work>,
+    since: Duration,
+    paused: bool,
+}
+
+/// The handles that a reader shares with others.
+pub struct Shared {
+    pub append: Arc<dyn Append>,
+    pub settings: Arc<Settings>,
+    pub follower: Arc<Follower>,
+    pub clock: Arc<StoreClock>,
+    pub positions: Arc<ReadPositions>,
+}
+
+impl Reader {
+    pub fn new(source: Box<dyn Source>, shared: Shared, counters: ReaderCounters) -> Reader {
+        let Shared { append, settings, follower, clock, positions } = shared;
+        Reader {
+            source,
+            append,
+            settings,
+            follower,
+            clock,
+            positions,
+            counters,
+            offsets: Offsets::default(),
+            appending: Appending::default(),
+            stalled: None,
+            ends: Vec::new(),
+            ends_asked: (Duration::ZERO, Timestamp::MIN),
+        }
+    }
+
+    /// Reads what there is, waiting up to `wait`, and hands it out.
+    pub fn look(&mut self, wait: Duration, intake: &mut dyn Intake, commits: &mut Commits) -> Result<Looked, SourceError> {
+        let stalled = self.place_stalled(intake)?;
+        // While a lane is full only the group is served, and only once the partitions are paused: a poll would read on.
+        if self.stalled.as_ref().is_none_or(|stalled| stalled.paused) {
+            self.poll(if stalled == Looked::Stalled { Duration::ZERO } else { wait }, intake, commits)?;
+        }
+        self.appending.look(&*self.append);
+        self.note_positions()?;
+        commits.commit(&mut *self.source, &mut self.offsets)?;
+        Ok(if self.stalled.is_some() { Looked::Stalled } else { Looked::Read })
+    }
+
+    /// Commits what is finished, without the lag: for a worker that leaves. Every lane has confirmed.
+    pub fn leave(&mut self, commits: &mut Commits) -> Result<(), SourceError> {
+        self.appending.look(&*self.append);
+        commits.leave(&mut *self.source, &mut self.offsets)
+    }
+
+    /// Keeps the group served while a stopping worker finishes its work; nothing more is read.
+    pub fn rest(&mut self, commits: &mut Commits) -> Result<(), SourceError> {
+        let all = self.offsets.partitions();
+        self.source.hold(&all, true)?;
+        let polled = self.source.poll(Duration::ZERO, &mut |_| ControlFlow::Break(()))?;
+        commits.rebalanced(&mut self.offsets, &polled)?;
+        self.appending.look(&*self.append);
+        Ok(())
+    }
+
+    fn poll(&mut self, wait: Duration, intake: &mut dyn Intake, commits: &mut Commits) -> Result<(), SourceError> {
+        let in_force = self.follower.in_force();
+        let mut sorter = Sorter {
+            in_force: &in_force,
+            settings: &self.settings,
+            offsets: &self.offsets,
+            now: self.clock.now(),
+            run: None,
+            matches: Vec::new(),
+            append: &*self.append,
+            appending: &mut self.appending,
+            counters: &mut self.counters,
+            intake,
+            stalled: None,
+            failed: None,
+        };
+        let polled = self.source.poll(wait, &mut |message| sorter.take(&message));
+        let Sorter { stalled, failed, counters, now, .. } = sorter;
+        counters.end_run(now);
+        if let Some((lane, work)) = stalled {
+            self.stalled = Some(Stalled { lane, work, since: self.clock.monotonic(), paused: false });
+        }
+        match polled {
+            Ok(polled) => commits.rebalanced(&mut self.offsets, &polled)?,
+            Err(SourceError::Unavailable(error)) => tracing::warn!(%error, "the events topics cannot be read just now"),
+            Err(error) => return Err(error),
+        }
+        failed.map_or(Ok(()), Err)
+    }
+
+    /// Offers what was kept back; pauses and resumes the partitions around a long stall.
+    fn place_stalled(&mut self, intake: &mut dyn Intake) -> Result<Looked, SourceError> {
+        let Some(Stalled { lane, work, since, paused }) = self.stalled.take() else { return Ok(Looked::Read) };
+        match intake.offer(lane, *work) {
+            Ok(()) => {
+                if paused {
+                    self.source.hold(&self.offsets.partitions(), false)?;
+                }
+                Ok(Looked::Read)
+            }
+            Err(work) => {
+                let pause = self.clock.monotonic().saturating_sub(since) > PAUSE_AFTER;
+                if pause && !paused {
+                    self.source.hold(&self.offsets.partitions(), true)?;
+                }
+                self.stalled = Some(Stalled { lane, work, since, paused: pause });
+                Ok(Looked::Stalled)
+            }
+        }
+    }
+
+    /// Notes which partitions are read up to when. Only where a definition waits for it: it costs the broker a question a second.
+    fn note_positions(&mut self) -> Result<(), SourceError> {
+        if !self.follower.in_force().waits_for_reading() {
+            return Ok(());
+        }
+        let asked = self.ends_asked.1;
+        let offsets = &self.offsets;
+        let positions = &self.positions;
+        self.ends.retain(|(partition, end)| {
+            let reached = offsets.find(&partition.topic, partition.number).is_some_and(|(_, progress)| progress.finished() >= *end);
+            if reached {
+                positions.reached(partition, asked);
+            }
+            !reached
+        });
+        let now = self.clock.monotonic();
+        if now.saturating_sub(self.ends_asked.0) < self.settings.ends_every {
+            return Ok(());
+        }
+        self.ends_asked = (now, self.clock.now());
+        match self.source.ends().and_then(|ends| Ok((ends, self.source.partitions()?))) {
+            Ok((ends, partitions)) => {
+                self.ends = ends;
+                self.positions.expect(partitions);
+                Ok(())
+            }
+            Err(SourceError::Unavailable(error)) => {
+                tracing::debug!(%error, "the ends of the partitions are not known just now");
+                Ok(())
+            }
+            Err(error) => Err(error),
+        }
+    }
+}
+
+/// Sorts the records of one poll.
+struct Sorter<'a> {
+    in_force: &'a InForce,
+    settings: &'a Settings,
+    offsets: &'a Offsets,
+    now: Timestamp,
+    /// The partition of the last record: records come in runs.
+    run: Option<(Partition, Arc<Progress>)>,
+    matches: Vec<Match>,
+    append: &'a dyn Append,
+    appending: &'a mut Appending,
+    counters: &'a mut ReaderCounters,
+    intake: &'a mut dyn Intake,
+    stalled: Option<(usize, Box<Work>)>,
+    failed: Option<SourceError>,
+}
+
+impl Sorter<'_> {
+    fn take(&mut self, message: &Message<'_>) -> ControlFlow<()> {
+        let Some(progress) = self.progress(message) else {
+            self.failed =
+                Some(SourceError::Fatal(format!("a record of {}/{} came that is not assigned", message.topic, message.partition)));
+            return ControlFlow::Break(());
+        };
+        let Some(value) = message.value else {
+            self.counters.read("empty", message.time);
+            progress.pass(message.offset);
+            return ControlFlow::Continue(());
+        };
+        match self.interest(message, value) {
+            Ok(None) => {
+                self.counters.uninteresting(message.time);
+                progress.pass(message.offset);
+                ControlFlow::Continue(())
+            }
+            Ok(Some(event)) => {
+                self.counters.read("handled", message.time);
+                self.hand_out(message, &progress, event)
+            }
+            Err(unreadable) => {
+                self.counters.dead(unreadable.reason, message.time);
+                let dead = DeadEvent::of(message);
+                let line = outcomes::dead_event(&self.settings.topics, self.now, &dead, unreadable.reason, &unreadable.error);
+                self.appending.push(self.append, line, Some(progress.open(message.offset)));
+                ControlFlow::Continue(())
+            }
+        }
+    }
+
+    fn progress(&mut self, message: &Message<'_>) -> Option<Arc<Progress>> {
+        if let Some((partition, progress)) = &self.run
+            && partition.number == message.partition
+            && *partition.topic == *message.topic
+        {
+            return Some(progress.clone());
+        }
+        let (partition, progress) = self.offsets.find(message.topic, message.partition)?;
+        self.counters.begin_run(partition, self.now);
+        self.run = Some((partition.clone(), progress.clone()));
+        Some(progress.clone())
+    }
+
+    /// The event, if anything asks for it.
+    fn interest(&mut self, message: &Message<'_>, value: &[u8]) -> Result<Option<Event>, Unreadable> {
+        let header = reading::header(value)?;
+        match header.kind() {
+            Kind::Ignored => return Ok(None),
+            Kind::Track if !header.event_name().is_some_and(|name| self.in_force.index.knows(name)) => return Ok(None),
+            Kind::Track | Kind::Identify | Kind::Delete | Kind::Send => {}
+        }
+        let place = Place {
+            topic: message.topic,
+            partition: message.partition,
+            offset: message.offset,
+            generation: self.settings.generation,
+            broker_time: message.time,
+        };
+        let event = header.into_event(&place, &Limits { max_lateness: self.in_force.policy.max_lateness })?;
+        if let Body::Track { name, properties } = &event.body {
+            self.matches.clear();
+            self.in_force.index.matches(name, properties, self.now, self.in_force.zone(), &mut self.matches);
+            if self.matches.is_empty() && event.context_traits.is_empty() {
+                return Ok(None);
+            }
+        }
+        Ok(Some(event))
+    }
+
+    fn hand_out(&mut self, message: &Message<'_>, progress: &Arc<Progress>, event: Event) -> ControlFlow<()> {
+        let lane = self.settings.lane_of(&event.user);
+        let origin = Origin { ticket: progress.open(message.offset), raw: Some(Box::new(DeadEvent::of(message))) };
+        let work = Work { user: event.user.clone(), input: Input::Event(Arc::new(event)), origin: Some(origin) };
+        match self.intake.offer(lane, work) {
+            Ok(()) => ControlFlow::Continue(()),
+            Err(work) => {
+                self.stalled = Some((lane, work));
+                ControlFlow::Break(())
+            }
+        }
+    }
+}

@@ -1,0 +1,270 @@
+//! The retry topics: the message, and the reader that holds it until its time has come. Never a sleep: what waits is in a heap, what
+//! would overfill it stays in the topic, whose partitions are paused.
+
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BinaryHeap, VecDeque};
+use std::ops::ControlFlow;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::engine::id::{DeliveryId, UserId};
+use crate::engine::record::Request;
+use crate::engine::time::Timestamp;
+
+use super::commits::{Appending, Commits};
+use super::dispatch::Delivery;
+use super::offsets::{Offsets, Ticket};
+use super::outcomes::{self, DeadEvent};
+use super::ports::{Append, Line, Message, Partition, Source, SourceError};
+use super::settings::{Settings, Topics};
+
+/// What the retry topic keeps of a delivery: all that the next attempt needs, without secrets.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RetryMessage {
+    /// Version of this form.
+    pub v: u32,
+    pub user: UserId,
+    pub delivery_id: DeliveryId,
+    /// Attempts already made.
+    pub attempt: u32,
+    pub not_before: Timestamp,
+    pub request: Request,
+}
+
+const VERSION: u32 = 1;
+
+/// The heap holds messages at most this long before their time; longer waits go through a tier.
+pub const HEAP_SPAN: Duration = Duration::from_secs(60);
+
+/// And at most this much of them.
+pub const HEAP_BYTES: usize = 64 << 20;
+
+impl RetryMessage {
+    pub fn new(user: UserId, delivery_id: DeliveryId, attempt: u32, not_before: Timestamp, request: Request) -> RetryMessage {
+        RetryMessage { v: VERSION, user, delivery_id, attempt, not_before, request }
+    }
+
+    /// The message for a delivery whose request is at hand; `None` when the retry topic has it already.
+    pub fn of(delivery: &Delivery, attempts_made: u32, not_before: Timestamp) -> Option<RetryMessage> {
+        let request = delivery.entry.request.clone()?;
+        Some(RetryMessage::new(delivery.user.clone(), delivery.entry.id, attempts_made, not_before, request))
+    }
+
+    /// The line for the topic whose delay fits: the longest tier that is over in time, else the topic without delay.
+    pub fn line(&self, topics: &Topics, now: Timestamp) -> Line {
+        let wait = self.not_before.since(now);
+        let tier = topics.retry_tiers.iter().rev().find(|(_, delay)| wait > HEAP_SPAN && *delay <= wait);
+        let topic = tier.map_or(&topics.retry, |(topic, _)| topic);
+        Line { topic: topic.clone(), key: Some(self.user.as_bytes().to_vec()), value: outcomes::json(self) }
+    }
+
+    fn read(bytes: &[u8]) -> Result<RetryMessage, String> {
+        let message: RetryMessage = serde_json::from_slice(bytes).map_err(|error| error.to_string())?;
+        if message.v > VERSION {
+            return Err(format!("form {} is newer than this version reads ({VERSION}): upgrade this worker", message.v));
+        }
+        Ok(message)
+    }
+}
+
+/// One message in the heap, by its time.
+struct Held {
+    not_before: Timestamp,
+    bytes: usize,
+    message: Box<RetryMessage>,
+    ticket: Ticket,
+}
+
+impl PartialEq for Held {
+    fn eq(&self, other: &Held) -> bool {
+        self.not_before == other.not_before
+    }
+}
+
+impl Eq for Held {}
+
+impl PartialOrd for Held {
+    fn partial_cmp(&self, other: &Held) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Held {
+    fn cmp(&self, other: &Held) -> std::cmp::Ordering {
+        self.not_before.cmp(&other.not_before)
+    }
+}
+
+/// One record of a retry topic, as read.
+struct Read {
+    partition: Partition,
+    time: Timestamp,
+    message: Result<Held, (DeadEvent, String, Ticket)>,
+}
+
+/// Reads the retry topics.
+pub struct RetryReader {
+    source: Box<dyn Source>,
+    append: Arc<dyn Append>,
+    settings: Arc<Settings>,
+    offsets: Offsets,
+    heap: BinaryHeap<Reverse<Held>>,
+    heap_bytes: usize,
+    /// Everything is paused until the heap has room again.
+    full: bool,
+    /// Paused partitions of tiers: what was read of them, with the time at which it is ready, in order.
+    tiers: BTreeMap<Partition, VecDeque<(Timestamp, Held)>>,
+    appending: Appending,
+}
+
+impl RetryReader {
+    pub fn new(source: Box<dyn Source>, append: Arc<dyn Append>, settings: Arc<Settings>) -> RetryReader {
+        RetryReader {
+            source,
+            append,
+            settings,
+            offsets: Offsets::default(),
+            heap: BinaryHeap::new(),
+            heap_bytes: 0,
+            full: false,
+            tiers: BTreeMap::new(),
+            appending: Appending::default(),
+        }
+    }
+
+    /// Reads what has come, waiting up to `wait`, and gives out what is due.
+    pub fn turn(
+        &mut self,
+        now: Timestamp,
+        wait: Duration,
+        commits: &mut Commits,
+        mut give_out: impl FnMut(Box<RetryMessage>, Ticket),
+    ) -> Result<(), SourceError> {
+        let mut read: Vec<Read> = Vec::new();
+        let offsets = &self.offsets;
+        let room = HEAP_BYTES.saturating_sub(self.heap_bytes);
+        let mut bytes = 0;
+        let polled = self.source.poll(wait, &mut |message| {
+            bytes += take(offsets, &message, &mut read);
+            if bytes > room { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        });
+        match polled {
+            Ok(polled) => commits.rebalanced(&mut self.offsets, &polled)?,
+            Err(SourceError::Unavailable(error)) => tracing::warn!(%error, "the retry topics cannot be read just now"),
+            Err(error) => return Err(error),
+        }
+        for Read { partition, time, message } in read {
+            match message {
+                Ok(held) => self.accept(partition, time, held, now)?,
+                Err((dead, error, ticket)) => {
+                    let line = outcomes::dead_event(&self.settings.topics, now, &dead, "not_json", &error);
+                    self.appending.push(&*self.append, line, Some(ticket));
+                }
+            }
+        }
+        self.release_tiers(now)?;
+        while self.heap.peek().is_some_and(|Reverse(held)| held.not_before <= now) {
+            let Some(Reverse(held)) = self.heap.pop() else { break };
+            self.heap_bytes -= held.bytes;
+            give_out(held.message, held.ticket);
+        }
+        self.appending.look(&*self.append);
+        self.hold_when_full()?;
+        commits.commit(&mut *self.source, &mut self.offsets)
+    }
+
+    /// When the first message wants to move on: from the heap, or out of its tier.
+    pub fn next_ready(&self) -> Option<Timestamp> {
+        let tiers = self.tiers.values().filter_map(|waiting| waiting.front()).map(|(ready, _)| *ready);
+        self.heap.peek().map(|Reverse(held)| held.not_before).into_iter().chain(tiers).min()
+    }
+
+    /// Keeps the group served while a stopping worker finishes its work; nothing more is read.
+    pub fn rest(&mut self, commits: &mut Commits) -> Result<(), SourceError> {
+        self.source.hold(&self.offsets.partitions(), true)?;
+        let polled = self.source.poll(Duration::ZERO, &mut |_| ControlFlow::Break(()))?;
+        commits.rebalanced(&mut self.offsets, &polled)?;
+        self.appending.look(&*self.append);
+        Ok(())
+    }
+
+    /// Commits what is finished, without the lag: for a worker that leaves. Every lane has confirmed.
+    pub fn leave(&mut self, commits: &mut Commits) -> Result<(), SourceError> {
+        self.appending.look(&*self.append);
+        commits.leave(&mut *self.source, &mut self.offsets)
+    }
+
+    /// Finds a place for a message: its tier until it is ready, the heap, or a shorter tier.
+    fn accept(&mut self, partition: Partition, time: Timestamp, held: Held, now: Timestamp) -> Result<(), SourceError> {
+        let delay = self.settings.topics.retry_tiers.iter().find(|(topic, _)| *topic == partition.topic).map(|(_, delay)| *delay);
+        match delay.map(|delay| time.after(delay)) {
+            // Messages of a tier become ready in their order: the partition rests until its first one is.
+            Some(ready) if ready > now || self.tiers.contains_key(&partition) => {
+                self.heap_bytes += held.bytes;
+                if !self.tiers.contains_key(&partition) {
+                    self.source.hold(std::slice::from_ref(&partition), true)?;
+                }
+                self.tiers.entry(partition).or_default().push_back((ready, held));
+            }
+            _ => self.place(held, now),
+        }
+        Ok(())
+    }
+
+    /// Into the heap, or into a shorter tier.
+    fn place(&mut self, held: Held, now: Timestamp) {
+        if held.not_before.since(now) > HEAP_SPAN {
+            let line = held.message.line(&self.settings.topics, now);
+            self.appending.push(&*self.append, line, Some(held.ticket));
+        } else {
+            self.heap_bytes += held.bytes;
+            self.heap.push(Reverse(held));
+        }
+    }
+
+    fn release_tiers(&mut self, now: Timestamp) -> Result<(), SourceError> {
+        let mut ready = Vec::new();
+        for waiting in self.tiers.values_mut() {
+            while waiting.front().is_some_and(|(ready, _)| *ready <= now) {
+                ready.extend(waiting.pop_front().map(|(_, held)| held));
+            }
+        }
+        for held in ready {
+            self.heap_bytes -= held.bytes;
+            self.place(held, now);
+        }
+        let empty: Vec<Partition> =
+            self.tiers.iter().filter(|(_, waiting)| waiting.is_empty()).map(|(partition, _)| partition.clone()).collect();
+        self.tiers.retain(|_, waiting| !waiting.is_empty());
+        if self.full { Ok(()) } else { self.source.hold(&empty, false) }
+    }
+
+    fn hold_when_full(&mut self) -> Result<(), SourceError> {
+        let full = self.heap_bytes > HEAP_BYTES;
+        if full != self.full {
+            let waiting: Vec<Partition> =
+                self.offsets.partitions().into_iter().filter(|partition| !self.tiers.contains_key(partition)).collect();
+            self.source.hold(&waiting, full)?;
+            self.full = full;
+        }
+        Ok(())
+    }
+}
+
+/// Notes a record and parses it; answers its size.
+fn take(offsets: &Offsets, message: &Message<'_>, read: &mut Vec<Read>) -> usize {
+    let Some((partition, progress)) = offsets.find(message.topic, message.partition) else { return 0 };
+    let Some(value) = message.value else {
+        progress.pass(message.offset);
+        return 0;
+    };
+    let ticket = progress.open(message.offset);
+    let parsed = match RetryMessage::read(value) {
+        Ok(parsed) => Ok(Held { not_before: parsed.not_before, bytes: value.len(), message: Box::new(parsed), ticket }),
+        Err(error) => Err((DeadEvent::of(message), error, ticket)),
+    };
+    read.push(Read { partition: partition.clone(), time: message.time, message: parsed });
+    value.len()
+}

@@ -1,0 +1,478 @@
+//! The threads of a live worker, and how it starts, stops and gives up. Everything that is done here is done elsewhere; this only
+//! waits.
+
+use std::cell::Cell;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use tokio::runtime::{Builder, Runtime};
+use tokio::sync::{Notify, mpsc};
+use tokio::task::LocalSet;
+use tokio::time::{Instant, sleep, sleep_until, timeout};
+
+use crate::engine::catalog::Policy;
+use crate::telemetry::metrics::Metrics;
+use crate::telemetry::probes::{Health, Progress};
+
+use super::attempt::{Outside, Secrets};
+use super::commits::{AskIdentity, Commits, LaneStatus};
+use super::counters::{Counters, ReaderCounters};
+use super::definitions::Follower;
+use super::dispatch::Destinations;
+use super::due::{Due, Held};
+use super::lane::{self, Lane, Mail};
+use super::ports::{Append, Clock, Exchange, Source, SourceError, StateError, Store};
+use super::read_positions::ReadPositions;
+use super::reader::{Intake, Looked, Reader, Shared};
+use super::retry::RetryReader;
+use super::settings::Settings;
+use super::store_clock::StoreClock;
+use super::turn::{Turn, Work};
+
+/// The world as a live worker has it.
+pub struct Ports {
+    pub store: Arc<dyn Store>,
+    pub append: Arc<dyn Append>,
+    pub clock: Arc<dyn Clock>,
+    /// Each lane makes its own.
+    pub exchange: Arc<dyn Fn() -> Box<dyn Exchange> + Send + Sync>,
+    pub events: Box<dyn Source>,
+    pub retries: Box<dyn Source>,
+    pub secrets: Secrets,
+}
+
+/// Why a worker ended.
+#[derive(Debug)]
+pub enum Ended {
+    /// It was told to stop and finished what was started.
+    Drained,
+    /// The store lost writes: begin again from the committed offsets.
+    BeginAgain(String),
+    /// Going on is not possible; says why and the way out.
+    Failed(String),
+}
+
+/// Asks a worker to stop.
+#[derive(Clone, Default)]
+pub struct Stop(Arc<StopInner>);
+
+#[derive(Default)]
+struct StopInner {
+    asked: AtomicBool,
+    notify: Notify,
+}
+
+impl Stop {
+    pub fn ask(&self) {
+        self.0.asked.store(true, Ordering::Release);
+        self.0.notify.notify_waiters();
+    }
+
+    pub fn asked(&self) -> bool {
+        self.0.asked.load(Ordering::Acquire)
+    }
+}
+
+/// Events that wait for a lane.
+const LANE_QUEUE: usize = 512;
+
+/// Inputs turned at once.
+const TURN_INPUTS: usize = 128;
+
+/// Attempts and appends in progress in one lane; beyond it no new events are taken.
+const LANE_JOBS: usize = 2048;
+
+/// How long an unanswered turn rests before it is tried again.
+const TRY_AGAIN: Duration = Duration::from_millis(100);
+
+const CONFIRM_EVERY: Duration = Duration::from_millis(500);
+
+/// A loop that has not come round for so long hangs. A turn may wait long for a store that is away: the session gives up sooner.
+const STALLED_AFTER: Duration = Duration::from_secs(60);
+
+/// How often what is due is looked for.
+const LOOK_EVERY: Duration = Duration::from_millis(100);
+
+/// How often the definitions are asked for.
+const FOLLOW_EVERY: Duration = Duration::from_secs(1);
+
+/// How long a reader waits for records before it looks around.
+const POLL_WAIT: Duration = Duration::from_millis(100);
+
+/// What all threads share.
+struct Common {
+    settings: Arc<Settings>,
+    follower: Arc<Follower>,
+    clock: Arc<StoreClock>,
+    append: Arc<dyn Append>,
+    store: Arc<dyn Store>,
+    positions: Arc<ReadPositions>,
+    held: Arc<Held>,
+    metrics: Arc<Metrics>,
+    health: Arc<Health>,
+    stop: Stop,
+    /// The first reason to give up; nobody commits anything after it.
+    gave_up: std::sync::Mutex<Option<Ended>>,
+    abort: AtomicBool,
+    lanes_left: AtomicUsize,
+}
+
+impl Common {
+    fn give_up(&self, why: Ended) {
+        let mut gave_up = self.gave_up.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        if gave_up.is_none() {
+            tracing::error!(?why, "the worker gives up");
+            *gave_up = Some(why);
+        }
+        self.abort.store(true, Ordering::Release);
+        self.stop.ask();
+    }
+
+    fn give_up_state(&self, error: StateError) {
+        self.give_up(match error {
+            StateError::RolledBack(_) => {
+                self.metrics.state.rollbacks.inc();
+                Ended::BeginAgain(error.to_string())
+            }
+            _ => Ended::Failed(error.to_string()),
+        });
+    }
+
+    fn definitions_followed(&self) {
+        let in_force = self.follower.in_force();
+        self.metrics.definitions.revision.set(i64::try_from(in_force.revision).unwrap_or(i64::MAX));
+        self.metrics.outcomes.campaigns_in_force(in_force.campaigns.len());
+    }
+
+    /// A loop of this worker, for the liveness probe.
+    fn watch(&self, name: impl Into<Box<str>>) -> Progress {
+        self.health.watch(name, STALLED_AFTER)
+    }
+
+    fn aborted(&self) -> bool {
+        self.abort.load(Ordering::Acquire)
+    }
+}
+
+/// Runs a worker until it is told to stop or cannot go on. Blocks; call it from a thread that may.
+pub fn run(ports: Ports, settings: Settings, policy: Policy, metrics: Arc<Metrics>, health: Arc<Health>, stop: Stop) -> Ended {
+    let lanes = settings.lanes;
+    let common = Arc::new(Common {
+        follower: Arc::new(Follower::new(policy)),
+        clock: Arc::new(StoreClock::new(ports.clock)),
+        append: ports.append,
+        store: ports.store,
+        positions: Arc::default(),
+        held: Arc::default(),
+        settings: Arc::new(settings),
+        metrics,
+        health,
+        stop,
+        gave_up: std::sync::Mutex::new(None),
+        abort: AtomicBool::new(false),
+        lanes_left: AtomicUsize::new(lanes),
+    });
+    match start(&common, ports.exchange, ports.secrets, ports.events, ports.retries) {
+        Ok(threads) => {
+            for thread in threads {
+                if thread.join().is_err() {
+                    common.give_up(Ended::Failed("a thread of the worker panicked: this is a defect, see the log before this line".into()));
+                }
+            }
+        }
+        Err(error) => common.give_up_state(error),
+    }
+    let ended = common.gave_up.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take();
+    ended.unwrap_or(Ended::Drained)
+}
+
+type MakeExchange = Arc<dyn Fn() -> Box<dyn Exchange> + Send + Sync>;
+
+fn start(
+    common: &Arc<Common>,
+    exchange: MakeExchange,
+    secrets: Secrets,
+    events: Box<dyn Source>,
+    retries: Box<dyn Source>,
+) -> Result<Vec<JoinHandle<()>>, StateError> {
+    let starting = runtime();
+    starting.block_on(first_definitions(common))?;
+    let mailboxes: Vec<_> = (0..common.settings.lanes).map(|_| mpsc::unbounded_channel()).collect();
+    let senders: Vec<_> = mailboxes.iter().map(|(sender, _)| sender.clone()).collect();
+    let destinations = Arc::new(Destinations::new(senders.clone(), common.settings.max_in_flight));
+    let status: Vec<Arc<LaneStatus>> = (0..common.settings.lanes).map(|_| Arc::default()).collect();
+    let mut threads = Vec::new();
+    let mut queues = Vec::new();
+    for (number, (sender, mail)) in mailboxes.into_iter().enumerate() {
+        let (queue, work) = mpsc::channel(LANE_QUEUE);
+        queues.push(queue);
+        let (common, exchange, secrets) = (common.clone(), exchange.clone(), secrets.clone());
+        let (destinations, status) = (destinations.clone(), status[number].clone());
+        threads.push(named(&format!("lane-{number}"), move || {
+            let outside = Outside {
+                append: common.append.clone(),
+                exchange: exchange(),
+                clock: common.clock.clone(),
+                destinations: destinations.clone(),
+                secrets,
+                settings: common.settings.clone(),
+                metrics: Counters::new(common.metrics.clone()),
+            };
+            let driver = Driver { number, work, mail, sender, status, jobs: Rc::default(), outside: Rc::new(outside) };
+            LocalSet::new().block_on(&runtime(), driver.run(&common, destinations));
+            common.lanes_left.fetch_sub(1, Ordering::AcqRel);
+        }));
+    }
+    let commits =
+        |common: &Arc<Common>| Commits::new(status.clone(), common.clock.clone(), ask_identity(common), common.settings.accept_state);
+    let (event_commits, retry_commits) = (commits(common)?, commits(common)?);
+    let shared = common.clone();
+    threads.push(named("events", move || read_events(&shared, events, event_commits, queues)));
+    let (shared, lanes) = (common.clone(), senders.clone());
+    threads.push(named("retries", move || read_retries(&shared, retries, retry_commits, &lanes)));
+    let shared = common.clone();
+    threads.push(named("control", move || LocalSet::new().block_on(&starting, control(&shared, &senders, &destinations))));
+    Ok(threads)
+}
+
+fn named(name: &str, body: impl FnOnce() + Send + 'static) -> JoinHandle<()> {
+    // The system refuses threads only when it is out of them: nothing can be done then.
+    #[expect(clippy::expect_used, reason = "out of threads at start")]
+    thread::Builder::new().name(name.into()).spawn(body).expect("the system starts a thread")
+}
+
+fn runtime() -> Runtime {
+    #[expect(clippy::expect_used, reason = "out of file descriptors at start")]
+    Builder::new_current_thread().enable_all().build().expect("the system gives a runtime its descriptors")
+}
+
+/// The definitions are in force before anything is read: else events would pass as being of no interest.
+async fn first_definitions(common: &Common) -> Result<(), StateError> {
+    let mut state = common.store.session().await?;
+    common.follower.catch_up(&mut *state).await?;
+    common.definitions_followed();
+    Ok(())
+}
+
+/// A reader's question to the store. It is rare and waits for its answer, on a runtime of its own.
+fn ask_identity(common: &Arc<Common>) -> AskIdentity {
+    let store = common.store.clone();
+    let runtime = runtime();
+    Box::new(move || runtime.block_on(async { store.session().await?.identity().await }))
+}
+
+/// One lane's thread.
+struct Driver {
+    number: usize,
+    work: mpsc::Receiver<Work>,
+    mail: mpsc::UnboundedReceiver<Mail>,
+    sender: mpsc::UnboundedSender<Mail>,
+    status: Arc<LaneStatus>,
+    jobs: Rc<Cell<usize>>,
+    outside: Rc<Outside>,
+}
+
+impl Driver {
+    async fn run(mut self, common: &Arc<Common>, destinations: Arc<Destinations>) {
+        if let Err(error) = self.turn_until_told(common, destinations).await {
+            common.give_up_state(error);
+        }
+    }
+
+    async fn turn_until_told(&mut self, common: &Arc<Common>, destinations: Arc<Destinations>) -> Result<(), StateError> {
+        let state = common.store.session().await?;
+        let (append, clock, follower) = (common.append.clone(), common.clock.clone(), common.follower.clone());
+        let turn =
+            Turn::new(state, append, clock.clone(), follower.clone(), common.settings.clone(), Counters::new(common.metrics.clone()));
+        let mut lane = Lane::new(self.number, turn, destinations, follower, clock, common.held.clone());
+        let progress = common.watch(format!("lane-{}", self.number));
+        let mut confirm_at = Instant::now();
+        let mut drain_until = None;
+        while !common.aborted() {
+            let mail = self.gather(&lane, confirm_at).await;
+            match lane.handle(mail).await {
+                Ok(jobs) => jobs.into_iter().for_each(|job| self.spawn(job)),
+                Err(StateError::Unavailable(error)) => {
+                    tracing::warn!(%error, lane = self.number, "the turn waits for the store");
+                    sleep(TRY_AGAIN).await;
+                }
+                Err(error) => return Err(error),
+            }
+            self.status.stored(lane.sequence());
+            progress.stamp();
+            if Instant::now() >= confirm_at {
+                self.confirm(&mut lane, common).await?;
+                confirm_at = Instant::now() + CONFIRM_EVERY;
+            }
+            if common.stop.asked() {
+                let until = *drain_until.get_or_insert_with(|| Instant::now() + common.settings.drain);
+                if self.is_idle(&lane) || Instant::now() >= until {
+                    return self.confirm(&mut lane, common).await;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Waits for something to do and takes what there is.
+    async fn gather(&mut self, lane: &Lane, confirm_at: Instant) -> Vec<Mail> {
+        let mut mail = Vec::new();
+        let mut work = Vec::new();
+        let takes_events = lane.takes_events() && self.jobs.get() < LANE_JOBS;
+        let look_again = if lane.has_leftovers() { Instant::now() + Duration::from_millis(5) } else { confirm_at };
+        tokio::select! {
+            biased;
+            _ = self.mail.recv_many(&mut mail, TURN_INPUTS) => {}
+            received = self.work.recv_many(&mut work, TURN_INPUTS), if takes_events && !self.work.is_closed() => { let _ = received; }
+            () = sleep_until(look_again.min(Instant::now() + CONFIRM_EVERY)) => {}
+        }
+        while takes_events && work.len() < TURN_INPUTS {
+            match self.work.try_recv() {
+                Ok(more) => work.push(more),
+                Err(_) => break,
+            }
+        }
+        mail.extend(work.into_iter().map(Mail::Work));
+        mail
+    }
+
+    fn spawn(&self, job: lane::Job) {
+        self.jobs.set(self.jobs.get() + 1);
+        let (jobs, outside, sender) = (self.jobs.clone(), self.outside.clone(), self.sender.clone());
+        tokio::task::spawn_local(async move {
+            if let Some(mail) = lane::run(job, &outside).await {
+                // The lane is gone only when the worker is: the lease will be taken over.
+                let _ = sender.send(mail);
+            }
+            jobs.set(jobs.get() - 1);
+        });
+    }
+
+    async fn confirm(&self, lane: &mut Lane, common: &Common) -> Result<(), StateError> {
+        let began = common.clock.monotonic();
+        match lane.confirm().await {
+            Ok(()) => self.status.confirmed(began, lane.sequence()),
+            Err(StateError::Unavailable(error)) => tracing::warn!(%error, "the store does not confirm"),
+            Err(error) => return Err(error),
+        }
+        Ok(())
+    }
+
+    fn is_idle(&self, lane: &Lane) -> bool {
+        !lane.has_leftovers() && self.jobs.get() == 0 && self.mail.is_empty() && self.work.is_empty() && self.work.is_closed()
+    }
+}
+
+/// The lanes' queues, as the reader sees them.
+struct Queues(Vec<mpsc::Sender<Work>>);
+
+impl Intake for Queues {
+    fn offer(&mut self, lane: usize, work: Work) -> Result<(), Box<Work>> {
+        self.0[lane].try_send(work).map_err(|error| Box::new(error.into_inner()))
+    }
+}
+
+fn read_events(common: &Arc<Common>, source: Box<dyn Source>, mut commits: Commits, queues: Vec<mpsc::Sender<Work>>) {
+    let shared = Shared {
+        append: common.append.clone(),
+        settings: common.settings.clone(),
+        follower: common.follower.clone(),
+        clock: common.clock.clone(),
+        positions: common.positions.clone(),
+    };
+    let mut reader = Reader::new(source, shared, ReaderCounters::new(&common.metrics));
+    let mut queues = Queues(queues);
+    let progress = common.watch("events");
+    let result = (|| {
+        while !common.stop.asked() {
+            if reader.look(POLL_WAIT, &mut queues, &mut commits)? == Looked::Stalled {
+                thread::sleep(Duration::from_millis(1));
+            }
+            progress.stamp();
+        }
+        // No more events: the lanes see their queues closed and finish.
+        queues.0.clear();
+        while common.lanes_left.load(Ordering::Acquire) > 0 && !common.aborted() {
+            reader.rest(&mut commits)?;
+            thread::sleep(Duration::from_millis(20));
+        }
+        if common.aborted() { Ok(()) } else { reader.leave(&mut commits) }
+    })();
+    finish(common, result);
+}
+
+fn read_retries(common: &Arc<Common>, source: Box<dyn Source>, mut commits: Commits, lanes: &[mpsc::UnboundedSender<Mail>]) {
+    let progress = common.watch("retries");
+    let mut reader = RetryReader::new(source, common.append.clone(), common.settings.clone());
+    let result = (|| {
+        while !common.stop.asked() {
+            let now = common.clock.now();
+            let wait = reader.next_ready().map_or(POLL_WAIT, |ready| ready.since(now).min(POLL_WAIT));
+            reader.turn(common.clock.now(), wait, &mut commits, |message, ticket| {
+                let lane = common.settings.lane_of(&message.user);
+                let _ = lanes[lane].send(Mail::Retry(message, ticket));
+            })?;
+            progress.stamp();
+        }
+        while common.lanes_left.load(Ordering::Acquire) > 0 && !common.aborted() {
+            reader.rest(&mut commits)?;
+            thread::sleep(Duration::from_millis(20));
+        }
+        if common.aborted() { Ok(()) } else { reader.leave(&mut commits) }
+    })();
+    finish(common, result);
+}
+
+fn finish(common: &Common, result: Result<(), SourceError>) {
+    if let Err(error) = result {
+        common.give_up(Ended::Failed(error.to_string()));
+    }
+}
+
+/// Looks for what is due and follows the definitions.
+async fn control(common: &Arc<Common>, lanes: &[mpsc::UnboundedSender<Mail>], destinations: &Destinations) {
+    let state = match common.store.session().await {
+        Ok(state) => state,
+        Err(error) => return common.give_up_state(error),
+    };
+    let mut due = Due::new(state, common.clock.clone(), common.positions.clone(), common.held.clone());
+    let progress = common.watch("control");
+    let mut follow_at = Instant::now();
+    while !common.stop.asked() {
+        if Instant::now() >= follow_at {
+            follow_at = Instant::now() + FOLLOW_EVERY;
+            match common.follower.catch_up(due.state()).await {
+                Ok(_) => common.definitions_followed(),
+                Err(StateError::Unavailable(error)) => tracing::warn!(%error, "the definitions cannot be read just now"),
+                // The last good set is kept.
+                Err(error) => tracing::error!(%error, "the stored definitions are not followed"),
+            }
+            destinations.observe(|destination, waiting| common.metrics.delivery.waiting(destination, waiting));
+        }
+        let more = match due.look().await {
+            Ok(found) => {
+                for user in found.users {
+                    let lane = common.settings.lane_of(&user);
+                    let _ = lanes[lane].send(Mail::Wake { user, read_to: found.read_to });
+                }
+                found.more
+            }
+            Err(StateError::Unavailable(error)) => {
+                tracing::warn!(%error, "what is due is not known just now");
+                false
+            }
+            Err(error) => return common.give_up_state(error),
+        };
+        progress.stamp();
+        if !more {
+            let _ = timeout(LOOK_EVERY, common.stop.0.notify.notified()).await;
+        }
+    }
+    // The readers' questions run on this runtime until they have left.
+    while common.lanes_left.load(Ordering::Acquire) > 0 && !common.aborted() {
+        sleep(Duration::from_millis(20)).await;
+    }
+}

@@ -1,0 +1,69 @@
+//! What the worker is told: names of topics, bounds, and the spans that its loops keep to.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::engine::effect::Reason;
+use crate::engine::id::stable_hash;
+
+/// Checked settings of one worker.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    pub topics: Topics,
+    /// Raised when an input topic was recreated or moved to another cluster.
+    pub generation: u32,
+    /// One per core.
+    pub lanes: usize,
+    /// Requests in flight over all destinations of this worker.
+    pub max_in_flight: usize,
+    /// How often the ends of the partitions are asked for, where a definition waits for them.
+    pub ends_every: Duration,
+    /// How long a stopping worker finishes what is started.
+    pub drain: Duration,
+    /// Reasons that are counted and not written.
+    pub omit: BTreeSet<Reason>,
+    /// Go on with a store that was restored or emptied.
+    pub accept_state: bool,
+}
+
+/// The topics by name.
+#[derive(Clone, Debug)]
+pub struct Topics {
+    pub events: Vec<Arc<str>>,
+    pub outcomes: Arc<str>,
+    pub dead: Arc<str>,
+    /// Waits of at most a minute.
+    pub retry: Arc<str>,
+    /// Fixed delays for longer waits, shortest first.
+    pub retry_tiers: [(Arc<str>, Duration); 3],
+}
+
+impl Topics {
+    pub fn new(events: &[String], prefix: &str) -> Topics {
+        let named = |name: &str| Arc::<str>::from(format!("{prefix}.{name}"));
+        Topics {
+            events: events.iter().map(|topic| Arc::from(topic.as_str())).collect(),
+            outcomes: named("outcomes"),
+            dead: named("dead"),
+            retry: named("retry"),
+            retry_tiers: [
+                (named("retry.1m"), Duration::from_secs(60)),
+                (named("retry.5m"), Duration::from_secs(5 * 60)),
+                (named("retry.30m"), Duration::from_secs(30 * 60)),
+            ],
+        }
+    }
+
+    /// The topics that the retry reader reads.
+    pub fn retries(&self) -> Vec<Arc<str>> {
+        std::iter::once(&self.retry).chain(self.retry_tiers.iter().map(|(topic, _)| topic)).cloned().collect()
+    }
+}
+
+impl Settings {
+    /// The lane that turns a user in this worker.
+    pub fn lane_of(&self, user: &str) -> usize {
+        usize::try_from(stable_hash(&[user.as_bytes()]) % self.lanes as u64).unwrap_or(0)
+    }
+}

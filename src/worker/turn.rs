@@ -1,0 +1,385 @@
+//! The turn: the numbered order in which inputs become records, lines and deliveries.
+
+use std::ops::ControlFlow;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+
+use hashbrown::HashMap;
+
+use crate::engine::catalog::InForce;
+use crate::engine::effect::{Effect, FailCause};
+use crate::engine::id::{DeliveryId, UserId, stable_hash};
+use crate::engine::record::Pending;
+use crate::engine::record::codec::{self, CodecError};
+use crate::engine::step::{self, Input, Known};
+use crate::engine::time::Timestamp;
+
+use super::cache::{Cache, Remembered};
+use super::counters::Counters;
+use super::definitions::Follower;
+use super::dispatch::{Ack, Delivery, append_surely};
+use super::offsets::Ticket;
+use super::outcomes::{self, DeadEvent};
+use super::ports::{Append, Change, Line, ProfileChange, State, StateError, Stored, Token};
+use super::retry::RetryMessage;
+use super::settings::Settings;
+use super::store_clock::StoreClock;
+
+/// One input for one user, with the duty to finish its place in a log.
+pub struct Work {
+    pub user: UserId,
+    pub input: Input,
+    /// What is left of the record that carried it: finished when the turn is stored.
+    pub origin: Option<Origin>,
+}
+
+/// The record that an input came from.
+pub struct Origin {
+    pub ticket: Ticket,
+    /// The record as it was, for the dead-letter topic should its step fail.
+    pub raw: Option<Box<DeadEvent>>,
+}
+
+/// What a turn leaves to be done.
+#[derive(Default)]
+pub struct Turned {
+    pub deliveries: Vec<Delivery>,
+    pub failures: Vec<(Delivery, FailCause)>,
+    /// Users with a timer that waits for the events topics to be read up to this time.
+    pub held: Vec<(UserId, Timestamp)>,
+    /// Retry messages that cannot start now: to be appended again before their tickets are finished.
+    pub postponed: Vec<(Box<RetryMessage>, Ticket)>,
+}
+
+/// Users remembered by a lane.
+const REMEMBERED_USERS: usize = 4096;
+
+/// One lane's turning: its session, what it remembers, and where its lines go.
+pub struct Turn {
+    state: Box<dyn State>,
+    cache: Cache,
+    append: Arc<dyn Append>,
+    clock: Arc<StoreClock>,
+    follower: Arc<Follower>,
+    settings: Arc<Settings>,
+    /// The store's sequence after our last commit.
+    sequence: u64,
+    metrics: Counters,
+}
+
+/// A user being turned.
+struct Turning {
+    user: UserId,
+    token: Option<Token>,
+    /// The wake that is known to be stored.
+    wake: Option<Timestamp>,
+    known: Known,
+    profile_changed: bool,
+    /// Something is to be written.
+    changed: bool,
+    effects: Vec<Effect>,
+    held_until_read: Option<Timestamp>,
+    /// Positions in the turn's work, in order of arrival.
+    inputs: Vec<usize>,
+}
+
+impl Turn {
+    pub fn new(
+        state: Box<dyn State>,
+        append: Arc<dyn Append>,
+        clock: Arc<StoreClock>,
+        follower: Arc<Follower>,
+        settings: Arc<Settings>,
+        metrics: Counters,
+    ) -> Turn {
+        Turn { state, cache: Cache::new(REMEMBERED_USERS), append, clock, follower, settings, sequence: 0, metrics }
+    }
+
+    pub fn sequence(&self) -> u64 {
+        self.sequence
+    }
+
+    pub async fn confirm(&mut self) -> Result<(), StateError> {
+        self.state.confirm().await
+    }
+
+    /// Turns a batch. The order is the contract; each number has a crash test.
+    ///
+    /// 1. (The reader has read: unreadable records are on the dead-letter topic, those of no interest are finished.)
+    /// 2. The work of one user stays in its order, whatever its kind: nobody else turns this lane's users here.
+    /// 3. Load the records of all users that are not remembered, in one round trip.
+    /// 4. `step`, folding all of a user's waiting inputs. A panic is caught: that input goes to the dead-letter topic and is marked
+    ///    as applied, the others go on.
+    /// 5. Commit all users in one call. Where another was faster, step again on what is stored now. Also without any
+    ///    change the ledger advances, so that what was only read is confirmed too.
+    /// 6. Append the decision lines, and give out the deliveries that the stored record says are being sent by this turn.
+    /// 7. Finish the inputs' places in their logs. (The reader commits the contiguous prefix later, after `confirm`.)
+    ///
+    /// On `Unavailable` nothing is known of step 5: call again with the same work. What was stored is then recognised as applied, and its
+    /// deliveries are taken over when their leases run out.
+    pub async fn turn(&mut self, work: &mut Vec<Work>) -> Result<Turned, StateError> {
+        if work.is_empty() {
+            return Ok(Turned::default());
+        }
+        let mut turning = self.load(group_by_user(work)).await?;
+        self.step_all(&mut turning, work).await?;
+        self.commit(&mut turning, work).await?;
+        let (mut turned, postponed) = self.carry_out(turning);
+        for done in work.drain(..) {
+            finish(done, &postponed, &mut turned);
+        }
+        Ok(turned)
+    }
+
+    /// Step 3.
+    async fn load(&mut self, grouped: Vec<(UserId, Vec<usize>)>) -> Result<Vec<Turning>, StateError> {
+        let mut remembered: Vec<Option<Remembered>> = grouped.iter().map(|(user, _)| self.cache.take(user)).collect();
+        let missing: Vec<UserId> =
+            grouped.iter().zip(&remembered).filter(|(_, known)| known.is_none()).map(|((user, _), _)| user.clone()).collect();
+        if !missing.is_empty() {
+            let loaded = self.state.load(&missing).await?;
+            self.clock.told(loaded.now);
+            let mut loaded = loaded.users.into_iter();
+            for slot in remembered.iter_mut().filter(|slot| slot.is_none()) {
+                *slot = Some(remember(loaded.next().flatten())?);
+            }
+        }
+        Ok(grouped
+            .into_iter()
+            .zip(remembered)
+            .map(|((user, inputs), remembered)| Turning::new(user, inputs, remembered.unwrap_or_default()))
+            .collect())
+    }
+
+    /// Step 4 for all users.
+    async fn step_all(&mut self, turning: &mut [Turning], work: &mut [Work]) -> Result<(), StateError> {
+        for user in turning {
+            self.fold(user, work).await?;
+        }
+        Ok(())
+    }
+
+    /// Folds a user's inputs over what is known of it.
+    async fn fold(&mut self, turning: &mut Turning, work: &mut [Work]) -> Result<(), StateError> {
+        loop {
+            let in_force = self.in_force_for(&turning.known).await?;
+            match self.fold_once(turning, work, &in_force) {
+                ControlFlow::Continue(()) => return Ok(()),
+                ControlFlow::Break(poisoned) => {
+                    if !self.bury(&mut work[poisoned]).await {
+                        turning.inputs.retain(|at| *at != poisoned);
+                    }
+                    let loaded = self.state.load(std::slice::from_ref(&turning.user)).await?;
+                    turning.restart(remember(loaded.users.into_iter().next().flatten())?);
+                }
+            }
+        }
+    }
+
+    /// Breaks with the position of the input whose step panicked; what was known of the user is lost then.
+    fn fold_once(&self, turning: &mut Turning, work: &[Work], in_force: &InForce) -> ControlFlow<usize> {
+        let now = self.clock.now();
+        for &at in &turning.inputs {
+            let input = &work[at].input;
+            let known = std::mem::take(&mut turning.known);
+            let Ok(stepped) = catch_unwind(AssertUnwindSafe(|| step::step(in_force, &turning.user, known, input, now))) else {
+                return ControlFlow::Break(at);
+            };
+            turning.known = stepped.known;
+            turning.profile_changed |= stepped.profile_changed;
+            turning.changed |= stepped.record_changed || stepped.profile_changed;
+            turning.effects.extend(stepped.effects);
+            turning.held_until_read = stepped.held_until_read.or(turning.held_until_read);
+            if matches!(input, Input::Wake { .. }) {
+                // Taken, so hidden: only a wake that is written shows it again.
+                turning.wake = None;
+                turning.changed |= stepped.held_until_read.is_none();
+            }
+        }
+        ControlFlow::Continue(())
+    }
+
+    /// Puts an event whose step panicked on the dead-letter topic and leaves only its mark to be applied. Any other input is left
+    /// out (`false`): what it was about stands in the record and comes up again by its lease or its timer.
+    async fn bury(&mut self, work: &mut Work) -> bool {
+        let Input::Event(event) = &work.input else {
+            tracing::error!(user_hash = stable_hash(&[work.user.as_bytes()]), "a step panicked on an input that is not an event");
+            return false;
+        };
+        let raw = work.origin.as_mut().and_then(|origin| origin.raw.take());
+        tracing::error!(message_id = %event.message_id, "a step panicked: the event goes to the dead-letter topic");
+        work.input = Input::Poisoned { position: event.position, message_id: event.message_id.clone() };
+        let Some(raw) = raw else { return true };
+        let line = outcomes::dead_event(&self.settings.topics, self.clock.now(), &raw, "panic", "the event could not be applied");
+        self.metrics.dead("panic");
+        append_surely(&*self.append, vec![line]).await;
+        true
+    }
+
+    /// The definitions to step this user with: at least those that it was last stepped with.
+    async fn in_force_for(&mut self, known: &Known) -> Result<Arc<InForce>, StateError> {
+        let in_force = self.follower.in_force();
+        if known.record.definitions <= in_force.revision {
+            return Ok(in_force);
+        }
+        self.follower.catch_up(&mut *self.state).await?;
+        Ok(self.follower.in_force())
+    }
+
+    /// Step 5.
+    async fn commit(&mut self, turning: &mut [Turning], work: &mut [Work]) -> Result<(), StateError> {
+        let mut waiting: Vec<usize> = (0..turning.len()).collect();
+        let mut first = true;
+        while first || !waiting.is_empty() {
+            first = false;
+            let writing: Vec<usize> = waiting.iter().copied().filter(|at| turning[*at].changed).collect();
+            let changes: Vec<Change> = writing.iter().map(|at| self.change(&turning[*at])).collect();
+            let began = self.clock.monotonic();
+            let committed = self.state.commit(&changes).await?;
+            self.metrics.committed(self.clock.monotonic().saturating_sub(began), committed.conflicts.len());
+            self.clock.told(committed.now);
+            self.sequence = committed.sequence;
+            for (at, change) in writing.iter().zip(&changes) {
+                turning[*at].token = change.record.is_some().then_some(committed.token);
+                turning[*at].wake = change.wake.or(turning[*at].wake);
+            }
+            waiting.clear();
+            for (conflict, stored) in committed.conflicts {
+                let at = writing[conflict];
+                turning[at].restart(remember(stored)?);
+                self.fold(&mut turning[at], work).await?;
+                waiting.push(at);
+            }
+        }
+        Ok(())
+    }
+
+    fn change(&self, turning: &Turning) -> Change {
+        let Known { record, profile } = &turning.known;
+        let in_force = self.follower.in_force();
+        let wake = step::wake(&turning.user, &turning.known, &in_force, self.clock.now());
+        let encoded = wake.map(|_| codec::encode(record));
+        if let Some(bytes) = &encoded {
+            self.metrics.record_bytes(bytes.len());
+        }
+        Change {
+            user: turning.user.clone(),
+            expected: turning.token,
+            profile: match (&encoded, turning.profile_changed) {
+                (None, _) => ProfileChange::Remove,
+                (_, false) => ProfileChange::Keep,
+                (_, true) if profile.is_empty() => ProfileChange::Remove,
+                (_, true) => ProfileChange::Set(codec::encode_profile(profile)),
+            },
+            record: encoded,
+            // A wake that stands already costs no write; one that was taken is hidden, which only a new one undoes.
+            wake: wake.filter(|wake| turning.wake != Some(*wake)),
+        }
+    }
+
+    /// Step 6. From here on nothing waits for the store. Answers the postponed deliveries with their times beside what is to be done.
+    fn carry_out(&mut self, turning: Vec<Turning>) -> (Turned, Vec<(DeliveryId, Timestamp)>) {
+        let mut turned = Turned::default();
+        let mut lines: Vec<Line> = Vec::new();
+        let mut postponed = Vec::new();
+        let mut starting: Vec<(UserId, Pending, Option<FailCause>)> = Vec::new();
+        for turning in turning {
+            let Turning { user, token, wake, known, effects, held_until_read, .. } = turning;
+            for effect in effects {
+                self.count(&effect);
+                let (id, failure) = match effect {
+                    Effect::Decided(decision) => {
+                        lines.extend(outcomes::decision(&self.settings, &decision));
+                        continue;
+                    }
+                    Effect::Send(id) => (id, None),
+                    Effect::Fail(id, cause) => (id, Some(cause)),
+                    Effect::Postpone { id, until } => {
+                        postponed.push((id, until));
+                        continue;
+                    }
+                    Effect::VariableMissing { .. } | Effect::Skipped => continue,
+                };
+                // What is sent is what the stored record holds, never what `step` returned on the way there.
+                if let Some(entry) = known.record.pending.iter().find(|entry| entry.id == id) {
+                    starting.push((user.clone(), entry.clone(), failure));
+                }
+            }
+            if let Some(until) = held_until_read {
+                turned.held.push((user.clone(), until));
+            }
+            self.cache.put(user, Remembered { token, wake, known });
+        }
+        let decided = if lines.is_empty() { Ack::done() } else { Ack::of(self.append.append(lines)) };
+        for (user, entry, failure) in starting {
+            let delivery = Delivery::new(user, entry, decided.clone());
+            match failure {
+                None => turned.deliveries.push(delivery),
+                Some(cause) => turned.failures.push((delivery, cause)),
+            }
+        }
+        (turned, postponed)
+    }
+
+    fn count(&self, effect: &Effect) {
+        match effect {
+            Effect::Decided(decision) => self.metrics.decided(decision),
+            Effect::VariableMissing { campaign, count } => self.metrics.variable_missing(campaign, *count),
+            Effect::Send(_) | Effect::Fail(..) | Effect::Postpone { .. } | Effect::Skipped => {}
+        }
+    }
+
+    /// Forgets everything after an answer that leaves open what is stored.
+    pub fn forget(&mut self) {
+        self.cache.clear();
+    }
+}
+
+impl Turning {
+    fn new(user: UserId, inputs: Vec<usize>, remembered: Remembered) -> Turning {
+        let Remembered { token, wake, known } = remembered;
+        Turning { user, token, wake, known, profile_changed: false, changed: false, effects: Vec::new(), held_until_read: None, inputs }
+    }
+
+    /// Begins again with what is stored now.
+    fn restart(&mut self, remembered: Remembered) {
+        let inputs = std::mem::take(&mut self.inputs);
+        *self = Turning::new(self.user.clone(), inputs, remembered);
+    }
+}
+
+/// Step 7 for one input: its place in the log is finished, unless its retry message must be written again first.
+fn finish(done: Work, postponed: &[(DeliveryId, Timestamp)], turned: &mut Turned) {
+    let Some(Origin { ticket, .. }) = done.origin else { return };
+    if let Input::Retry { id, attempt, request } = done.input
+        && let Some((_, until)) = postponed.iter().find(|(postponed, _)| *postponed == id)
+    {
+        let message = RetryMessage::new(done.user, id, attempt, *until, *request);
+        turned.postponed.push((Box::new(message), ticket));
+    } else {
+        ticket.finish();
+    }
+}
+
+/// The users of a batch in order of their first input, each with the positions of all its inputs.
+fn group_by_user(work: &[Work]) -> Vec<(UserId, Vec<usize>)> {
+    let mut grouped: Vec<(UserId, Vec<usize>)> = Vec::new();
+    let mut places: HashMap<UserId, usize> = HashMap::with_capacity(work.len());
+    for (at, work) in work.iter().enumerate() {
+        let place = *places.entry_ref(&work.user).or_insert(grouped.len());
+        if place == grouped.len() {
+            grouped.push((work.user.clone(), Vec::new()));
+        }
+        grouped[place].1.push(at);
+    }
+    grouped
+}
+
+/// A stored record that cannot be read stops the worker: going on without it would send again what was sent.
+fn remember(stored: Option<Stored>) -> Result<Remembered, StateError> {
+    let Some(stored) = stored else { return Ok(Remembered::default()) };
+    let refused = |error: CodecError| StateError::Refused(format!("a stored record cannot be read: {error}"));
+    let record = codec::decode(&stored.record).map_err(refused)?;
+    let profile = stored.profile.as_deref().map(codec::decode_profile).transpose().map_err(refused)?;
+    Ok(Remembered { token: Some(stored.token), wake: None, known: Known { record, profile: profile.unwrap_or_default() } })
+}
