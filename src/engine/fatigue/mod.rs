@@ -92,8 +92,7 @@ fn prune_sends(ledger: &mut Ledger, caps: &[FrequencyCap], now: Timestamp) {
     if ledger.sends.len() <= MIN_COUNTED_SENDS {
         return;
     }
-    let mut room: Vec<(u32, Vec<Label>, Timestamp)> =
-        caps.iter().map(|cap| (cap.limit, labels_of_cap(cap), now.before(cap.per))).collect();
+    let mut room: Vec<(u32, Vec<Label>, Timestamp)> = caps.iter().map(|cap| (cap.limit, labels_of_cap(cap), now.before(cap.per))).collect();
     let count = ledger.sends.len();
     let mut kept: Vec<bool> = vec![false; count];
     for (place, send) in ledger.sends.iter().enumerate().rev() {

@@ -46,7 +46,10 @@ const HEAD_BYTES: usize = 5;
 fn write<T: Serialize>(value: &T) -> Vec<u8> {
     let mut head = Vec::with_capacity(256);
     head.extend_from_slice(&[FORMAT, 0, 0, 0, 0]);
-    #[expect(clippy::expect_used, reason = "postcard fails on a full buffer or a sequence of unknown length; a Vec grows, all ours know theirs")]
+    #[expect(
+        clippy::expect_used,
+        reason = "postcard fails on a full buffer or a sequence of unknown length; a Vec grows, all ours know theirs"
+    )]
     let mut bytes = postcard::to_extend(value, head).expect("a record always has an encoding");
     let sum = checksum(&bytes[HEAD_BYTES..]);
     bytes[1..HEAD_BYTES].copy_from_slice(&sum);
@@ -196,7 +199,7 @@ mod tests {
         };
         let mut longer = good.clone();
         longer.push(0);
-        let nested = [vec![FORMAT, 0, 0, 0, 0], vec![6, 1].repeat(200_000)].concat();
+        let nested = [vec![FORMAT, 0, 0, 0, 0], [6, 1].repeat(200_000)].concat();
         let cases = [
             (with(0, 2), CodecError::NewerFormat(2)),
             (with(0, 255), CodecError::NewerFormat(255)),

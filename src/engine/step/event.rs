@@ -124,12 +124,8 @@ impl<'a> Work<'a> {
             Start::Restart(place) => Some(place),
             Start::Ignored => return,
         };
-        let origin = Origin {
-            event: name.into(),
-            message_id: event.message_id.clone(),
-            timestamp: event.timestamp,
-            properties: properties.clone(),
-        };
+        let origin =
+            Origin { event: name.into(), message_id: event.message_id.clone(), timestamp: event.timestamp, properties: properties.clone() };
         let timer = Timer { campaign: definition.id, key, due, origin };
         let instead = place.and_then(|place| record.timers.get(place));
         if !bounds::has_room_for_timer(record, &timer, instead) {
