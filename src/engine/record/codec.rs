@@ -199,7 +199,7 @@ mod tests {
         };
         let mut longer = good.clone();
         longer.push(0);
-        let nested = [vec![FORMAT, 0, 0, 0, 0], vec![6, 1].repeat(200_000)].concat();
+        let nested = [vec![FORMAT, 0, 0, 0, 0], [6, 1].repeat(200_000)].concat();
         let cases = [
             (with(0, 2), CodecError::NewerFormat(2)),
             (with(0, 255), CodecError::NewerFormat(255)),

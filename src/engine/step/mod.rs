@@ -10,7 +10,7 @@ use super::catalog::InForce;
 use super::definition::Status;
 use super::effect::Effect;
 use super::event::{Event, Position};
-use super::id::{DeliveryId, UserId};
+use super::id::{CampaignId, DeliveryId, UserId};
 use super::profile::Profile;
 use super::record::{Record, Request};
 use super::time::Timestamp;
@@ -121,12 +121,18 @@ impl Work<'_> {
         self.effects.push(Effect::Skipped);
     }
 
-    /// Campaigns' status as a record sees it: one that is no longer defined has ended.
-    fn status(&self, campaign: super::id::CampaignId) -> Status {
+    /// A campaign's status as a record sees it.
+    fn status(&self, campaign: CampaignId) -> Status {
         status_of(self.in_force, campaign)
     }
 }
 
-fn status_of(in_force: &InForce, campaign: super::id::CampaignId) -> Status {
-    in_force.campaign(campaign).map_or(Status::Ended, |campaign| campaign.definition.status.unwrap_or(Status::Ready))
+/// A campaign that is not defined has ended. But where this worker had to leave some definition out (a newer language), the one it
+/// does not know may be that: then its clocks and first attempts are held, as by a pause.
+fn status_of(in_force: &InForce, campaign: CampaignId) -> Status {
+    match in_force.campaign(campaign) {
+        Some(campaign) => campaign.definition.status.unwrap_or(Status::Ready),
+        None if in_force.left_out.is_empty() => Status::Ended,
+        None => Status::Paused,
+    }
 }

@@ -150,8 +150,8 @@ impl Work<'_> {
         let caps = &in_force.workspace.frequency_caps;
         fatigue::note_send(&mut self.known.record.ledger, &campaign.definition, caps, self.now);
         let claim = &mut self.known.record.pending[place].claim;
+        // The labels it counts under are today's; the version stays that of the frozen request.
         claim.at = self.now;
-        claim.version = campaign.definition.version;
         claim.channel = campaign.definition.channel.clone();
         claim.tags = campaign.definition.tags.clone();
         Ok(())

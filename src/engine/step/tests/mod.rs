@@ -1,1 +1,393 @@
+//! `step` by scripts. A line is an instant, an input and, after `=>`, all that must come of it; whatever the script, every input is
+//! given twice and the second time must change nothing, every record must survive its encoding, and a wake that comes
+//! before its time must change nothing either.
+//!
+//! ```text
+//! 0s  track buy {"n":1} @-5m id=m1 p=1   an event of now; or of another time, message id, partition
+//! 10m identify {"plan":"gold"}           also: delete, send CAMPAIGN {..}, replay ID, poison ID
+//! 30m wake                               all is read up to now; `read=20m`: only up to there
+//! 31m retry|parked|delivered|failed CAMPAIGN N
+//! 32m set CAMPAIGN paused                also: gone
+//! 33m timers|pending|ledger              what the record says
+//! ```
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::*;
+use crate::engine::catalog::Policy;
+use crate::engine::definition::*;
+use crate::engine::delivery::Backoff;
+use crate::engine::effect::{Outcome, RuleShown};
+use crate::engine::event::{Body as EventBody, SourceId};
+use crate::engine::id::CampaignId;
+use crate::engine::record::{Phase, codec};
+use crate::engine::time::millis;
+use crate::engine::value::{Object, Value};
+
+mod bounds;
+mod deliveries;
+mod gates;
+mod log;
+mod properties;
+mod triggers;
+mod waking;
+
+/// The instant `0s` of every script.
+const START: Timestamp = Timestamp(1_795_168_800_000);
+
+/// The definitions as the engine gets them, by the ordinary way.
+fn in_force(revision: u64, campaigns: &[Campaign], workspace: &Workspace) -> InForce {
+    InForce::assemble(revision, campaigns.to_vec(), Vec::new(), workspace.clone(), policy())
+}
+
+fn policy() -> Policy {
+    Policy {
+        max_age: hours(1),
+        max_lateness: hours(72),
+        max_overdue: hours(1),
+        timeout: Duration::from_secs(3),
+        max_retries: 3,
+        backoff: Backoff { base: Duration::from_secs(1), max: Duration::from_secs(10) },
+        expires: hours(24),
+        id_key: b"key".to_vec(),
+        allow_http: false,
+    }
+}
+
+fn hours(count: u64) -> Duration {
+    Duration::from_secs(count * 3600)
+}
+
+fn span(text: &str) -> Duration {
+    duration_text::parse(text).unwrap_or_else(|| panic!("`{text}` is no duration"))
+}
+
+/// An instant of a script: `10m`, `-5m`.
+fn at(text: &str) -> Timestamp {
+    text.strip_prefix('-').map_or_else(|| START.after(span(text)), |back| START.before(span(back)))
+}
+
+fn object(text: &str) -> Object {
+    serde_json::from_str(text).unwrap_or_else(|error| panic!("{text}: {error}"))
+}
+
+// ---------------------------------------------------------------- campaigns
+
+fn pattern(event: &str) -> Pattern {
+    Pattern { event: event.into(), condition: Condition::ALWAYS }
+}
+
+fn campaign(key: &str, trigger: Trigger) -> Campaign {
+    Campaign {
+        id: CampaignId::of(key),
+        key: key.into(),
+        title: None,
+        description: None,
+        version: 1,
+        status: Some(Status::Running),
+        tags: Vec::new(),
+        channel: None,
+        priority: 0,
+        trigger,
+        audience: Rule::All(Vec::new()),
+        fatigue: Fatigue { resend: Resend::Never, frequency_cap: true },
+        webhook: Webhook {
+            url: "https://api.example.com/send".into(),
+            host: "api.example.com".into(),
+            method: Method::Post,
+            params: Vec::new(),
+            headers: Vec::new(),
+            content_type: ContentType::Json,
+            body: Body::Default,
+            destination: None,
+        },
+    }
+}
+
+/// Sends whenever `event` happens, once per user.
+fn action(key: &str, event: &str) -> Campaign {
+    campaign(key, Trigger::Action(pattern(event)))
+}
+
+fn api(key: &str) -> Campaign {
+    campaign(key, Trigger::Api)
+}
+
+/// 30 minutes without `without` after `after`, once per user.
+fn inaction(key: &str, after: &str, without: &str) -> Campaign {
+    let (after, without) = (pattern(after), pattern(without));
+    campaign(key, Trigger::Inaction(Inaction { after, without, within: span("30m"), same: Vec::new(), again: Again::Ignore }))
+}
+
+/// Changes of a campaign, to be chained.
+trait With: Sized {
+    fn with(self, change: impl FnOnce(&mut Campaign)) -> Campaign;
+
+    fn always(self) -> Campaign {
+        self.with(|campaign| campaign.fatigue.resend = Resend::Always)
+    }
+
+    fn every(self, period: &str) -> Campaign {
+        self.with(|campaign| campaign.fatigue.resend = Resend::After(span(period)))
+    }
+
+    fn uncapped(self) -> Campaign {
+        self.with(|campaign| campaign.fatigue.frequency_cap = false)
+    }
+
+    fn priority(self, priority: i64) -> Campaign {
+        self.with(|campaign| campaign.priority = priority)
+    }
+
+    fn channel(self, channel: &str) -> Campaign {
+        self.with(|campaign| campaign.channel = Some(channel.into()))
+    }
+
+    fn tags(self, tags: &[&str]) -> Campaign {
+        self.with(|campaign| campaign.tags = tags.iter().map(|tag| (*tag).into()).collect())
+    }
+
+    fn body(self, text: &str) -> Campaign {
+        self.with(|campaign| campaign.webhook.body = Body::Text(text.into()))
+    }
+
+    /// Only users whose trait has this value.
+    fn only(self, path: &str, value: impl Into<Value>) -> Campaign {
+        let condition = Condition::Test { path: path.into(), test: Test::Eq(Operand::Value(value.into())) };
+        self.with(|campaign| campaign.audience = Rule::User(condition))
+    }
+
+    fn again(self, chosen: Again) -> Campaign {
+        self.with(|campaign| match &mut campaign.trigger {
+            Trigger::Inaction(inaction) => inaction.again = chosen,
+            _ => panic!("not inaction"),
+        })
+    }
+
+    fn same(self, after: &str, without: &str) -> Campaign {
+        self.with(|campaign| match &mut campaign.trigger {
+            Trigger::Inaction(inaction) => inaction.same.push(SamePair { after: after.into(), without: without.into() }),
+            _ => panic!("not inaction"),
+        })
+    }
+
+    /// The (first) pattern holds only where this does.
+    fn given(self, path: &str, test: Test) -> Campaign {
+        let condition = Condition::Test { path: path.into(), test };
+        self.with(|campaign| match &mut campaign.trigger {
+            Trigger::Action(pattern) | Trigger::Inaction(Inaction { after: pattern, .. }) => pattern.condition = condition,
+            Trigger::Api => panic!("no pattern"),
+        })
+    }
+}
+
+impl With for Campaign {
+    fn with(mut self, change: impl FnOnce(&mut Campaign)) -> Campaign {
+        change(&mut self);
+        self
+    }
+}
+
+fn cap(limit: u32, per: &str) -> FrequencyCap {
+    FrequencyCap { limit, per: span(per), channel: None, tag: None }
+}
+
+// ---------------------------------------------------------------- scripts
+
+/// Runs a script over campaigns and caps.
+fn check_capped(campaigns: &[Campaign], caps: &[FrequencyCap], script: &str) {
+    let workspace = Workspace { frequency_caps: caps.to_vec(), ..Workspace::default() };
+    let mut bench = Bench::new(campaigns, workspace);
+    for line in script.lines().map(str::trim).filter(|line| !line.is_empty()) {
+        let (input, expected) = line.split_once("=>").unwrap_or((line, ""));
+        let got = bench.line(input.trim());
+        assert_eq!(got, expected.trim(), "at `{line}` of{script}");
+    }
+}
+
+fn check(campaigns: &[Campaign], script: &str) {
+    check_capped(campaigns, &[], script);
+}
+
+/// One user under some definitions.
+struct Bench {
+    campaigns: Vec<Campaign>,
+    workspace: Workspace,
+    in_force: InForce,
+    user: UserId,
+    known: Known,
+    now: Timestamp,
+    offsets: BTreeMap<i32, i64>,
+    events: BTreeMap<String, Arc<Event>>,
+    /// The last delivery of each campaign.
+    deliveries: BTreeMap<String, (DeliveryId, Request)>,
+}
+
+impl Bench {
+    fn new(campaigns: &[Campaign], workspace: Workspace) -> Bench {
+        Bench {
+            campaigns: campaigns.to_vec(),
+            in_force: in_force(1, campaigns, &workspace),
+            workspace,
+            user: "u1".into(),
+            known: Known::default(),
+            now: START,
+            offsets: BTreeMap::new(),
+            events: BTreeMap::new(),
+            deliveries: BTreeMap::new(),
+        }
+    }
+
+    fn line(&mut self, line: &str) -> String {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        self.now = at(words[0]);
+        match words[1] {
+            "set" => self.set(words[2], words[3]),
+            "timers" => self.timers(),
+            "pending" => self.pending(),
+            "ledger" => format!("{} sent, {} counted", self.known.record.ledger.exposures.len(), self.known.record.ledger.sends.len()),
+            _ => {
+                let input = self.input(&words, line);
+                self.give(&input)
+            }
+        }
+    }
+
+    fn input(&mut self, words: &[&str], line: &str) -> Input {
+        let option = |name: &str| words.iter().find_map(|word| word.strip_prefix(name)).map(str::to_owned);
+        let delivery = |bench: &Bench| bench.deliveries.get(words[2]).unwrap_or_else(|| panic!("{} was never sent", words[2])).clone();
+        let attempt = || words[3].parse::<u32>().unwrap();
+        match words[1] {
+            "wake" => Input::Wake { read_to: option("read=").map_or(self.now, |read_to| at(&read_to)) },
+            "replay" => Input::Event(self.events[words[2]].clone()),
+            "poison" => {
+                let event = &self.events[words[2]];
+                Input::Poisoned { position: event.position, message_id: event.message_id.clone() }
+            }
+            "retry" => {
+                let (id, request) = delivery(self);
+                Input::Retry { id, attempt: attempt(), request: Box::new(request) }
+            }
+            "parked" => Input::Parked { id: delivery(self).0, attempt: attempt(), until: self.now.after(span("1m")) },
+            "delivered" => Input::Attempted { id: delivery(self).0, attempt: attempt(), verdict: Verdict::Delivered },
+            "failed" => Input::Attempted { id: delivery(self).0, attempt: attempt(), verdict: Verdict::Failed },
+            verb => {
+                let json = line.find('{').map_or_else(Object::new, |from| object(&line[from..=line.rfind('}').unwrap()]));
+                let body = match verb {
+                    "track" => EventBody::Track { name: words[2].into(), properties: json },
+                    "identify" => EventBody::Identify { traits: json },
+                    "delete" => EventBody::Delete,
+                    "send" => EventBody::Send { campaign: words[2].into(), properties: json, traits: Object::new() },
+                    other => panic!("no verb `{other}`"),
+                };
+                Input::Event(self.event(body, &option))
+            }
+        }
+    }
+
+    fn event(&mut self, body: EventBody, option: &dyn Fn(&str) -> Option<String>) -> Arc<Event> {
+        let partition: i32 = option("p=").map_or(0, |number| number.parse().unwrap());
+        let next = self.offsets.entry(partition).or_insert(0);
+        let offset = option("offset=").map_or(*next, |number| number.parse().unwrap());
+        *next = offset + 1;
+        let message_id = option("id=").unwrap_or_else(|| format!("{partition}/{offset}"));
+        let broker_time = option("broker=").map_or(self.now, |time| at(&time));
+        let event = Arc::new(Event {
+            user: self.user.clone(),
+            message_id: message_id.as_str().into(),
+            timestamp: option("@").map_or(self.now, |time| at(&time)),
+            position: Position { source: SourceId::of("events", 1, partition), offset, broker_time },
+            anonymous_id: None,
+            device_token: None,
+            context_traits: option("traits=").map_or_else(Object::new, |pair| {
+                let (key, value) = pair.split_once(':').unwrap();
+                [(key.into(), Value::text(value))].into_iter().collect()
+            }),
+            body,
+        });
+        self.events.insert(message_id, event.clone());
+        event
+    }
+
+    /// Steps, and checks what must hold for every step.
+    fn give(&mut self, input: &Input) -> String {
+        let stepped = step(&self.in_force, &self.user, self.known.clone(), input, self.now);
+        let again = step(&self.in_force, &self.user, stepped.known.clone(), input, self.now);
+        assert_eq!(again.known, stepped.known, "given twice: {input:?}");
+        assert!(again.effects.iter().all(|effect| matches!(effect, Effect::Skipped | Effect::Postpone { .. })), "{:?}", again.effects);
+        let known = &stepped.known;
+        assert_eq!(codec::decode(&codec::encode(&known.record)).as_ref(), Ok(&known.record));
+        assert_eq!(codec::decode_profile(&codec::encode_profile(&known.profile)).as_ref(), Ok(&known.profile));
+        assert_eq!(stepped.profile_changed, known.profile != self.known.profile);
+        if wake(&self.user, known, &self.in_force, self.now).is_none_or(|wake| wake > self.now) {
+            let early = step(&self.in_force, &self.user, known.clone(), &Input::Wake { read_to: START }, self.now);
+            assert!(early.effects.is_empty(), "an early wake: {:?}", early.effects);
+            assert_eq!((&early.known.record.timers, &early.known.record.pending), (&known.record.timers, &known.record.pending));
+        }
+        for entry in &known.record.pending {
+            if let Some(request) = &entry.request {
+                self.deliveries.insert(entry.claim.campaign.to_string(), (entry.id, request.clone()));
+            }
+        }
+        let mut shown: Vec<String> = stepped.effects.iter().map(|effect| show(effect, known, &self.deliveries)).collect();
+        shown.extend(stepped.held_until_read.map(|until| format!("held {}", show_time(until))));
+        self.known = stepped.known;
+        shown.join(", ")
+    }
+
+    fn set(&mut self, key: &str, status: &str) -> String {
+        self.campaigns.retain(|campaign| &*campaign.key != key || status != "gone");
+        for campaign in self.campaigns.iter_mut().filter(|campaign| &*campaign.key == key) {
+            campaign.status = Some(serde_json::from_value(status.into()).unwrap());
+        }
+        self.in_force = in_force(self.in_force.revision + 1, &self.campaigns, &self.workspace);
+        String::new()
+    }
+
+    fn timers(&self) -> String {
+        let shown: Vec<String> = self.known.record.timers.iter().map(|timer| show_time(timer.due)).collect();
+        shown.join(", ")
+    }
+
+    fn pending(&self) -> String {
+        let entries = self.known.record.pending.iter().map(|entry| {
+            let (campaign, kept) = (&entry.claim.campaign, if entry.request.is_some() { "" } else { " bare" });
+            match entry.phase {
+                Phase::Sending { attempt, .. } => format!("{campaign} sending {attempt}{kept}"),
+                Phase::Parked { attempt, .. } => format!("{campaign} parked {attempt}{kept}"),
+                Phase::Failing { attempt, .. } => format!("{campaign} failing {attempt}{kept}"),
+            }
+        });
+        entries.collect::<Vec<_>>().join(", ")
+    }
+}
+
+fn show(effect: &Effect, known: &Known, deliveries: &BTreeMap<String, (DeliveryId, Request)>) -> String {
+    let name = |id: &DeliveryId| deliveries.iter().find(|(_, (known, _))| known == id).map_or("?", |(name, _)| name).to_owned();
+    match effect {
+        Effect::Decided(line) => match (line.outcome, line.reason, &line.rule) {
+            (Outcome::Sent, ..) => format!("sent {}", line.campaign),
+            (_, Some(reason), Some(RuleShown::Cap(cap))) => {
+                format!("{}: {} {}/{}", line.campaign, reason.as_str(), cap.limit, duration_text::format(cap.per))
+            }
+            (_, Some(reason), _) => format!("{}: {}", line.campaign, reason.as_str()),
+            (outcome, None, _) => panic!("{outcome:?} without a reason"),
+        },
+        Effect::Send(id) => {
+            let entry = known.record.pending.iter().find(|entry| entry.id == *id).expect("what is dispatched is pending");
+            assert!(matches!(entry.phase, Phase::Sending { .. }) && entry.request.is_some(), "dispatched as {:?}", entry.phase);
+            format!("{}#{}", entry.claim.campaign, entry.phase.attempt())
+        }
+        Effect::Fail(id, cause) => format!("fail {} {cause:?}", name(id)),
+        Effect::Postpone { id, until } => format!("postpone {} {}", name(id), show_time(*until)),
+        Effect::VariableMissing { campaign, count } => format!("missing {campaign} {count}"),
+        Effect::Skipped => "skipped".to_owned(),
+    }
+}
+
+fn show_time(time: Timestamp) -> String {
+    let seconds = millis(time.since(START)) / 1000;
+    if seconds % 60 == 0 { format!("{}m", seconds / 60) } else { format!("{seconds}s") }
+}
