@@ -15,5 +15,6 @@ pub mod definition;
 
 pub mod delivery;
 pub mod effect;
+pub mod rendering;
 
 pub mod record;
