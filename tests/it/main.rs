@@ -8,6 +8,7 @@ mod support {
 
 mod api;
 mod probes;
+mod scenarios;
 mod state;
 mod state_redis;
 mod webhook;
