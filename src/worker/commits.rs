@@ -35,7 +35,7 @@ impl LaneStatus {
 /// Commits are looked at this often.
 const EVERY: Duration = Duration::from_secs(1);
 
-/// Asks the store who it is, waiting for the answer.
+/// Asks the store who it is, waiting and asking again for the answer; gives up only on a store that stays away.
 pub type AskIdentity = Box<dyn FnMut() -> Result<Identity, StateError> + Send>;
 
 /// The rules of committing for one reader.

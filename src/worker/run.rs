@@ -103,6 +103,9 @@ const LANE_JOBS: usize = 2048;
 /// How long an unanswered turn rests before it is tried again.
 const TRY_AGAIN: Duration = Duration::from_millis(100);
 
+/// A store that does not say who it is for so long stops the worker: its partitions must not stand still longer.
+const IDENTITY_WITHIN: Duration = Duration::from_secs(60);
+
 const CONFIRM_EVERY: Duration = Duration::from_millis(500);
 
 /// A loop that has not come round for so long hangs. A turn may wait long for a store that is away: the session gives up sooner.
@@ -277,7 +280,21 @@ async fn first_definitions(common: &Common) -> Result<(), StateError> {
 fn ask_identity(common: &Arc<Common>) -> AskIdentity {
     let store = common.store.clone();
     let runtime = runtime();
-    Box::new(move || runtime.block_on(async { store.session().await?.identity().await }))
+    Box::new(move || {
+        runtime.block_on(async {
+            let deadline = Instant::now() + IDENTITY_WITHIN;
+            loop {
+                let answer = async { store.session().await?.identity().await }.await;
+                match answer {
+                    Err(StateError::Unavailable(error)) if Instant::now() < deadline => {
+                        tracing::warn!(%error, "the state store is asked again who it is");
+                        sleep(TRY_AGAIN).await;
+                    }
+                    answer => return answer,
+                }
+            }
+        })
+    })
 }
 
 /// One lane's thread.
