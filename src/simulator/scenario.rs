@@ -236,7 +236,7 @@ impl<'a> Run<'a> {
         let mut idle = 0;
         while idle < IDLE_ROUNDS {
             self.rounds += 1;
-            if matches!(restarts, Restarts::EveryRounds(every) if self.rounds % every == 0 && self.rounds <= CRASHES * every) {
+            if matches!(restarts, Restarts::EveryRounds(every) if self.rounds.is_multiple_of(every) && self.rounds <= CRASHES * every) {
                 self.worker = None;
             }
             idle = if self.round()? { 0 } else { idle + 1 };
