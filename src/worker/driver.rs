@@ -72,7 +72,10 @@ impl Driver {
             if common.stop.asked() {
                 let until = *drain_until.get_or_insert_with(|| Instant::now() + common.settings.drain);
                 if self.is_idle(&lane) || Instant::now() >= until {
-                    return self.confirm(&mut lane, common).await;
+                    if self.confirm(&mut lane, common).await? {
+                        self.status.leave();
+                    }
+                    return Ok(());
                 }
             }
         }
@@ -113,14 +116,20 @@ impl Driver {
         });
     }
 
-    async fn confirm(&self, lane: &mut Lane, common: &Common) -> Result<(), StateError> {
+    /// Whether the store confirmed.
+    async fn confirm(&self, lane: &mut Lane, common: &Common) -> Result<bool, StateError> {
         let began = common.clock.monotonic();
         match lane.confirm().await {
-            Ok(()) => self.status.confirmed(began, lane.sequence()),
-            Err(StateError::Unavailable(error)) => tracing::warn!(%error, "the store does not confirm"),
-            Err(error) => return Err(error),
+            Ok(()) => {
+                self.status.confirmed(began, lane.sequence());
+                Ok(true)
+            }
+            Err(StateError::Unavailable(error)) => {
+                tracing::warn!(%error, "the store does not confirm");
+                Ok(false)
+            }
+            Err(error) => Err(error),
         }
-        Ok(())
     }
 
     fn is_idle(&self, lane: &Lane) -> bool {
