@@ -35,6 +35,8 @@ const ANSWER: Duration = Duration::from_secs(5);
 /// How old the list of all partitions may be.
 const PARTITIONS_KNOWN: Duration = Duration::from_secs(5);
 
+const ENDS: &str = "asking for the ends of the partitions";
+
 /// The assigned partitions. A fetch brings many records of one partition in a row, so the last one found is looked at first.
 #[derive(Default)]
 struct Slots {
@@ -105,16 +107,13 @@ impl KafkaSource {
         } else {
             self.consumer.committed(partitions, ANSWER).map_err(|code| source_error(code, "asking for the committed offsets"))?
         };
+        if let Some((one, code)) = committed.iter().find_map(|one| one.error.map(|code| (one, code))) {
+            return Err(source_error(code, &format!("asking for the committed offset of {}/{}", one.topic, one.partition)));
+        }
+        let ends = self.ends_to_start_at(&committed)?;
         let mut list = TopicPartitionList::with_capacity(committed.len());
         for one in &committed {
-            if let Some(code) = one.error {
-                return Err(source_error(code, &format!("asking for the committed offset of {}/{}", one.topic, one.partition)));
-            }
-            let begin = match (one.offset, self.settings.start) {
-                (Some(offset), _) => Position::Offset(offset),
-                (None, Start::Earliest) => Position::Beginning,
-                (None, Start::Latest) => Position::End,
-            };
+            let begin = one.offset.or_else(|| offset_of(&ends, one)).map_or(Position::Beginning, Position::Offset);
             list.add_partition_offset(&one.topic, one.partition, begin)
                 .map_err(|error| read_failed(&error, &format!("starting {}/{} at {begin:?}", one.topic, one.partition)))?;
         }
@@ -123,6 +122,21 @@ impl KafkaSource {
             self.begin(one);
         }
         Ok(())
+    }
+
+    /// The ends of what was never read, when it is to be read from there: known before the partition counts as assigned, so that
+    /// what is written from then on is read.
+    fn ends_to_start_at(&self, committed: &[Committed]) -> Result<Vec<Committed>, SourceError> {
+        let never_read: Vec<(String, i32)> =
+            committed.iter().filter(|one| one.offset.is_none()).map(|one| (one.topic.clone(), one.partition)).collect();
+        if self.settings.start == Start::Earliest || never_read.is_empty() {
+            return Ok(Vec::new());
+        }
+        let ends = self.consumer.ends(&never_read, ANSWER).map_err(|code| source_error(code, ENDS))?;
+        match ends.iter().find_map(|one| one.error) {
+            Some(code) => Err(source_error(code, ENDS)),
+            None => Ok(ends),
+        }
     }
 
     fn begin(&mut self, committed: Committed) {
@@ -273,7 +287,7 @@ impl Source for KafkaSource {
         if names.is_empty() {
             return Ok(Vec::new());
         }
-        let told = self.consumer.ends(&names, ANSWER).map_err(|code| source_error(code, "asking for the ends of the partitions"))?;
+        let told = self.consumer.ends(&names, ANSWER).map_err(|code| source_error(code, ENDS))?;
         let mut ends = Vec::with_capacity(told.len());
         for one in told {
             let partition = Partition { topic: self.topic(&one.topic), number: one.partition };
@@ -368,6 +382,10 @@ impl Slots {
         let at = self.slots.iter().position(|slot| slot.partition.number == number && &*slot.partition.topic == topic)?;
         Some(self.slots.swap_remove(at))
     }
+}
+
+fn offset_of(list: &[Committed], partition: &Committed) -> Option<i64> {
+    list.iter().find(|one| one.partition == partition.partition && one.topic == partition.topic)?.offset
 }
 
 fn name(partition: &Partition) -> (String, i32) {
