@@ -95,6 +95,9 @@ pub struct Ended {
 /// Workers that a run may start: more mean that it crashes without end.
 const MAX_STARTS: usize = 10_000;
 
+/// Crashes before time moves on, at most.
+const CRASHES_IN_A_ROW: u32 = 6;
+
 /// Rounds without anything to do until the time moves on: a round hands over to the next.
 const IDLE_ROUNDS: u32 = 3;
 
@@ -232,7 +235,8 @@ impl<'a> Run<'a> {
         let (mut idle, mut rounds) = (0, 0);
         while idle < IDLE_ROUNDS {
             rounds += 1;
-            if matches!(restarts, Restarts::EveryRounds(every) if rounds % every == 0) {
+            // Not for ever: a worker that never lives to commit an offset would read the same again and again.
+            if matches!(restarts, Restarts::EveryRounds(every) if rounds % every == 0 && rounds <= CRASHES_IN_A_ROW * every) {
                 self.worker = None;
             }
             idle = if self.round()? { 0 } else { idle + 1 };

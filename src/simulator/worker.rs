@@ -119,7 +119,7 @@ impl SimulatedWorker {
             lane: Lane::new(0, turn, destinations.clone(), follower.clone(), clock.clone(), held),
             outside: Outside {
                 append,
-                exchange: Box::new(world.endpoints.exchange(&world.log, &settings.topics.outcomes, &world.clock)),
+                exchange: Box::new(world.endpoints.exchange(&world.store, &world.clock)),
                 clock: clock.clone(),
                 destinations,
                 secrets: world.endpoints.secrets(),

@@ -27,6 +27,7 @@ mod e2e_refusals;
 mod kafka;
 mod log;
 mod probes;
+mod scenarios;
 mod state;
 mod state_redis;
 mod webhook;
