@@ -9,11 +9,22 @@
 mod support {
     pub mod endpoint;
     pub mod kafka;
+    pub mod load;
+    pub mod process;
     pub mod redis;
+    pub mod topic;
+    pub mod wait;
+    pub mod witness;
+    pub mod worker;
 }
 
 mod api;
 mod architecture;
+mod e2e_cli;
+mod e2e_crash;
+mod e2e_delivery;
+mod e2e_outage;
+mod e2e_refusals;
 mod kafka;
 mod log;
 mod probes;
