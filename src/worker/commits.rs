@@ -69,7 +69,7 @@ impl Commits {
     /// Takes a rebalance over. Refuses partitions whose notes speak of another store, or of more than this one has seen.
     pub fn rebalanced(&mut self, offsets: &mut Offsets, polled: &Polled) -> Result<(), SourceError> {
         for partition in &polled.revoked {
-            tracing::info!(topic = %partition.topic, partition = partition.number, "partition handed over");
+            tracing::debug!(topic = %partition.topic, partition = partition.number, "partition handed over");
             offsets.revoke(partition);
         }
         if polled.assigned.is_empty() {
@@ -90,9 +90,10 @@ impl Commits {
                 }
                 tracing::warn!(%why, partition = %place, "going on, as --accept-state says");
             }
-            tracing::info!(topic = %partition.topic, partition = partition.number, offset = assigned.committed, "partition taken");
+            tracing::debug!(topic = %partition.topic, partition = partition.number, offset = assigned.committed, "partition taken");
             offsets.assign(partition.clone(), assigned.committed);
         }
+        tracing::info!(taken = polled.assigned.len(), handed_over = polled.revoked.len(), held = offsets.partitions().len(), "partitions");
         Ok(())
     }
 
