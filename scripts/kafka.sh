@@ -36,7 +36,11 @@ main() {
     trap 'exit 143' INT TERM HUP
     launch "${2:-}" "${3:-}"
     report
-    cat >/dev/null
+    # In the background and waited for: only a wait is interrupted by a signal, and ends the broker.
+    exec 3<&0
+    cat <&3 >/dev/null &
+    reader=$!
+    wait "$reader"
     ;;
   record) record ;;
   *)
@@ -145,6 +149,8 @@ stop() {
 
 # What an attached broker leaves behind: nothing of ours.
 end() {
+  trap '' INT TERM HUP
+  if [ -n "${reader:-}" ]; then kill "$reader" 2>/dev/null || true; fi
   stop
   if [ -n "${pid:-}" ]; then wait "$pid" 2>/dev/null || true; fi
   if [ -n "${temporary:-}" ]; then rm -rf "$temporary"; fi

@@ -53,6 +53,10 @@ macro_rules! log_suite {
                 log::break_stops_and_loses_nothing(&$log);
             }
             #[test]
+            fn a_member_leaves_with_records_in_hand() {
+                log::a_member_leaves_with_records_in_hand(&$log);
+            }
+            #[test]
             fn a_held_partition_waits_and_loses_nothing() {
                 log::a_held_partition_waits_and_loses_nothing(&$log);
             }
@@ -273,6 +277,32 @@ pub fn break_stops_and_loses_nothing(log: &Log) {
         most = most % 7 + 1;
     }
     assert_eq!(reader.numbers(), (0..3_000).collect::<Vec<u32>>());
+}
+
+pub fn a_member_leaves_with_records_in_hand(log: &Log) {
+    let topic = (log.topic)(2);
+    let group = fresh("group");
+    numbers(log, &topic, 0..1_000, 100);
+    let mut reader = Reader::new((log.join)(&group, &topic, Begin::Earliest));
+    reader.until_assigned(2);
+    let begun = Instant::now();
+    while reader.seen.is_empty() {
+        assert!(begun.elapsed() < PATIENCE, "no record was seen");
+        reader.poll(1).expect("a poll");
+    }
+    // Of one partition they wait in the queue, of the other they are put aside.
+    let held = Partition { topic: topic.as_str().into(), number: 0 };
+    reader.source.hold(&[held], true).expect("to hold");
+    let (gone, left) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        drop(reader);
+        gone.send(())
+    });
+    left.recv_timeout(PATIENCE).expect("it never leaves");
+    let mut next = Reader::new((log.join)(&group, &topic, Begin::Earliest));
+    next.until_assigned(2);
+    next.until_the_end();
+    assert_eq!(next.numbers(), (0..1_000).collect::<Vec<u32>>(), "what was not committed is read again");
 }
 
 pub fn a_held_partition_waits_and_loses_nothing(log: &Log) {

@@ -18,12 +18,14 @@ use crate::worker::ports::{Assigned, Message, Offset, Partition, Polled, Source,
 
 /// A member of the group of the settings, reading some topics.
 pub struct KafkaSource {
+    // Records hold on to their client, which waits for them when it is dropped: so they go first, and fields are dropped in the order
+    // in which they stand here.
+    /// Taken from the client, not yet handed out; none of it belongs to a held partition.
+    queue: VecDeque<Received>,
+    slots: Slots,
     consumer: Consumer,
     settings: KafkaSettings,
     topics: Vec<Arc<str>>,
-    slots: Slots,
-    /// Taken from the client, not yet handed out; none of it belongs to a held partition.
-    queue: VecDeque<Received>,
     /// What the next successful poll tells.
     polled: Polled,
     known: Option<(Instant, Vec<Partition>)>,
