@@ -88,7 +88,16 @@ impl SimulatedWorker {
         let destinations = Arc::new(Destinations::new(vec![sender.clone()], settings.max_in_flight));
         let status = Arc::new(LaneStatus::default());
         let store = world.store.clone();
-        let identity = move || ready(async { store.session().await?.identity().await });
+        let identity = move || {
+            let mut answer = ready(async { store.session().await?.identity().await });
+            for _ in 0..START_TRIES {
+                if !matches!(answer, Err(StateError::Unavailable(_))) {
+                    break;
+                }
+                answer = ready(async { store.session().await?.identity().await });
+            }
+            answer
+        };
         let commits = || Commits::new(vec![status.clone()], clock.clone(), Box::new(identity.clone()), settings.accept_state);
         let positions = Arc::default();
         let held = Arc::default();

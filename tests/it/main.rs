@@ -19,6 +19,7 @@ mod support {
 }
 
 mod api;
+mod architecture;
 mod e2e_cli;
 mod e2e_crash;
 mod e2e_delivery;

@@ -110,7 +110,7 @@ fn every_number_of_the_turn_survives_a_fault_at_any_of_its_calls() {
         for (number, kind) in NUMBERS {
             // Of long series a spread of calls: each run is a whole scenario.
             let calls = calls_of(&scenario, kind);
-            for at in (0..calls).step_by(usize::try_from(calls / 40).unwrap().max(1)) {
+            for at in (0..calls).step_by(usize::try_from(calls / 12).unwrap().max(1)) {
                 for fate in [Fate::FailBefore, Fate::FailAfter] {
                     for restarts in [Restarts::Never, Restarts::EveryRounds(4)] {
                         let context = format!("{name}: {number}, call {at} {fate:?}, {restarts:?}");
