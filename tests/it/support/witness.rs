@@ -201,7 +201,7 @@ impl Dead {
             assert_eq!((value["v"].as_u64(), value["kind"].as_str()), (Some(1), Some("delivery")), "{value}");
             let cause = text(value, "reason");
             assert_eq!(text(value, "error"), format!("Webhook Dispatch Failed: {cause}"), "{value}");
-            assert!(value["request"]["url"].is_string(), "no request that could be sent again: {value}");
+            assert!(!value["request"]["url"].is_null(), "no request that could be sent again: {value}");
             dead.again += usize::from(dead.causes.insert(text(value, "delivery_id"), cause).is_some());
         }
         dead
