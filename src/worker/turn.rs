@@ -131,7 +131,7 @@ impl Turn {
         if work.is_empty() {
             return Ok(Turned::default());
         }
-        let mut turning = self.load(group_by_user(work)).await?;
+        let mut turning = self.load(group_by_user(work), work).await?;
         self.step_all(&mut turning, work).await?;
         self.commit(&mut turning, work).await?;
         let (mut turned, postponed) = self.carry_out(turning);
@@ -141,9 +141,12 @@ impl Turn {
         Ok(turned)
     }
 
-    /// Step 3.
-    async fn load(&mut self, grouped: Vec<(UserId, Vec<usize>)>) -> Result<Vec<Turning>, StateError> {
-        let mut remembered: Vec<Option<Remembered>> = grouped.iter().map(|(user, _)| self.cache.take(user)).collect();
+    /// Step 3. What is remembered may be older than what another worker stored. Inputs that are written find that out at their commit; a
+    /// retry message that does not win is not written but dropped, and must not lose against a record that never knew its delivery.
+    async fn load(&mut self, grouped: Vec<(UserId, Vec<usize>)>, work: &[Work]) -> Result<Vec<Turning>, StateError> {
+        let is_retry = |at: &usize| matches!(work[*at].input, Input::Retry { .. });
+        let mut remembered: Vec<Option<Remembered>> =
+            grouped.iter().map(|(user, inputs)| self.cache.take(user).filter(|_| !inputs.iter().any(is_retry))).collect();
         let missing: Vec<UserId> =
             grouped.iter().zip(&remembered).filter(|(_, known)| known.is_none()).map(|((user, _), _)| user.clone()).collect();
         if !missing.is_empty() {

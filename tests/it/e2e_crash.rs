@@ -49,7 +49,7 @@ fn killed_workers_lose_nothing() {
         workers.push(deployment.start());
     }
     let mut outcomes = Settling::new(shared(), &deployment.topic("outcomes"));
-    outcomes.wait_for(load.expected.len(), SETTLED_WITHIN);
+    outcomes.wait_for(&load.by_campaign(), SETTLED_WITHIN);
     workers.into_iter().for_each(|worker| worker.stop());
 
     let seen = endpoints.seen();

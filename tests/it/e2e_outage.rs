@@ -107,7 +107,7 @@ fn drive(load: &mut Load, endpoints: &Endpoints, brokers: &str, requests: usize)
 
 fn all_arrives(load: &Load, endpoints: &Endpoints, deployment: &Deployment, workers: [Worker; 2]) {
     let mut outcomes = Settling::new(deployment.brokers(), &deployment.topic("outcomes"));
-    outcomes.wait_for(load.expected.len(), SETTLED_WITHIN);
+    outcomes.wait_for(&load.by_campaign(), SETTLED_WITHIN);
     // The same processes that were there before.
     workers.into_iter().for_each(Worker::stop);
     let arrivals = arrivals(&endpoints.seen());

@@ -175,6 +175,13 @@ impl Load {
         }
     }
 
+    /// How many messages each campaign must send.
+    pub fn by_campaign(&self) -> BTreeMap<String, usize> {
+        let mut counts = BTreeMap::new();
+        self.expected.keys().for_each(|message| *counts.entry(message.campaign.clone()).or_default() += 1);
+        counts
+    }
+
     fn make(&mut self, events: usize, now: Timestamp) -> Vec<Line> {
         let mut lines = Vec::new();
         let mut repeats = Vec::new();
