@@ -6,6 +6,7 @@
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 
+use campanile::engine::event::SourceId;
 use campanile::engine::reading::{Limits, Place, header};
 use campanile::engine::time::Timestamp;
 
@@ -24,7 +25,8 @@ const EVENT: &str = concat!(
 
 fn main() {
     let broker_time = Timestamp::parse("2026-11-20T10:00:01Z").expect("the benchmark's own text");
-    let place = Place { topic: "events", partition: 3, offset: 42, generation: 1, broker_time };
+    let source = SourceId::of("events", 1, 3);
+    let place = Place { source, topic: "events", partition: 3, generation: 1, offset: 42, broker_time };
     let limits = Limits { max_lateness: Duration::from_secs(72 * 3600) };
     println!("event of {} bytes", EVENT.len());
     let header_ns = median_ns(|bytes| {

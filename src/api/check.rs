@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::engine::event::SourceId;
 use crate::engine::reading::{self, Kind, Limits, Place, Unreadable};
 use crate::engine::time::Timestamp;
 
@@ -22,7 +23,7 @@ pub fn check(bytes: &[u8], now: Timestamp, max_lateness: Duration) -> Result<Che
         return Ok(Checked { user: None });
     }
     // Where it will stand in the log is not known yet, and nothing that is refused depends on it.
-    let place = Place { topic: "", partition: 0, offset: 0, generation: 0, broker_time: now };
+    let place = Place { source: SourceId(0), topic: "", partition: 0, generation: 0, offset: 0, broker_time: now };
     let event = header.into_event(&place, &Limits { max_lateness })?;
     Ok(Checked { user: Some(event.user.to_string()) })
 }

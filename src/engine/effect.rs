@@ -18,8 +18,8 @@ pub enum Effect {
     /// report it as [`super::step::Input::Attempted`] with the attempt of its phase, which removes it. Asked for again every
     /// 30 s until then.
     Fail(DeliveryId, FailCause),
-    /// This retry cannot start now (its first attempt is held by a pause, or the record has no room for its request): append the
-    /// retry message again, unchanged but for its time, before the one that was read counts as finished.
+    /// This retry cannot start now (its first attempt is held by a pause, its entry is not parked yet, or the record has no room for
+    /// its request): append the retry message again, unchanged but for its time, before the one that was read counts as finished.
     Postpone { id: DeliveryId, until: Timestamp },
     /// A variable of this campaign's template had no value.
     VariableMissing { campaign: Box<str>, count: u32 },

@@ -12,7 +12,7 @@ use super::value::Object;
 #[derive(Clone, Debug, PartialEq)]
 pub struct Event {
     pub user: UserId,
-    /// `messageId`, else `topic/partition/offset`.
+    /// `messageId`, else `topic/partition/offset`, from generation 2 on `topic/generation/partition/offset`.
     pub message_id: Box<str>,
     /// When it happened: `timestamp`, else the record's Kafka time; never more than five minutes ahead of the latter.
     pub timestamp: Timestamp,

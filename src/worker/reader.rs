@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::engine::catalog::InForce;
-use crate::engine::event::{Body, Event};
+use crate::engine::event::{Body, Event, SourceId};
 use crate::engine::matching::Match;
 use crate::engine::reading::{self, Kind, Limits, Place, Unreadable};
 use crate::engine::step::Input;
@@ -214,7 +214,7 @@ struct Sorter<'a> {
     offsets: &'a Offsets,
     now: Timestamp,
     /// The partition of the last record: records come in runs.
-    run: Option<(Partition, Arc<Progress>)>,
+    run: Option<Run>,
     matches: Vec<Match>,
     append: &'a dyn Append,
     appending: &'a mut Appending,
@@ -224,9 +224,15 @@ struct Sorter<'a> {
     failed: Option<SourceError>,
 }
 
+struct Run {
+    partition: Partition,
+    progress: Arc<Progress>,
+    source: SourceId,
+}
+
 impl Sorter<'_> {
     fn take(&mut self, message: &Message<'_>) -> ControlFlow<()> {
-        let Some(progress) = self.progress(message) else {
+        let Some((progress, source)) = self.run(message) else {
             self.failed =
                 Some(SourceError::Fatal(format!("a record of {}/{} came that is not assigned", message.topic, message.partition)));
             return ControlFlow::Break(());
@@ -236,7 +242,7 @@ impl Sorter<'_> {
             progress.pass(message.offset);
             return ControlFlow::Continue(());
         };
-        match self.interest(message, value) {
+        match self.interest(message, source, value) {
             Ok(None) => {
                 self.counters.uninteresting(message.time);
                 progress.pass(message.offset);
@@ -256,21 +262,23 @@ impl Sorter<'_> {
         }
     }
 
-    fn progress(&mut self, message: &Message<'_>) -> Option<Arc<Progress>> {
-        if let Some((partition, progress)) = &self.run
-            && partition.number == message.partition
-            && *partition.topic == *message.topic
+    /// The progress of the record's partition, and what its users' marks are kept by.
+    fn run(&mut self, message: &Message<'_>) -> Option<(Arc<Progress>, SourceId)> {
+        if let Some(run) = &self.run
+            && run.partition.number == message.partition
+            && *run.partition.topic == *message.topic
         {
-            return Some(progress.clone());
+            return Some((run.progress.clone(), run.source));
         }
         let (partition, progress) = self.offsets.find(message.topic, message.partition)?;
         self.counters.begin_run(partition, self.now);
-        self.run = Some((partition.clone(), progress.clone()));
-        Some(progress.clone())
+        let source = SourceId::of(message.topic, self.settings.generation, message.partition);
+        self.run = Some(Run { partition: partition.clone(), progress: progress.clone(), source });
+        Some((progress.clone(), source))
     }
 
     /// The event, if anything asks for it.
-    fn interest(&mut self, message: &Message<'_>, value: &[u8]) -> Result<Option<Event>, Unreadable> {
+    fn interest(&mut self, message: &Message<'_>, source: SourceId, value: &[u8]) -> Result<Option<Event>, Unreadable> {
         let header = reading::header(value)?;
         match header.kind() {
             Kind::Ignored => return Ok(None),
@@ -278,10 +286,11 @@ impl Sorter<'_> {
             Kind::Track | Kind::Identify | Kind::Delete | Kind::Send => {}
         }
         let place = Place {
+            source,
             topic: message.topic,
             partition: message.partition,
-            offset: message.offset,
             generation: self.settings.generation,
+            offset: message.offset,
             broker_time: message.time,
         };
         let event = header.into_event(&place, &Limits { max_lateness: self.in_force.policy.max_lateness })?;

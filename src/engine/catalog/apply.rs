@@ -10,7 +10,7 @@ use crate::engine::definition::problem::sort;
 use crate::engine::definition::{
     Campaign, Definition, Destination, Document as Written, Kind, Problem, ReadOptions, Status, check_together, read_canonical,
 };
-use crate::engine::rendering;
+use crate::engine::rendering::{self, TemplateProblem};
 
 /// How documents are applied.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -187,22 +187,28 @@ fn check_all(written: Vec<Written>, next: &BTreeMap<Name, Document>, changes: &B
     let finder = Finder::of(destinations.iter().copied());
     let moved = |kind| changes.values().any(|change| change.kind == kind && change.what != What::Unchanged);
     let destinations_moved = moved(Kind::Destination);
+    let is_written = |document: &Written| names.contains(&(document.kind, document.key.clone()));
     for document in &all {
+        if let Some(destination) = destination_of(document).filter(|_| is_written(document)) {
+            problems.extend(as_problems(document, rendering::check_destination(destination)));
+        }
         let Some(campaign) = campaign_of(document).filter(|campaign| campaign.status != Some(Status::Ended)) else { continue };
         let running = campaign.status == Some(Status::Running);
-        if names.contains(&(document.kind, document.key.clone())) || (destinations_moved && running) {
+        if is_written(document) || (destinations_moved && running) {
             let destination = finder.of_webhook(&campaign.webhook).map(|at| destinations[at]);
-            problems.extend(content_problems(document, campaign, destination));
+            // What is wrong with a destination's headers was said where it is written, not for each campaign that uses it.
+            let is_own = |problem: &TemplateProblem| !problem.field.starts_with("destination.");
+            let found = rendering::compile(campaign, destination).err().unwrap_or_default();
+            problems.extend(as_problems(document, found.into_iter().filter(is_own)));
         }
     }
     problems
 }
 
 /// Templates that do not compile, at their places in the document.
-fn content_problems(document: &Written, campaign: &Campaign, destination: Option<&Destination>) -> Vec<Problem> {
-    let problems = rendering::compile(campaign, destination).err().unwrap_or_default();
+fn as_problems(document: &Written, found: impl IntoIterator<Item = TemplateProblem>) -> Vec<Problem> {
     let place = |at: Option<(usize, usize)>| at.filter(|(line, _)| *line > 1).map(|(line, _)| format!(" (line {line} of the template)"));
-    let shown = problems.into_iter().map(|problem| {
+    let shown = found.into_iter().map(|problem| {
         let message = format!("`{}` does not compile: {}{}", problem.field, problem.message, place(problem.at).unwrap_or_default());
         document.error(&problem.field, message)
     });

@@ -346,13 +346,29 @@ fn http_is_in_force_only_while_it_is_allowed() {
 }
 
 #[test]
-fn a_destination_that_changes_is_checked_with_the_running_campaigns_that_use_it() {
+fn a_destinations_headers_are_checked_once_and_where_they_are_written() {
     let change = destination("d", "headers: {X-A: 'a {{ secret.k'}");
+    let expect = "t:5:16: error: `headers.X-A` does not compile: ";
+    for before in ["running", "paused", "ended"].map(|status| campaign("a", &format!("status: {status}"))) {
+        let before = [before, destination("d", "")].concat();
+        let problems = put(&stored(&before), &change, Apply::default()).expect_err("a header that does not compile");
+        assert_eq!(problems.len(), 1, "{}", lines(&problems));
+        assert!(problems[0].to_string().starts_with(expect), "{}", lines(&problems));
+    }
+    let problems = put(&Catalog::default(), &change, Apply::default()).expect_err("also without any campaign");
+    assert!(problems[0].to_string().starts_with(expect), "{}", lines(&problems));
+}
+
+#[test]
+fn a_destination_that_changes_is_checked_with_the_running_campaigns_that_use_it() {
+    let long = format!("headers: {{X-A: '{}'}}", "a".repeat(20_000));
+    let change = destination("d", &long);
     let refused = |status: &str| {
-        let before = [campaign("a", &format!("status: {status}")), destination("d", "")].concat();
-        put(&stored(&before), &change, Apply::default()).err().map(|problems| lines(&problems))
+        let webhook = format!("webhook: {{url: 'https://h.example/', headers: {{X-B: '{}'}}}}", "b".repeat(20_000));
+        let campaign = campaign("a", &format!("status: {status}")).replace("webhook: {url: 'https://h.example/'}", &webhook);
+        put(&stored(&[campaign, destination("d", "")].concat()), &change, Apply::default()).err().map(|problems| lines(&problems))
     };
-    let shown = refused("running").expect("a header that does not compile");
-    assert!(shown.starts_with("(stored campaign a):1:1: error: ") && shown.contains("X-A"), "{shown}");
+    let shown = refused("running").expect("more than a request may hold");
+    assert!(shown.starts_with("(stored campaign a):1:1: error: ") && shown.contains("40"), "{shown}");
     assert_eq!(refused("ended"), None);
 }

@@ -183,7 +183,8 @@ impl Wanted {
                 Some(format!("remove the quotes: {text}; nothing is converted, so the property must be a number too"))
             }
             (Wanted::Number, Value::Text(text)) if is_instant(text) => Some("to compare instants use `before` and `after`".into()),
-            (Wanted::Text | Wanted::Version, value) if is_number(value) => Some("put it in quotes".into()),
+            (Wanted::Version, value) if is_number(value) => Some("put it in quotes: as a number 1.10 is 1.1".into()),
+            (Wanted::Text, value) if is_number(value) => Some("put it in quotes".into()),
             (Wanted::Instant, Value::Text(_)) => Some("such as 2026-11-01T09:00:00+09:00, 2026-11-01, or Unix seconds".into()),
             _ => None,
         }

@@ -71,13 +71,26 @@ pub struct Header<'a> {
 /// Where the bytes came from.
 #[derive(Clone, Copy, Debug)]
 pub struct Place<'a> {
+    /// [`SourceId::of`] what follows. Given, for it is the same for every record of a partition and costs a hash.
+    pub source: SourceId,
     pub topic: &'a str,
     pub partition: i32,
-    pub offset: i64,
     /// `kafka.generation`
     pub generation: u32,
+    pub offset: i64,
     /// The record's time as the broker has it; over HTTP the arrival.
     pub broker_time: Timestamp,
+}
+
+impl Place<'_> {
+    /// The id of a message that has none. A topic that was made again, as a later generation, has the same offsets once more.
+    fn message_id(&self) -> Box<str> {
+        let Place { topic, partition, generation, offset, .. } = self;
+        match generation {
+            0 | 1 => format!("{topic}/{partition}/{offset}").into(),
+            later => format!("{topic}/{later}/{partition}/{offset}").into(),
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -217,14 +230,10 @@ impl<'a> Header<'a> {
             user: self.user.into(),
             message_id: match self.message_id {
                 Some(id) => id.into(),
-                None => format!("{}/{}/{}", at.topic, at.partition, at.offset).into(),
+                None => at.message_id(),
             },
             timestamp,
-            position: Position {
-                source: SourceId::of(at.topic, at.generation, at.partition),
-                offset: at.offset,
-                broker_time: at.broker_time,
-            },
+            position: Position { source: at.source, offset: at.offset, broker_time: at.broker_time },
             anonymous_id: self.anonymous_id.map(Into::into),
             device_token: context.device_token,
             context_traits: context.traits,

@@ -9,7 +9,7 @@ const LIMITS: Limits = Limits { max_lateness: Duration::from_secs(72 * 3600) };
 
 fn place() -> Place<'static> {
     let broker_time = Timestamp::parse("2026-11-20T12:00:00Z").unwrap();
-    Place { topic: "events", partition: 3, offset: 42, generation: 1, broker_time }
+    Place { source: SourceId::of("events", 1, 3), topic: "events", partition: 3, generation: 1, offset: 42, broker_time }
 }
 
 fn read(json: &[u8]) -> Result<Event, Unreadable> {
@@ -48,6 +48,17 @@ fn refused(json: &str, reason: &str) {
         Ok(event) => panic!("{json} was read as {event:?}"),
         Err(error) => assert_eq!(error.reason, reason, "{json}: {error}"),
     }
+}
+
+#[test]
+fn a_message_without_an_id_is_known_by_its_place() {
+    let check = |generation, expect: &str| {
+        let place = Place { generation, ..place() };
+        let read = header(br#"{"type":"delete","userId":"u1"}"#).unwrap().into_event(&place, &LIMITS).unwrap();
+        assert_eq!(&*read.message_id, expect);
+    };
+    check(1, "events/3/42");
+    check(2, "events/2/3/42");
 }
 
 #[test]

@@ -77,7 +77,7 @@ impl Work<'_> {
         let record = &mut self.known.record;
         applied::prune(record, horizon, true);
         history::prune(&mut record.history, horizon);
-        let current = record.definitions == in_force.revision;
+        let current = record.definitions <= in_force.revision;
         fatigue::prune(&mut record.ledger, &in_force.workspace.frequency_caps, now, |exposure| {
             let ended = super::status_of(in_force, exposure.campaign) == Status::Ended;
             !(ended && current) || exposure.last > now.before(KEPT_AFTER_END)

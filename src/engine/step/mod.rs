@@ -65,7 +65,7 @@ pub enum Verdict {
 #[derive(Clone, Debug)]
 pub struct Stepped {
     pub known: Known,
-    /// The record is another than before and must be written.
+    /// The record is another than before and must be written: true exactly then.
     pub record_changed: bool,
     /// The profile must be written too.
     pub profile_changed: bool,
@@ -81,8 +81,7 @@ pub fn step(in_force: &InForce, user: &UserId, known: Known, input: &Input, now:
     // A look usually changes nothing, and what it changes is not said by its effects alone.
     let before = matches!(input, Input::Wake { .. }).then(|| known.record.clone());
     let mut work =
-        Work { in_force, user, now, known, untouched: false, profile_changed: false, effects: Vec::new(), held_until_read: None };
-    work.known.record.definitions = work.known.record.definitions.max(in_force.revision);
+        Work { in_force, user, now, known, trace: Trace::Changed, profile_changed: false, effects: Vec::new(), held_until_read: None };
     match input {
         Input::Event(event) => work.event(event),
         Input::Wake { read_to } => work.look(*read_to),
@@ -91,9 +90,24 @@ pub fn step(in_force: &InForce, user: &UserId, known: Known, input: &Input, now:
         Input::Attempted { id, attempt, verdict } => work.attempted(*id, *attempt, *verdict),
         Input::Poisoned { position, message_id } => work.poisoned(*position, message_id),
     }
-    let Work { known, untouched, profile_changed, effects, held_until_read, .. } = work;
-    let record_changed = before.map_or(!untouched, |before| before != known.record);
+    let Work { mut known, trace, profile_changed, effects, held_until_read, .. } = work;
+    let mut record_changed = before.map_or(trace == Trace::Changed, |before| before != known.record);
+    // Also where a judgement changed nothing: nobody with older definitions shall come to another.
+    if trace != Trace::Skipped && in_force.revision > known.record.definitions {
+        known.record.definitions = in_force.revision;
+        record_changed = true;
+    }
     Stepped { known, record_changed, profile_changed, effects, held_until_read }
+}
+
+/// What an input other than a wake leaves in the record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Trace {
+    /// It was not even judged.
+    Skipped,
+    /// It was judged, and the record stays as it is.
+    Judged,
+    Changed,
 }
 
 /// One step in progress. The files of this room add what it does with each kind of input.
@@ -102,8 +116,7 @@ struct Work<'a> {
     user: &'a UserId,
     now: Timestamp,
     known: Known,
-    /// The input left no trace at all.
-    untouched: bool,
+    trace: Trace,
     profile_changed: bool,
     effects: Vec<Effect>,
     held_until_read: Option<Timestamp>,
@@ -112,7 +125,7 @@ struct Work<'a> {
 impl Work<'_> {
     /// Nothing comes of the input, and nothing of it needs to be stored.
     fn skip(&mut self) {
-        self.untouched = true;
+        self.trace = Trace::Skipped;
         self.skip_noted();
     }
 

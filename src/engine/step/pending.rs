@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use super::gates::{self, Stop};
-use super::{Verdict, Work, bounds};
+use super::{Trace, Verdict, Work, bounds};
 use crate::engine::definition::Status;
 use crate::engine::delivery::lease;
 use crate::engine::effect::{Effect, FailCause, Reason};
@@ -19,40 +19,39 @@ pub(super) const CLAIM_FRESH: Duration = Duration::from_secs(60);
 /// How long until a failure whose lines nobody reported written is asked for again.
 pub(super) const FAIL_LOOK: Duration = Duration::from_secs(30);
 
-/// A retry that cannot start now comes again after this.
+/// A retry that is held, by a pause or for want of room, comes again after this.
 pub(super) const POSTPONED: Duration = Duration::from_secs(60);
 
 impl Work<'_> {
     /// A retry message wins only against the very phase it was made for ([`Phase`] says what the numbers mean). Afterwards the
     /// request is in the record again and the attempt has a lease.
     pub(super) fn retry(&mut self, id: DeliveryId, attempt: u32, request: &Request) {
-        let wins = |phase: Phase| match phase {
-            // An unstarted first attempt must have been parked: else the message, come twice, would win twice.
+        let Some(place) = self.place(id) else { return self.skip() };
+        let wins = match self.known.record.pending[place].phase {
+            // The message overtook the input that parks its entry, or has come twice. Winning here, two of them would be two requests;
+            // dropped, the request might be lost with it. By the end of the lease it is parked, taken over or settled.
+            Phase::Sending { attempt: 1, lease } if attempt == 0 => {
+                return self.postpone(id, if lease > self.now { lease } else { self.now.after(POSTPONED) });
+            }
             Phase::Sending { attempt: current, .. } => current == attempt,
             Phase::Parked { attempt: made, .. } => made == attempt,
             Phase::Failing { .. } => false,
         };
-        let Some(place) = self.place(id) else { return self.skip() };
-        let phase = self.known.record.pending[place].phase;
-        if attempt == 0 && matches!(phase, Phase::Sending { attempt: 1, .. }) {
-            // The message overtook the input that parks its entry: dropped now, nobody would have the request.
-            return self.postpone(id);
-        }
-        if !wins(phase) {
+        if !wins {
             return self.skip();
         }
         let entry = &self.known.record.pending[place];
         let status = self.status(entry.campaign);
         let started = attempt > 0;
         if entry.request.is_none() && !bounds::has_room_for_request(&self.known.record, request) {
-            return self.postpone(id);
+            return self.postpone(id, self.now.after(POSTPONED));
         }
         if let Some(cause) = over(entry, status, self.now) {
             self.known.record.pending[place].request = Some(request.clone());
             return self.fail(place, cause);
         }
         if !started && status != Status::Running {
-            return self.postpone(id);
+            return self.postpone(id, self.now.after(POSTPONED));
         }
         if !started && self.now.since(entry.claim.at) > CLAIM_FRESH {
             if let Err(stop) = self.claim_again(place) {
@@ -135,8 +134,9 @@ impl Work<'_> {
         self.effects.push(Effect::Fail(entry.id, cause));
     }
 
-    fn postpone(&mut self, id: DeliveryId) {
-        self.effects.push(Effect::Postpone { id, until: self.now.after(POSTPONED) });
+    fn postpone(&mut self, id: DeliveryId, until: Timestamp) {
+        self.trace = Trace::Judged;
+        self.effects.push(Effect::Postpone { id, until });
     }
 
     /// The claim is old and nothing was sent on it: its count is given back and, if all gates are open, taken anew as of now.

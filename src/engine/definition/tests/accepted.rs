@@ -136,6 +136,8 @@ fn conditions_are_read() {
         ("{a: {in: [1]}}", test("a", Test::In(list(&[number(1)])))),
         ("{a: {not_in: [1, {user: b}]}}", test("a", Test::NotIn(list(&[number(1), Operand::User("b".into())])))),
         ("{a: {in: {event: b}}}", test("a", Test::In(list(&[Operand::Event("b".into())])))),
+        ("{a: {in: {user: b}}}", test("a", Test::In(list(&[Operand::User("b".into())])))),
+        ("{a: {in: [x, {user: b}]}}", test("a", Test::In(list(&[text("x"), Operand::User("b".into())])))),
         ("{a: {gt: 1}}", test("a", Test::Gt(number(1)))),
         ("{a: {gte: {event: b.c}}}", test("a", Test::Gte(Operand::Event("b.c".into())))),
         ("{a: {lt: {user: b}}}", test("a", Test::Lt(Operand::User("b".into())))),

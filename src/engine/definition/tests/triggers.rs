@@ -116,7 +116,7 @@ fn conditions() {
          "7:26: error: `in_next` must be a duration such as 30m or 7d, not `soon` (help: units are s, m, h, d, w and mo)"),
         ("{a: {multiple_of: 0}}", "7:30: error: `multiple_of` needs a number other than zero, not 0"),
         ("{a: {multiple_of: x}}", "7:30: error: `multiple_of` needs a number other than zero, not `x`"),
-        ("{a: {version_gt: 1.10}}", "7:29: error: `version_gt` needs a version such as 1.10.2, not 1.1 (help: put it in quotes)"),
+        ("{a: {version_gt: 1.10}}", "7:29: error: `version_gt` needs a version such as 1.10.2, not 1.1 (help: put it in quotes: as a number 1.10 is 1.1)"),
         ("{a: {version_lt: latest}}", "7:29: error: `version_lt` needs a version such as 1.10.2, not `latest`"),
         ("{a: {version_lt: 1.x}}", "7:29: error: `version_lt` needs a version such as 1.10.2, not `1.x`"),
         ("{a: {after: '2026-11-01T09:00:00 KST'}}", "7:24: error: `after` needs an instant or a date, not `2026-11-01T09:00:00 KST` (help: such as 2026-11-01T09:00:00+09:00, 2026-11-01, or Unix seconds)"),

@@ -89,16 +89,16 @@ fn a_lease_that_ran_out_is_taken_over_as_the_next_attempt() {
         &[action("a", "buy")],
         "
         0s track buy => sent a, a#1
-        32s wake
-        33s wake => sent a, a#2
-        34s parked a 1 => skipped
-        65s wake
-        66s wake => sent a, a#3
-        99s wake => sent a, a#4
-        132s wake => sent a, a#5
-        133s failed a 4 => skipped
-        134s failed a 5
-        134s pending
+        14s wake
+        15s wake => sent a, a#2
+        16s parked a 1 => skipped
+        29s wake
+        30s wake => sent a, a#3
+        45s wake => sent a, a#4
+        60s wake => sent a, a#5
+        61s failed a 4 => skipped
+        62s failed a 5
+        62s pending
     ",
     );
 }
@@ -159,9 +159,10 @@ fn an_attempt_in_progress_finishes_before_it_expires() {
         1s parked a 1
         86390s retry a 1 => a#2
         24h wake
-        86423s wake => fail a Expired
-        86424s delivered a 2
-        86424s pending
+        86404s wake
+        86405s wake => fail a Expired
+        86406s delivered a 2
+        86406s pending
     ",
     );
     check(
@@ -210,8 +211,9 @@ fn end_lets_the_current_attempt_finish_and_no_further() {
         "
         0s track buy => sent a, a#1
         1s set a ended
-        33s wake => fail a Ended
-        33s pending => a failing 1
+        14s wake
+        15s wake => fail a Ended
+        15s pending => a failing 1
     ",
     );
 }
@@ -225,9 +227,10 @@ fn pause_lets_started_retries_finish() {
         1s parked a 1
         2s set a paused
         3s retry a 1 => a#2
-        36s wake => sent a, a#3
-        37s delivered a 3
-        37s pending
+        17s wake
+        18s wake => sent a, a#3
+        19s delivered a 3
+        19s pending
     ",
     );
 }
@@ -258,20 +261,63 @@ fn an_unstarted_first_attempt_is_still_the_first() {
         1s parked a 0
         1s pending => a parked 0 bare
         60s retry a 0 => a#1
-        60s retry a 0 => skipped
         61s parked a 0
-        62s delivered a 1
-        62s pending
+        61s delivered a 1
+        61s pending
     ",
     );
-    // Before it is parked in the record its message cannot win: twice the message would be twice the request.
+}
+
+/// Winning before it is parked, a message that came twice would be two requests; dropped, the request might be lost.
+#[test]
+fn a_first_attempts_message_waits_until_its_entry_is_parked() {
     check(
         &[action("a", "buy")],
         "
         0s track buy => sent a, a#1
-        1s retry a 0 => skipped
-        33s wake => sent a, a#2
-        34s parked a 0 => skipped
+        1s retry a 0 => postpone a 15s
+        1s pending => a sending 1
+        2s parked a 0
+        15s retry a 0 => a#1
+        16s delivered a 1
+        17s retry a 0 => skipped
+    ",
+    );
+    // Nobody parks it: the lease ends, and the message, which comes before the wake or after it, loses.
+    check(
+        &[action("a", "buy")],
+        "
+        0s track buy => sent a, a#1
+        1s retry a 0 => postpone a 15s
+        15s retry a 0 => postpone a 75s
+        15s wake => sent a, a#2
+        16s parked a 0 => skipped
+        75s retry a 0 => skipped
+    ",
+    );
+    // The same message twice is one request at a time, however often the attempt is parked; with the entry both are over.
+    check(
+        &[action("a", "buy")],
+        "
+        0s track buy => sent a, a#1
+        1s parked a 0
+        2s retry a 0 => a#1
+        2s retry a 0 => postpone a 17s
+        3s parked a 0
+        8s retry a 0 => a#1
+        17s retry a 0 => postpone a 23s
+        18s retry a 1 => a#2
+        23s retry a 0 => skipped
+    ",
+    );
+    check(
+        &[action("a", "buy")],
+        "
+        0s track buy => sent a, a#1
+        1s set a ended
+        2s retry a 0 => postpone a 15s
+        15s wake => fail a Ended
+        15s retry a 0 => skipped
     ",
     );
 }

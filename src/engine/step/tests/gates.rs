@@ -2,6 +2,9 @@
 
 use super::*;
 
+/// A body that compiles, and renders to what is not JSON.
+const NOT_JSON: &str = r#"{"n":{{ event.nope }}}"#;
+
 #[test]
 fn status_of_an_action() {
     for (status, expect) in [("running", "sent hello, hello#1"), ("paused", "hello: campaign_paused"), ("ready", ""), ("ended", "")] {
@@ -367,7 +370,7 @@ fn a_clock_that_went_back_opens_no_cap() {
 #[test]
 fn content_comes_before_the_claim() {
     check_capped(
-        &[action("stops", "buy").body("{% abort 'enough' %}"), action("wrong", "buy").body("{"), action("z", "buy")],
+        &[action("stops", "buy").body("{% abort 'enough' %}"), action("wrong", "buy").body(NOT_JSON), action("z", "buy")],
         &[cap(1, "1h")],
         "
         0s track buy => stops: aborted_by_template, wrong: render_failed, sent z, z#1
@@ -408,7 +411,7 @@ fn the_first_gate_that_fails_is_the_reason() {
     "#,
     );
     check_capped(
-        &[inaction("cart", "add", "buy").body("{"), action("b", "other")],
+        &[inaction("cart", "add", "buy").body(NOT_JSON), action("b", "other")],
         &[cap(1, "1d")],
         "
         0s track add

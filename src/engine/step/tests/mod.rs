@@ -33,6 +33,7 @@ mod log;
 mod properties;
 mod triggers;
 mod waking;
+mod writing;
 
 /// The instant `0s` of every script.
 const START: Timestamp = Timestamp(1_795_168_800_000);
@@ -316,6 +317,8 @@ impl Bench {
         let stepped = step(&self.in_force, &self.user, self.known.clone(), input, self.now);
         let again = step(&self.in_force, &self.user, stepped.known.clone(), input, self.now);
         assert_eq!(again.known, stepped.known, "given twice: {input:?}");
+        assert_eq!(stepped.record_changed, stepped.known.record != self.known.record, "{input:?}");
+        assert!(!again.record_changed && !again.profile_changed, "given twice: {input:?}");
         assert!(again.effects.iter().all(|effect| matches!(effect, Effect::Skipped | Effect::Postpone { .. })), "{:?}", again.effects);
         let known = &stepped.known;
         assert_eq!(codec::decode(&codec::encode(&known.record)).as_ref(), Ok(&known.record));

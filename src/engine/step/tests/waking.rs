@@ -17,7 +17,7 @@ fn check_wake(campaigns: &[Campaign], lines: &[&str], expect: &str) {
 fn the_earliest_of_timers_leases_and_expiries() {
     let both = [inaction("cart", "add", "paid"), action("a", "buy")];
     check_wake(&both, &["0s track add"], "30m");
-    check_wake(&both, &["0s track add", "1m track buy"], "93s");
+    check_wake(&both, &["0s track add", "1m track buy"], "75s");
     check_wake(&both, &["0s track buy", "1s parked a 1"], "1440m");
     check_wake(&both, &["0s track buy", "1s parked a 1", "2s track add"], "1802s");
     check_wake(&both, &["0s track buy", "1s parked a 1", "24h wake"], "86430s");
