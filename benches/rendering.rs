@@ -10,8 +10,7 @@ use std::time::Instant;
 use campanile::engine::definition::{Body, Campaign, Condition, ContentType, Fatigue, Method, Pattern, Resend, Rule, Trigger, Webhook};
 use campanile::engine::id::{CampaignId, DeliveryId};
 use campanile::engine::profile::Profile;
-use campanile::engine::record::Origin;
-use campanile::engine::rendering::{Scope, compile, render};
+use campanile::engine::rendering::{Scope, Triggered, compile, render};
 use campanile::engine::time::Timestamp;
 use campanile::engine::value::Value;
 
@@ -39,11 +38,12 @@ fn main() {
     let properties = serde_json::from_str(
         r#"{"sku":"A-1","cart_id":"c-778","amount":120000,"currency":"KRW","items":[{"id":1},{"id":2}],"source":"app"}"#,
     );
-    let origin = Origin {
-        event: "cart_added".into(),
-        message_id: "m1".into(),
+    let trigger = Triggered {
+        kind: "action",
+        event: "cart_added",
+        message_id: "m1",
         timestamp: Timestamp(1_700_000_000_000),
-        properties: properties.expect("properties"),
+        properties: &properties.expect("properties"),
     };
     for (name, body) in BODIES {
         let campaign = campaign(Body::Map(Value::from_json(body).expect("body")));
@@ -51,8 +51,7 @@ fn main() {
         let scope = Scope {
             user_id: "u1",
             user: &profile,
-            origin: &origin,
-            trigger_kind: "action",
+            trigger,
             campaign: &campaign,
             delivery: DeliveryId([7; 16]),
             now: Timestamp(1_700_000_100_000),

@@ -29,6 +29,3 @@ pub mod retry;
 
 mod driver;
 pub mod run;
-
-#[cfg(test)]
-pub mod cases;

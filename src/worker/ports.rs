@@ -50,8 +50,9 @@ pub trait Source: Send {
     fn commit(&mut self, offsets: &[Offset]) -> Result<(), SourceError>;
 
     /// For every assigned partition the end of the log as of the start of this call: whoever has finished all records
-    /// handed out below it has read everything that the broker then had. Offsets that hold no record (transaction markers)
-    /// do not keep it out of reach.
+    /// handed out below it has read everything that the broker then had. Offsets at which nothing is handed out (transaction
+    /// markers, what lies before a start at the end or was removed) do not keep it out of reach: once nothing is left, it is
+    /// not above the offset after the last record handed out; before the first, not above the committed offset, or 0 without.
     fn ends(&mut self) -> Result<Vec<(Partition, i64)>, SourceError>;
 
     /// All partitions of the topics it reads, assigned here or not.
@@ -71,7 +72,7 @@ pub struct Assigned {
     pub partition: Partition,
     /// The first offset that will be handed out; `None` when nothing was committed and the group starts where it is told to.
     pub committed: Option<i64>,
-    /// The note of the commit.
+    /// The note of the commit; `None` also when it was empty.
     pub note: Option<String>,
 }
 
@@ -141,14 +142,14 @@ pub trait State {
 
     /// Writes what compares equal. A change whose expected token is not the stored one is not written and is answered with the
     /// current value. Repeats itself after an unknown reply, and recognises its own write. Also with no changes it
-    /// advances the ledger: what was only read is then covered by `confirm`, too.
+    /// advances the ledger: what was only read is then covered by `confirm`, too. A user occurs once at most.
     fn commit<'a>(&'a mut self, changes: &'a [Change]) -> Future<'a, Result<Committed, StateError>>;
 
     /// Asks every group that this session touched whether its ledger still holds our last operation.
     fn confirm(&mut self) -> Future<'_, Result<(), StateError>>;
 
-    /// Up to `limit` users whose wake is not after `now`, hidden for `hide`: nobody else is given them before that, unless a
-    /// commit changes their wake.
+    /// Up to `limit` users whose wake is not after `now`, in each group of the store the longest overdue first, hidden for
+    /// `hide`: nobody else is given them before that, unless a commit changes their wake.
     fn take_due(&mut self, now: Timestamp, limit: usize, hide: Duration) -> Future<'_, Result<Vec<UserId>, StateError>>;
 
     /// All documents, if the stored revision is not `known`.
@@ -158,7 +159,8 @@ pub trait State {
     /// whether it was ours.
     fn put_documents<'a>(&'a mut self, expected: u64, body: &'a [u8]) -> Future<'a, Result<Put, StateError>>;
 
-    /// Publishes how far this worker has read and answers what is known of all partitions.
+    /// Publishes how far this worker has read and answers what is known of all partitions. The last word counts, also when it is
+    /// lower: who starts again from an earlier offset has not read what a predecessor had.
     fn read_positions<'a>(&'a mut self, ours: &'a [(Partition, Timestamp)]) -> Future<'a, Result<Vec<(Partition, Timestamp)>, StateError>>;
 
     /// The store itself: its id and sequence.
@@ -198,6 +200,7 @@ pub struct Change {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ProfileChange {
     Keep,
+    /// An empty profile is one, too.
     Set(Vec<u8>),
     Remove,
 }
@@ -235,7 +238,7 @@ pub enum Put {
 pub struct Identity {
     /// Made once, at random, when the store was first used.
     pub id: String,
-    /// Grows with every commit of anybody.
+    /// Grows with every commit of anybody: by one in each group of the store that the commit concerns.
     pub sequence: u64,
 }
 

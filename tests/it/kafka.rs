@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{BufRead, BufReader, Read};
 use std::process::{Command, Stdio};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use campanile::adapter::kafka::{Admin, AdminError, Finding, KafkaAppend, KafkaSource, Start, State, topics};
@@ -17,16 +18,17 @@ use rdkafka::{Offset as Position, TopicPartitionList};
 use crate::log::{Begin, Log, PATIENCE, Reader, log_suite};
 use crate::support::kafka::{Broker, append_on, fresh, settings, shared, topic, topic_on, wait, write_numbers};
 
-log_suite!(conforms, crate::kafka::log());
+log_suite!(conforms, crate::kafka::log);
 
-pub fn log() -> Log {
+pub fn log(partitions: i32) -> Log {
     Log {
-        append: Box::new(append_on(shared())),
-        topic: Box::new(topic),
-        join: Box::new(|group, topic, begin| {
+        append: Arc::new(append_on(shared())),
+        topic: Box::new(move || topic(partitions)),
+        join: Box::new(|group, topics, begin| {
             let mut settings = settings(shared(), group);
             settings.start = if begin == Begin::Latest { Start::Latest } else { Start::Earliest };
-            Box::new(KafkaSource::open(&settings, &[topic.to_owned()]).expect("a source"))
+            let topics: Vec<String> = topics.iter().map(|topic| (*topic).to_owned()).collect();
+            Box::new(KafkaSource::open(&settings, &topics).expect("a source"))
         }),
     }
 }

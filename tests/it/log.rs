@@ -1,24 +1,26 @@
-//! What every log must do: one suite over the ports `Source` and `Append`. A log is plugged in with `log_suite!`.
+//! What every log must do: one suite over the ports `Source` and `Append`, run over Kafka (`kafka`), the embedded log and the
+//! simulator's (`log_local`). A log is plugged in with `log_suite!`, as a function that makes one.
 
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use campanile::worker::ports::{Append, Assigned, Line, Offset, Partition, Polled, Source, SourceError};
 
 use crate::support::kafka::{fresh, wait};
 
-/// A log under test.
+/// A log under test, made with the number of partitions that its topics are to have.
 pub struct Log {
-    pub append: Box<dyn Append>,
-    /// Makes a topic with this many partitions and says its name.
-    pub topic: Box<dyn Fn(i32) -> String>,
-    /// A new member of the group of this name, reading the topic.
+    pub append: Arc<dyn Append>,
+    /// Makes a topic and says its name.
+    pub topic: Box<dyn Fn() -> String>,
+    /// A new member of the group of this name, reading the topics.
     pub join: Box<Join>,
 }
 
-/// Group, topic, where to begin.
-pub type Join = dyn Fn(&str, &str, Begin) -> Box<dyn Source>;
+/// Group, topics, where to begin.
+pub type Join = dyn Fn(&str, &[&str], Begin) -> Box<dyn Source>;
 
 /// Where a group starts that has committed nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,49 +30,53 @@ pub enum Begin {
 }
 
 macro_rules! log_suite {
-    ($name:ident, $log:expr) => {
+    ($name:ident, $make:expr) => {
         mod $name {
             use super::super::log;
 
             #[test]
             fn each_partition_keeps_its_order() {
-                log::each_partition_keeps_its_order(&$log);
+                log::each_partition_keeps_its_order($make);
             }
             #[test]
             fn bytes_come_back_as_they_were_written() {
-                log::bytes_come_back_as_they_were_written(&$log);
+                log::bytes_come_back_as_they_were_written($make);
             }
             #[test]
             fn many_lines_of_many_threads_are_acknowledged() {
-                log::many_lines_of_many_threads_are_acknowledged(&$log);
+                log::many_lines_of_many_threads_are_acknowledged($make);
             }
             #[test]
             fn a_commit_comes_back_with_its_note() {
-                log::a_commit_comes_back_with_its_note(&$log);
+                log::a_commit_comes_back_with_its_note($make);
             }
             #[test]
             fn break_stops_and_loses_nothing() {
-                log::break_stops_and_loses_nothing(&$log);
+                log::break_stops_and_loses_nothing($make);
             }
             #[test]
             fn a_member_leaves_with_records_in_hand() {
-                log::a_member_leaves_with_records_in_hand(&$log);
+                log::a_member_leaves_with_records_in_hand($make);
             }
             #[test]
             fn a_held_partition_waits_and_loses_nothing() {
-                log::a_held_partition_waits_and_loses_nothing(&$log);
+                log::a_held_partition_waits_and_loses_nothing($make);
             }
             #[test]
             fn ends_are_those_of_the_moment_and_are_reached() {
-                log::ends_are_those_of_the_moment_and_are_reached(&$log);
+                log::ends_are_those_of_the_moment_and_are_reached($make);
             }
             #[test]
             fn latest_begins_with_what_comes() {
-                log::latest_begins_with_what_comes(&$log);
+                log::latest_begins_with_what_comes($make);
+            }
+            #[test]
+            fn topics_do_not_mix() {
+                log::topics_do_not_mix($make);
             }
             #[test]
             fn all_partitions_are_known() {
-                log::all_partitions_are_known(&$log);
+                log::all_partitions_are_known($make);
             }
         }
     };
@@ -84,6 +90,7 @@ const WAIT: Duration = Duration::from_millis(100);
 /// One record, copied.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Seen {
+    pub topic: String,
     pub partition: i32,
     pub offset: i64,
     pub key: Option<Vec<u8>>,
@@ -102,7 +109,7 @@ pub struct Reader {
     pub source: Box<dyn Source>,
     pub seen: Vec<Seen>,
     pub assigned: BTreeMap<Partition, Assigned>,
-    next: BTreeMap<i32, i64>,
+    next: BTreeMap<Partition, i64>,
 }
 
 impl Reader {
@@ -113,12 +120,15 @@ impl Reader {
     /// One poll that breaks after `most` records.
     pub fn poll(&mut self, most: usize) -> Result<Polled, SourceError> {
         let mut left = most;
-        let (seen, next) = (&mut self.seen, &mut self.next);
+        let (seen, next, assigned) = (&mut self.seen, &mut self.next, &self.assigned);
         let polled = self.source.poll(WAIT, &mut |message| {
             assert!(left > 0, "a record was handed over after a break");
-            let before = next.insert(message.partition, message.offset + 1);
+            let partition = Partition { topic: message.topic.into(), number: message.partition };
+            assert!(assigned.contains_key(&partition), "a record of {partition:?}, which is not known to be assigned");
+            let before = next.insert(partition, message.offset + 1);
             assert!(before.is_none_or(|before| message.offset >= before), "{}/{} came again", message.partition, message.offset);
             seen.push(Seen {
+                topic: message.topic.to_owned(),
                 partition: message.partition,
                 offset: message.offset,
                 key: message.key.map(<[u8]>::to_vec),
@@ -129,7 +139,7 @@ impl Reader {
         })?;
         for partition in &polled.revoked {
             assert!(self.assigned.remove(partition).is_some(), "{partition:?} was revoked but not assigned");
-            self.next.remove(&partition.number);
+            self.next.remove(partition);
         }
         for assigned in &polled.assigned {
             assert!(self.assigned.insert(assigned.partition.clone(), assigned.clone()).is_none(), "{assigned:?} was assigned twice");
@@ -172,7 +182,7 @@ impl Reader {
 
     fn finished(&self, partition: &Partition) -> i64 {
         let committed = || self.assigned.get(partition).and_then(|assigned| assigned.committed).unwrap_or(0);
-        self.next.get(&partition.number).copied().unwrap_or_else(committed)
+        self.next.get(partition).copied().unwrap_or_else(committed)
     }
 
     pub fn numbers(&self) -> Vec<u32> {
@@ -182,9 +192,12 @@ impl Reader {
     }
 }
 
-pub fn each_partition_keeps_its_order(log: &Log) {
-    let topic = (log.topic)(4);
-    numbers(log, &topic, 0..2_000, 37);
+pub fn each_partition_keeps_its_order(make: impl Fn(i32) -> Log) {
+    let log = &make(4);
+    let topic = (log.topic)();
+    for batch in 0..4 {
+        numbers(log, &topic, batch * 500..(batch + 1) * 500, 37);
+    }
     let mut reader = join(log, &topic, Begin::Earliest, 4);
     reader.until_the_end();
     assert_eq!(reader.numbers(), (0..2_000).collect::<Vec<u32>>());
@@ -199,8 +212,9 @@ pub fn each_partition_keeps_its_order(log: &Log) {
     assert!(home.values().collect::<std::collections::BTreeSet<_>>().len() > 1, "the keys are spread");
 }
 
-pub fn bytes_come_back_as_they_were_written(log: &Log) {
-    let topic = (log.topic)(1);
+pub fn bytes_come_back_as_they_were_written(make: impl Fn(i32) -> Log) {
+    let log = &make(1);
+    let topic = (log.topic)();
     let megabyte: Vec<u8> = (0..1024 * 1024_u32).map(|at| at.wrapping_mul(2_654_435_761).to_le_bytes()[3]).collect();
     let written: Vec<(Option<Vec<u8>>, Vec<u8>)> = vec![
         (None, b"no key".to_vec()),
@@ -219,8 +233,9 @@ pub fn bytes_come_back_as_they_were_written(log: &Log) {
     assert!(read == written, "{} of {} came back, not all as written", read.len(), written.len());
 }
 
-pub fn many_lines_of_many_threads_are_acknowledged(log: &Log) {
-    let topic = (log.topic)(3);
+pub fn many_lines_of_many_threads_are_acknowledged(make: impl Fn(i32) -> Log) {
+    let log = &make(3);
+    let topic = (log.topic)();
     std::thread::scope(|scope| {
         for part in 0..4_u32 {
             let (topic, append) = (&topic, &log.append);
@@ -239,11 +254,12 @@ pub fn many_lines_of_many_threads_are_acknowledged(log: &Log) {
     assert_eq!(reader.numbers(), (0..20_000).collect::<Vec<u32>>());
 }
 
-pub fn a_commit_comes_back_with_its_note(log: &Log) {
-    let topic = (log.topic)(3);
+pub fn a_commit_comes_back_with_its_note(make: impl Fn(i32) -> Log) {
+    let log = &make(3);
+    let topic = (log.topic)();
     let group = fresh("group");
     numbers(log, &topic, 0..300, 300);
-    let mut first = Reader::new((log.join)(&group, &topic, Begin::Earliest));
+    let mut first = Reader::new((log.join)(&group, &[&topic], Begin::Earliest));
     first.until_assigned(3);
     assert!(first.assigned.values().all(|one| one.committed.is_none() && one.note.is_none()), "{:?}", first.assigned);
     first.until_the_end();
@@ -256,17 +272,23 @@ pub fn a_commit_comes_back_with_its_note(log: &Log) {
     commit(&mut first, 1, 0, "");
     drop(first);
 
-    let mut second = Reader::new((log.join)(&group, &topic, Begin::Latest));
+    let mut second = Reader::new((log.join)(&group, &[&topic], Begin::Latest));
     second.until_assigned(3);
     let told: Vec<_> = second.assigned.values().map(|one| (one.committed, one.note.as_deref())).collect();
     assert_eq!(told, [(Some(5), Some("store 17, sequence 4 — ключ")), (Some(0), None), (None, None)]);
     second.until_the_end();
     let firsts = |number: i32| second.seen.iter().find(|seen| seen.partition == number).map(|seen| seen.offset);
     assert_eq!([firsts(0), firsts(1), firsts(2)], [Some(5), Some(0), None]);
+
+    let mut other = join(log, &topic, Begin::Earliest, 3);
+    assert!(other.assigned.values().all(|one| one.committed.is_none()), "another group has committed nothing: {:?}", other.assigned);
+    other.until_the_end();
+    assert_eq!(other.numbers(), (0..300).collect::<Vec<u32>>());
 }
 
-pub fn break_stops_and_loses_nothing(log: &Log) {
-    let topic = (log.topic)(2);
+pub fn break_stops_and_loses_nothing(make: impl Fn(i32) -> Log) {
+    let log = &make(2);
+    let topic = (log.topic)();
     numbers(log, &topic, 0..3_000, 100);
     let mut reader = join(log, &topic, Begin::Earliest, 2);
     let begun = Instant::now();
@@ -279,11 +301,12 @@ pub fn break_stops_and_loses_nothing(log: &Log) {
     assert_eq!(reader.numbers(), (0..3_000).collect::<Vec<u32>>());
 }
 
-pub fn a_member_leaves_with_records_in_hand(log: &Log) {
-    let topic = (log.topic)(2);
+pub fn a_member_leaves_with_records_in_hand(make: impl Fn(i32) -> Log) {
+    let log = &make(2);
+    let topic = (log.topic)();
     let group = fresh("group");
     numbers(log, &topic, 0..1_000, 100);
-    let mut reader = Reader::new((log.join)(&group, &topic, Begin::Earliest));
+    let mut reader = Reader::new((log.join)(&group, &[&topic], Begin::Earliest));
     reader.until_assigned(2);
     let begun = Instant::now();
     while reader.seen.is_empty() {
@@ -299,14 +322,15 @@ pub fn a_member_leaves_with_records_in_hand(log: &Log) {
         gone.send(())
     });
     left.recv_timeout(PATIENCE).expect("it never leaves");
-    let mut next = Reader::new((log.join)(&group, &topic, Begin::Earliest));
+    let mut next = Reader::new((log.join)(&group, &[&topic], Begin::Earliest));
     next.until_assigned(2);
     next.until_the_end();
     assert_eq!(next.numbers(), (0..1_000).collect::<Vec<u32>>(), "what was not committed is read again");
 }
 
-pub fn a_held_partition_waits_and_loses_nothing(log: &Log) {
-    let topic = (log.topic)(2);
+pub fn a_held_partition_waits_and_loses_nothing(make: impl Fn(i32) -> Log) {
+    let log = &make(2);
+    let topic = (log.topic)();
     numbers(log, &topic, 0..4_000, 100);
     let mut reader = join(log, &topic, Begin::Earliest, 2);
     let held = Partition { topic: topic.as_str().into(), number: 0 };
@@ -351,8 +375,9 @@ pub fn a_held_partition_waits_and_loses_nothing(log: &Log) {
     assert_eq!(reader.numbers(), (0..4_600).collect::<Vec<u32>>());
 }
 
-pub fn ends_are_those_of_the_moment_and_are_reached(log: &Log) {
-    let topic = (log.topic)(3);
+pub fn ends_are_those_of_the_moment_and_are_reached(make: impl Fn(i32) -> Log) {
+    let log = &make(3);
+    let topic = (log.topic)();
     let mut reader = join(log, &topic, Begin::Earliest, 3);
     let ends = |reader: &mut Reader| {
         reader.source.ends().expect("the ends").into_iter().map(|(partition, end)| (partition.number, end)).collect::<BTreeMap<_, _>>()
@@ -370,26 +395,52 @@ pub fn ends_are_those_of_the_moment_and_are_reached(log: &Log) {
     assert_eq!(reader.numbers(), (0..35).collect::<Vec<u32>>());
 }
 
-pub fn latest_begins_with_what_comes(log: &Log) {
-    let topic = (log.topic)(2);
+pub fn latest_begins_with_what_comes(make: impl Fn(i32) -> Log) {
+    let log = &make(2);
+    let topic = (log.topic)();
     numbers(log, &topic, 0..50, 50);
     let mut reader = join(log, &topic, Begin::Latest, 2);
+    reader.until_the_end();
+    assert_eq!(reader.seen, [], "what lies before the start is nothing to wait for");
     numbers(log, &topic, 50..60, 50);
     reader.until("what was written since", |reader| reader.seen.len() >= 10);
     reader.until_the_end();
     assert_eq!(reader.numbers(), (50..60).collect::<Vec<u32>>());
 }
 
-pub fn all_partitions_are_known(log: &Log) {
-    let topic = (log.topic)(5);
+pub fn topics_do_not_mix(make: impl Fn(i32) -> Log) {
+    let log = &make(2);
+    let topics = [(); 3].map(|()| (log.topic)());
+    let lines = (0..300_usize).map(|number| {
+        let key = (number % 7 > 0).then(|| (number % 7).to_string().into());
+        Line { topic: topics[number % 3].as_str().into(), key, value: number.to_string().into() }
+    });
+    wait(log.append.append(lines.collect())).expect("an acknowledgement");
+    for read in [&[0, 1][..], &[2]] {
+        let names: Vec<&str> = read.iter().map(|at| topics[*at].as_str()).collect();
+        let mut reader = Reader::new((log.join)(&fresh("group"), &names, Begin::Earliest));
+        reader.until_assigned(2 * read.len());
+        reader.until_the_end();
+        assert!(reader.seen.iter().all(|seen| seen.topic == topics[seen.number() as usize % 3]), "a record came from another topic");
+        let expect: Vec<u32> = (0..300).filter(|number| read.contains(&(*number as usize % 3))).collect();
+        assert_eq!(reader.numbers(), expect);
+    }
+}
+
+pub fn all_partitions_are_known(make: impl Fn(i32) -> Log) {
+    let log = &make(5);
+    let topic = (log.topic)();
     let mut reader = join(log, &topic, Begin::Earliest, 5);
     let mut known: Vec<i32> = reader.source.partitions().expect("the partitions").into_iter().map(|one| one.number).collect();
     known.sort_unstable();
     assert_eq!(known, [0, 1, 2, 3, 4]);
+    let mut with_ends: Vec<i32> = reader.source.ends().expect("the ends").into_iter().map(|(one, _)| one.number).collect();
+    with_ends.sort_unstable();
+    assert_eq!(with_ends, known, "it is the only member");
 }
 
 fn join(log: &Log, topic: &str, begin: Begin, partitions: usize) -> Reader {
-    let mut reader = Reader::new((log.join)(&fresh("group"), topic, begin));
+    let mut reader = Reader::new((log.join)(&fresh("group"), &[topic], begin));
     reader.until_assigned(partitions);
     reader
 }

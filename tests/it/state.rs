@@ -1,24 +1,33 @@
-//! What every `Store` must do, whatever keeps it: one suite, run for each adapter by the test that makes one.
+//! What every `Store` must do, whatever keeps it: one suite, run over Redis (`state_redis`), the embedded store and the simulator's
+//! (`state_local`).
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use campanile::engine::id::UserId;
 use campanile::engine::time::Timestamp;
 use campanile::worker::ports::{Change, Documents, Partition, ProfileChange, Put, State, Store, Stored, Token};
 
-/// Runs all cases, each on a fresh and empty store. The last name printed is the case that failed.
-pub async fn suite(make: impl AsyncFn() -> Box<dyn Store>) {
+/// Runs all cases, each on a fresh and empty store of so many groups. The last name printed is the case that failed.
+pub async fn suite(groups: u16, make: impl AsyncFn() -> Arc<dyn Store>) {
     macro_rules! run {
         ($($case:ident)*) => { $(
             println!("state case: {}", stringify!($case));
             $case(make().await.as_ref()).await;
         )* };
     }
+    if groups == 1 {
+        run! {
+            the_longest_overdue_come_first
+            each_commit_adds_one_to_the_sequence
+        }
+    }
     run! {
         load_of_an_unknown_user_is_nothing
         a_created_record_is_loaded
         an_update_needs_the_token_of_the_last_write
         a_conflict_answers_what_is_stored_and_spares_the_others
+        the_second_of_two_sessions_conflicts
         a_conflicting_change_leaves_profile_and_wake
         a_deleted_user_is_gone
         a_deletion_of_what_changed_conflicts
@@ -79,6 +88,17 @@ pub async fn a_conflict_answers_what_is_stored_and_spares_the_others(store: &dyn
     assert_eq!(loaded, expect);
 }
 
+pub async fn the_second_of_two_sessions_conflicts(store: &dyn Store) {
+    let (mut first, mut second) = (session(store).await, session(store).await);
+    let won = first.commit(&[put("a", None, b"first")]).await.unwrap();
+    let lost = second.commit(&[put("b", None, b"b"), put("a", None, b"second")]).await.unwrap();
+    assert_eq!(lost.conflicts, [(1, Some(stored(won.token, b"first", None)))]);
+    assert_eq!(one(&mut *first, "b").await, Some(stored(lost.token, b"b", None)));
+    let settled = second.commit(&[put("a", Some(won.token), b"second")]).await.unwrap();
+    assert_eq!(settled.conflicts, []);
+    assert_eq!(one(&mut *first, "a").await, Some(stored(settled.token, b"second", None)));
+}
+
 pub async fn a_conflicting_change_leaves_profile_and_wake(store: &dyn Store) {
     let mut session = session(store).await;
     let first = session.commit(&[woken("a", None, 10)]).await.unwrap();
@@ -107,6 +127,8 @@ pub async fn a_deletion_of_what_changed_conflicts(store: &dyn Store) {
     let second = session.commit(&[put("a", Some(first.token), b"2")]).await.unwrap();
     let third = session.commit(&[delete("a", Some(first.token)), delete("never", Some(first.token))]).await.unwrap();
     assert_eq!(third.conflicts, [(0, Some(stored(second.token, b"2", None))), (1, None)]);
+    let fourth = session.commit(&[delete("a", None), delete("never", None)]).await.unwrap();
+    assert_eq!(fourth.conflicts, [(0, Some(stored(second.token, b"2", None)))], "only `a` exists");
     assert_eq!(one(&mut *session, "a").await, Some(stored(second.token, b"2", None)));
 }
 
@@ -118,6 +140,8 @@ pub async fn a_profile_is_kept_set_and_removed(store: &dyn Store) {
         (set(b"one"), Some(&b"one"[..])),
         (ProfileChange::Keep, Some(b"one")),
         (set(b"two"), Some(b"two")),
+        (set(b""), Some(b"")),
+        (ProfileChange::Keep, Some(b"")),
         (ProfileChange::Remove, None),
         (ProfileChange::Remove, None),
     ];
@@ -188,6 +212,11 @@ pub async fn tokens_tell_sessions_and_operations_apart(store: &dyn Store) {
         tokens.push(second.commit(&[put(&format!("b{round}"), None, b"")]).await.unwrap().token);
         tokens.push(second.commit(&[]).await.unwrap().token);
     }
+    for (session, operations) in [([0, 3, 6], [1, 2, 3]), ([1, 4, 7], [1, 3, 5]), ([2, 5, 8], [2, 4, 6])] {
+        let halves = session.map(|at: usize| parts(tokens[at]));
+        assert_eq!(halves.map(|(_, operation)| operation), operations);
+        assert!(halves.iter().all(|(incarnation, _)| *incarnation == halves[0].0), "{halves:?}");
+    }
     let count = tokens.len();
     tokens.sort_unstable();
     tokens.dedup();
@@ -206,6 +235,8 @@ pub async fn a_commit_without_changes_advances(store: &dyn Store) {
 
 pub async fn confirm_holds_after_commits(store: &dyn Store) {
     let (mut first, mut second) = (session(store).await, session(store).await);
+    first.confirm().await.unwrap();
+    first.load(&[user("same")]).await.unwrap();
     first.confirm().await.unwrap();
     for round in 0..5 {
         first.commit(&[put(&format!("a{round}"), None, b""), put("same", None, b"")]).await.unwrap();
@@ -247,7 +278,32 @@ pub async fn read_positions_of_all_are_answered(store: &dyn Store) {
     known.sort_by(|a, b| a.0.cmp(&b.0));
     let expect = [(partition("a/b c", 12), Timestamp(-1)), (partition("events", 0), Timestamp(5)), (partition("events", 1), Timestamp(9))];
     assert_eq!(known, expect);
-    assert_eq!(first.read_positions(&[]).await.unwrap().len(), 3);
+    let answered = first.read_positions(&[(partition("events", 1), Timestamp(2))]).await.unwrap();
+    assert_eq!(answered.len(), 3);
+    assert!(answered.contains(&(partition("events", 1), Timestamp(2))), "the last word counts, also when it is lower: {answered:?}");
+    assert_eq!(second.read_positions(&[]).await.unwrap().len(), 3);
+}
+
+/// In one group: among several, each has an order of its own.
+pub async fn the_longest_overdue_come_first(store: &dyn Store) {
+    let (mut first, mut second) = (session(store).await, session(store).await);
+    first.commit(&[woken("late", None, 31), woken("c", None, 30), woken("b", None, 10), woken("a", None, -5)]).await.unwrap();
+    let hide = Duration::from_millis(70);
+    assert_eq!(take(&mut *first, 30, 1, hide).await, ["a"]);
+    assert_eq!(take(&mut *second, 30, 9, hide).await, ["b", "c"], "`a` is hidden, `late` is not due");
+    assert_eq!(take(&mut *second, 99, 9, hide).await, ["late"]);
+    assert_eq!(sorted(take(&mut *first, 100, 9, hide).await), ["a", "b", "c"]);
+}
+
+/// In one group: among several, a commit counts in each that it concerns.
+pub async fn each_commit_adds_one_to_the_sequence(store: &dyn Store) {
+    let (mut first, mut second) = (session(store).await, session(store).await);
+    let before = first.identity().await.unwrap().sequence;
+    let one = first.commit(&[put("a", None, b""), put("b", None, b"")]).await.unwrap();
+    let two = second.commit(&[]).await.unwrap();
+    let three = first.commit(&[put("a", None, b"a conflict")]).await.unwrap();
+    assert_eq!([one.sequence, two.sequence, three.sequence], [1, 2, 3].map(|step| before + step));
+    assert_eq!(second.identity().await.unwrap().sequence, three.sequence);
 }
 
 /// Two sessions count the same users up, as lanes of two workers would that overlap.
@@ -372,6 +428,12 @@ pub fn stored(token: Token, record: &[u8], profile: Option<&[u8]>) -> Stored {
 
 pub async fn one(session: &mut dyn State, name: &str) -> Option<Stored> {
     session.load(&[user(name)]).await.unwrap().users.remove(0)
+}
+
+/// Incarnation and operation.
+fn parts(Token(bytes): Token) -> (u64, u64) {
+    let both = u128::from_be_bytes(bytes);
+    ((both >> u64::BITS) as u64, both as u64)
 }
 
 fn set(profile: &[u8]) -> ProfileChange {

@@ -42,9 +42,9 @@ async fn a_redis_conforms_with_one_group_and_with_several() {
     let redis = Redis::start();
     let made = AtomicU32::new(0);
     for groups in [1, 5] {
-        state::suite(async || {
+        state::suite(groups, async || {
             let prefix = format!("case-{}", made.fetch_add(1, Ordering::Relaxed));
-            Box::new(open(RedisSettings { prefix, groups, ..settings(redis.url()) }).await.unwrap()) as Box<dyn Store>
+            Arc::new(open(RedisSettings { prefix, groups, ..settings(redis.url()) }).await.unwrap()) as Arc<dyn Store>
         })
         .await;
     }

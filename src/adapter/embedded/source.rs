@@ -31,6 +31,8 @@ struct Feed {
     place: Place,
     /// The next offset to hand out.
     next: i64,
+    /// The offset after the last record handed out; before the first, the committed one, or 0.
+    passed: i64,
     held: bool,
     committed: Option<(i64, String)>,
 }
@@ -82,7 +84,7 @@ impl EmbeddedSource {
             for row in log.range((topic, partition, feed.next)..(topic, partition, i64::MAX))?.take(left) {
                 let (key, row) = row?;
                 let (offset, line) = (key.value().2, decode_line(row.value())?);
-                feed.next = offset + 1;
+                (feed.next, feed.passed) = (offset + 1, offset + 1);
                 left -= 1;
                 let Partition { topic, number } = &feed.partition;
                 let message = Message { topic, partition: *number, offset, time: line.time, key: line.key, value: Some(line.value) };
@@ -105,7 +107,7 @@ impl Source for EmbeddedSource {
             self.joined = true;
             let assigned = self.feeds.iter_mut().map(|feed| {
                 let (committed, note) = feed.committed.take().unzip();
-                Assigned { partition: feed.partition.clone(), committed, note }
+                Assigned { partition: feed.partition.clone(), committed, note: note.filter(|note| !note.is_empty()) }
             });
             return Ok(Polled { revoked: Vec::new(), assigned: assigned.collect() });
         }
@@ -149,7 +151,12 @@ impl Source for EmbeddedSource {
 
     fn ends(&mut self) -> Result<Vec<(Partition, i64)>, SourceError> {
         let assigned = self.feeds.iter().filter(|_| self.joined);
-        Ok(assigned.map(|feed| (feed.partition.clone(), self.shared.tail.end(feed.place))).collect())
+        let end = |feed: &Feed| {
+            let end = self.shared.tail.end(feed.place);
+            // What lies between the last record handed out and the end was never to be handed out: nothing is left to wait for.
+            if feed.next >= end { end.min(feed.passed) } else { end }
+        };
+        Ok(assigned.map(|feed| (feed.partition.clone(), end(feed))).collect())
     }
 
     fn partitions(&mut self) -> Result<Vec<Partition>, SourceError> {
@@ -188,13 +195,14 @@ fn subscribe(tables: &mut Tables<'_>, group: &str, topics: &[Arc<str>], partitio
             let (place, (end, first, _)) = (place.value(), row.value());
             let stored = tables.offsets.get((group, topic, place.1))?;
             let committed = stored.map(|row| (row.value().0, row.value().1.to_owned()));
+            let passed = committed.as_ref().map_or(0, |(next, _)| *next);
             let next = match (&committed, start) {
                 (Some((next, _)), _) => *next,
                 (None, Start::Earliest) => first,
                 (None, Start::Latest) => end,
             };
             let partition = Partition { topic: Arc::clone(name), number: place.1 };
-            feeds.push(Feed { partition, place, next, held: false, committed });
+            feeds.push(Feed { partition, place, next, passed, held: false, committed });
         }
     }
     Ok(feeds)

@@ -1,4 +1,5 @@
-//! The embedded store keeps the promises of the ports, survives a kill at any write, and forgets only what it may.
+//! The embedded store survives a kill at any write, and forgets only what it may. That it keeps the promises of the ports is tried by
+//! the suites that all stores and all logs are put through, `tests/it/state.rs` and `tests/it/log.rs`.
 
 mod crash;
 
@@ -11,9 +12,9 @@ use std::time::Duration;
 use redb::{ReadableDatabase, ReadableTable, TableDefinition};
 
 use super::*;
+use crate::engine::id::UserId;
 use crate::engine::time::Timestamp;
-use crate::worker::cases::{LOG_CASES, STATE_CASES, block_on, change, commit, drain, line, load, session};
-use crate::worker::ports::{AppendError, Line, Offset, Partition, Put, StateError};
+use crate::worker::ports::{AppendError, Change, Committed, Line, Offset, Partition, ProfileChange, Put, State, StateError, Stored, Token};
 
 const NOW: Timestamp = Timestamp(1_000_000);
 
@@ -47,7 +48,7 @@ fn append(embedded: &Embedded, lines: Vec<Line>) {
 }
 
 fn lines(range: std::ops::Range<usize>) -> Vec<Line> {
-    range.map(|number| line("events", "k", &number.to_string())).collect()
+    range.map(|number| Line { topic: "events".into(), key: Some(b"k".to_vec()), value: number.to_string().into() }).collect()
 }
 
 fn join(embedded: &Embedded, group: &str) -> Box<dyn Source> {
@@ -55,24 +56,46 @@ fn join(embedded: &Embedded, group: &str) -> Box<dyn Source> {
 }
 
 fn values(source: &mut dyn Source) -> Vec<String> {
-    drain(source).into_iter().map(|(_, _, value)| value).collect()
+    drain(source).into_iter().map(|(_, value)| value).collect()
 }
 
-#[test]
-fn the_store_keeps_the_promises_of_the_port() {
-    for (name, case) in STATE_CASES {
-        println!("{name}");
-        case(&*in_memory().store(), NOW);
+/// All that a source hands out until it has nothing more: partition and value.
+fn drain(source: &mut dyn Source) -> Vec<(Partition, String)> {
+    let mut taken = Vec::new();
+    loop {
+        let before = taken.len();
+        let each = &mut |message: crate::worker::ports::Message<'_>| {
+            let partition = Partition { topic: message.topic.into(), number: message.partition };
+            taken.push((partition, String::from_utf8(message.value.unwrap().to_vec()).unwrap()));
+            ControlFlow::Continue(())
+        };
+        let polled = source.poll(Duration::ZERO, each).unwrap();
+        if taken.len() == before && polled.assigned.is_empty() {
+            return taken;
+        }
     }
 }
 
-#[test]
-fn the_log_keeps_the_promises_of_the_port() {
-    for (name, case) in LOG_CASES {
-        println!("{name}");
-        let embedded = in_memory();
-        case(&*embedded.append(), &|group, topics| embedded.source(group, topics, Start::Earliest).unwrap());
-    }
+fn block_on<T>(future: impl Future<Output = T>) -> T {
+    tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(future)
+}
+
+fn session(store: &dyn Store) -> Box<dyn State> {
+    block_on(store.session()).unwrap()
+}
+
+/// A write of a user that was loaded with `expected`.
+fn change(user: &str, expected: Option<Token>, record: &str) -> Change {
+    let record = Some(record.as_bytes().to_vec());
+    Change { user: user.into(), expected, record, profile: ProfileChange::Keep, wake: Some(Timestamp(10)) }
+}
+
+fn commit(session: &mut dyn State, changes: &[Change]) -> Committed {
+    block_on(session.commit(changes)).unwrap()
+}
+
+fn load(session: &mut dyn State, user: &str) -> Option<Stored> {
+    block_on(session.load(&[UserId::from(user)])).unwrap().users.remove(0)
 }
 
 #[test]
@@ -185,7 +208,7 @@ fn a_repeated_operation_is_recognised() {
     let mut session = session(&*embedded.store());
     let token = commit(&mut *session, &[change("gone", None, "r")]).token;
     let incarnation = u64::from_be_bytes(token.0[..8].try_into().unwrap());
-    let delete = crate::worker::ports::Change { record: None, ..change("gone", Some(token), "") };
+    let delete = Change { record: None, ..change("gone", Some(token), "") };
     let changes = [change("a", None, "one"), change("b", Some(token), "conflict"), delete];
     let apply = |operation, told| {
         let changes = changes.clone();

@@ -5,7 +5,7 @@
 --       5 own token     6 where in a record's key the letter of its kind stands
 --       7 records       8 profiles that change 9 wakes that change
 --       then for each record   its expected token ('' = none) and its value ('' = delete)
---       then for each profile  the record it belongs to and its value ('' = remove)
+--       then for each profile  the record it belongs to (negative = remove) and its value
 --       then for each wake     the record it belongs to, its time in ms ('' = remove) and the user
 -- Gives {1, operation in the ledger, sequence, time in ms, conflicts}; a conflict is three entries: the record's position
 -- from 1, what is stored of record and profile. {0, ...} without conflicts: the ledger is not where it was; nothing is done.
@@ -94,8 +94,8 @@ if not entry then
 end
 
 local set, gone = {}, {}
-local function put(key, value)
-  if value == '' then
+local function put(key, value, delete)
+  if delete then
     gone[#gone + 1] = key
   else
     local n = #set
@@ -105,13 +105,15 @@ local function put(key, value)
 end
 for i = 1, records do
   if not lost[i] then
-    put(KEYS[3 + i], ARGV[record_args + 2 * i])
+    local value = ARGV[record_args + 2 * i]
+    put(KEYS[3 + i], value, value == '')
   end
 end
 for i = 1, profiles do
   local at = profile_args + 2 * i
-  if not lost[tonumber(ARGV[at - 1])] then
-    put(KEYS[3 + records + i], ARGV[at])
+  local record = tonumber(ARGV[at - 1])
+  if not lost[math.abs(record)] then
+    put(KEYS[3 + records + i], ARGV[at], record < 0)
   end
 end
 in_slices('MSET', set)

@@ -77,8 +77,10 @@ fn call(keys: &Keys, part: &Part, changes: &[Change], standing: &Standing) -> Cm
     let group = part.group;
     let own = keys::token(standing.incarnation, standing.operation);
     let changes = || part.positions.iter().enumerate().map(|(at, &position)| (at + 1, &changes[position]));
-    let profiles: Vec<(usize, &Change, &[u8])> =
-        changes().filter_map(|(at, change)| new_profile(change).map(|profile| (at, change, profile))).collect();
+    let profiles: Vec<(usize, &Change, &ProfileChange)> = changes()
+        .map(|(at, change)| (at, change, profile_change(change)))
+        .filter(|(.., profile)| **profile != ProfileChange::Keep)
+        .collect();
     let wakes = || changes().filter(|(_, change)| change.record.is_none() || change.wake.is_some());
 
     let mut names = Vec::with_capacity(3 + part.positions.len() + profiles.len());
@@ -100,7 +102,10 @@ fn call(keys: &Keys, part: &Part, changes: &[Change], standing: &Standing) -> Cm
         call.arg(value.as_slice());
     }
     for (at, _, profile) in profiles {
-        call.arg(at).arg(profile);
+        match profile {
+            ProfileChange::Set(profile) => call.arg(at).arg(profile.as_slice()),
+            ProfileChange::Keep | ProfileChange::Remove => call.arg(format!("-{at}")).arg(""),
+        };
     }
     for (at, change) in wakes() {
         call.arg(at);
@@ -113,12 +118,11 @@ fn call(keys: &Keys, part: &Part, changes: &[Change], standing: &Standing) -> Cm
     call
 }
 
-/// What becomes of the profile: `None` = stays, empty = removed. (An empty profile and none are the same.)
-fn new_profile(change: &Change) -> Option<&[u8]> {
-    match (&change.record, &change.profile) {
-        (None, _) | (_, ProfileChange::Remove) => Some(&[]),
-        (_, ProfileChange::Keep) => None,
-        (_, ProfileChange::Set(profile)) => Some(profile),
+/// What becomes of the profile: it goes with its record.
+fn profile_change(change: &Change) -> &ProfileChange {
+    match &change.record {
+        None => &ProfileChange::Remove,
+        Some(_) => &change.profile,
     }
 }
 

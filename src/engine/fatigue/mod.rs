@@ -34,9 +34,12 @@ pub fn exceeded<'a>(ledger: &Ledger, campaign: &Campaign, caps: &'a [FrequencyCa
         return None;
     }
     caps.iter().filter(|cap| concerns(cap, campaign)).find(|cap| {
-        let labels = labels_of_cap(cap);
-        let counted = ledger.sends.iter().filter(|send| send.at > now.before(cap.per) && carries(send, &labels));
-        counted.count() >= usize::try_from(cap.limit).unwrap_or(usize::MAX)
+        let limit = usize::try_from(cap.limit).unwrap_or(usize::MAX);
+        // Labels are hashed only where it may come to that.
+        ledger.sends.len() >= limit && {
+            let labels = labels_of_cap(cap);
+            ledger.sends.iter().filter(|send| send.at > now.before(cap.per) && carries(send, &labels)).count() >= limit
+        }
     })
 }
 

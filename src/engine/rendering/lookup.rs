@@ -70,7 +70,7 @@ pub fn lookup<'v, S: AsRef<str>>(scope: &Scope<'v>, root: Root, path: &[S]) -> F
         return whole(scope, root);
     };
     let field = match (root, head.as_ref()) {
-        (Root::Event, _) => return in_object(&scope.origin.properties, path),
+        (Root::Event, _) => return in_object(scope.trigger.properties, path),
         (Root::User, "id") => Found::Text(scope.user_id),
         (Root::User, "push_token") => Found::text(scope.user.push_token()),
         (Root::User, _) => return in_object(scope.user.traits(), path),
@@ -79,10 +79,10 @@ pub fn lookup<'v, S: AsRef<str>>(scope: &Scope<'v>, root: Root, path: &[S]) -> F
         (Root::Campaign, "version") => Found::Owned(Value::Int(scope.campaign.version.into())),
         (Root::Campaign, "tags") => Found::Owned(Value::List(scope.campaign.tags.iter().map(|tag| Value::text(tag.clone())).collect())),
         (Root::Campaign, "channel") => Found::text(scope.campaign.channel.as_deref()),
-        (Root::Trigger, "kind") => Found::Text(scope.trigger_kind),
-        (Root::Trigger, "event") => Found::Text(&scope.origin.event),
-        (Root::Trigger, "message_id") => Found::Text(&scope.origin.message_id),
-        (Root::Trigger, "timestamp") => Found::Owned(Value::text(scope.origin.timestamp.to_string())),
+        (Root::Trigger, "kind") => Found::Text(scope.trigger.kind),
+        (Root::Trigger, "event") => Found::Text(scope.trigger.event),
+        (Root::Trigger, "message_id") => Found::Text(scope.trigger.message_id),
+        (Root::Trigger, "timestamp") => Found::Owned(Value::text(scope.trigger.timestamp.to_string())),
         (Root::Delivery, "id") => Found::Owned(Value::text(scope.delivery.to_string())),
         (Root::Delivery, "time") => Found::Owned(Value::text(scope.now.to_string())),
         _ => Found::Missing,
@@ -92,7 +92,7 @@ pub fn lookup<'v, S: AsRef<str>>(scope: &Scope<'v>, root: Root, path: &[S]) -> F
 
 fn whole<'v>(scope: &Scope<'v>, root: Root) -> Found<'v> {
     match root {
-        Root::Event => Found::Object(&scope.origin.properties),
+        Root::Event => Found::Object(scope.trigger.properties),
         Root::User => Found::Object(scope.user.traits()),
         _ => {
             let fields = root.fields().iter().filter_map(|name| {

@@ -24,8 +24,9 @@ use super::definition::{Campaign, ContentType, Method};
 use super::effect::Reason;
 use super::id::DeliveryId;
 use super::profile::Profile;
-use super::record::{Frozen, Origin, Piece, Request};
+use super::record::{Frozen, Piece, Request};
 use super::time::Timestamp;
+use super::value::Object;
 
 pub use compile::{check_destination, compile};
 pub use liquid::{MAX_LOOP_PASSES, MAX_WORK_BYTES};
@@ -62,13 +63,23 @@ type Header = (Box<str>, Box<[Part]>);
 pub struct Scope<'a> {
     pub user_id: &'a str,
     pub user: &'a Profile,
-    pub origin: &'a Origin,
-    /// `action`, `inaction`, `api`, ...
-    pub trigger_kind: &'a str,
+    pub trigger: Triggered<'a>,
     pub campaign: &'a Campaign,
     pub delivery: DeliveryId,
     /// The time of decision.
     pub now: Timestamp,
+}
+
+/// What triggered the send: `trigger` and `event` of the templates.
+#[derive(Clone, Copy, Debug)]
+pub struct Triggered<'a> {
+    /// `action`, `inaction`, `api`, ...
+    pub kind: &'a str,
+    /// The event's name, empty without one.
+    pub event: &'a str,
+    pub message_id: &'a str,
+    pub timestamp: Timestamp,
+    pub properties: &'a Object,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -161,10 +172,20 @@ pub fn render(template: &Template, scope: &Scope<'_>) -> Result<Rendered, Held> 
 fn check_path(url: &Frozen) -> Result<(), Held> {
     let Some(Piece::Text(first)) = url.0.first() else { return Ok(()) };
     let path = first.split(['?', '#']).next().unwrap_or_default();
-    match path.split('/').find(|segment| matches!(segment.replace("%2E", ".").replace("%2e", ".").as_str(), "." | "..")) {
+    match path.split('/').find(|segment| is_dots(segment)) {
         Some(segment) => Err(failed(format!("url: the path has a segment `{segment}` after rendering"))),
         None => Ok(()),
     }
+}
+
+/// `.` or `..`, also encoded.
+fn is_dots(segment: &str) -> bool {
+    let mut rest = segment;
+    let mut dots = 0;
+    while let Some(after) = ["%2E", "%2e", "."].iter().find_map(|dot| rest.strip_prefix(dot)) {
+        (rest, dots) = (after, dots + 1);
+    }
+    rest.is_empty() && matches!(dots, 1 | 2)
 }
 
 fn check_json(body: &Frozen) -> Result<(), Held> {

@@ -1,5 +1,7 @@
 //! From an occasion through the gates to a claim: the moment from which a send counts, once, however often it is tried.
 
+use std::borrow::Cow;
+
 use super::gates::{self, Case, Stop};
 use super::{Work, bounds};
 use crate::engine::catalog::CampaignInForce;
@@ -10,8 +12,8 @@ use crate::engine::effect::{Decision, Effect, Outcome, Reason, RuleShown};
 use crate::engine::event::Event;
 use crate::engine::fatigue;
 use crate::engine::id::DeliveryId;
-use crate::engine::record::{Arm, Claim, Origin, Pending, Phase, Timer};
-use crate::engine::rendering::{self, Rendered};
+use crate::engine::record::{Arm, Claim, Pending, Phase, Timer};
+use crate::engine::rendering::{self, Rendered, Triggered};
 use crate::engine::time::Timestamp;
 use crate::engine::trigger::correlation::{Key, NO_KEY};
 use crate::engine::value::Object;
@@ -28,14 +30,12 @@ pub(super) struct Occasion<'a> {
     /// When it fell due, if a clock ran.
     pub due: Option<Timestamp>,
     pub key: Key,
-    /// The same as it is kept, where it is.
-    pub origin: Option<&'a Origin>,
 }
 
 impl<'a> Occasion<'a> {
     pub fn of_event(kind: &'static str, event: &'a Event, name: &'a str, properties: &'a Object) -> Occasion<'a> {
         let (message_id, timestamp) = (&*event.message_id, event.timestamp);
-        Occasion { kind, event: name, message_id, timestamp, properties, due: None, key: NO_KEY, origin: None }
+        Occasion { kind, event: name, message_id, timestamp, properties, due: None, key: NO_KEY }
     }
 
     pub fn of_timer(timer: &'a Timer) -> Occasion<'a> {
@@ -48,15 +48,14 @@ impl<'a> Occasion<'a> {
             properties: &origin.properties,
             due: Some(timer.due),
             key: timer.key,
-            origin: Some(origin),
         }
     }
 
     /// What tells this delivery from the campaign's others to the same user: the message, and the clock's key.
-    fn instance(&self) -> String {
+    fn instance(&self) -> Cow<'a, str> {
         match u64::from_be_bytes(self.key) {
-            0 => self.message_id.to_owned(),
-            key => format!("{}/{key:016x}", self.message_id),
+            0 => self.message_id.into(),
+            key => format!("{}/{key:016x}", self.message_id).into(),
         }
     }
 }
@@ -67,16 +66,16 @@ impl Work<'_> {
         let in_force = self.in_force;
         let definition = &campaign.definition;
         let identify = || delivery_id(&in_force.policy.id_key, definition.id, self.user, &occasion.instance());
-        if !self.known.record.pending.is_empty() {
-            let id = identify();
-            if self.known.record.pending.iter().any(|entry| entry.id == id) {
-                return;
-            }
+        // A keyed hash costs more than all the gates: most occasions need none.
+        let pending = &self.known.record.pending;
+        let early = pending.iter().any(|entry| entry.campaign == definition.id).then(identify);
+        if early.is_some_and(|id| pending.iter().any(|entry| entry.id == id)) {
+            return;
         }
         if let Err(stop) = gates::judge(&self.case(definition), occasion) {
             return self.suppress(campaign, occasion.message_id, stop);
         }
-        let id = identify();
+        let id = early.unwrap_or_else(identify);
         match self.render(campaign, occasion, id) {
             Err(stop) => self.suppress(campaign, occasion.message_id, stop),
             Ok(rendered) if !bounds::has_room_for_claim(&self.known.record, &rendered.request) => {
@@ -124,24 +123,16 @@ impl Work<'_> {
 
     /// Gate 8.
     fn render(&self, campaign: &CampaignInForce, occasion: &Occasion, id: DeliveryId) -> Result<Rendered, Stop> {
-        let copied;
-        let origin = match occasion.origin {
-            Some(origin) => origin,
-            None => {
-                copied = Origin {
-                    event: occasion.event.into(),
-                    message_id: occasion.message_id.into(),
-                    timestamp: occasion.timestamp,
-                    properties: occasion.properties.clone(),
-                };
-                &copied
-            }
-        };
         let scope = rendering::Scope {
             user_id: self.user,
             user: &self.known.profile,
-            origin,
-            trigger_kind: occasion.kind,
+            trigger: Triggered {
+                kind: occasion.kind,
+                event: occasion.event,
+                message_id: occasion.message_id,
+                timestamp: occasion.timestamp,
+                properties: occasion.properties,
+            },
             campaign: &campaign.definition,
             delivery: id,
             now: self.now,

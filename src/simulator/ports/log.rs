@@ -41,14 +41,32 @@ struct Stored {
     value: Arc<[u8]>,
 }
 
-/// A member of a group. It begins at the earliest offset when nothing was committed.
+/// Where a group begins that has committed nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Start {
+    Earliest,
+    /// At the end as it is when a partition is assigned.
+    Latest,
+}
+
+/// A member of a group.
 pub struct MemorySource {
     log: MemoryLog,
     group: String,
     topics: BTreeSet<Arc<str>>,
     member: u64,
-    /// The partitions that this member believes to be its own: the next offset, and whether it is held.
-    feeds: BTreeMap<Partition, (i64, bool)>,
+    start: Start,
+    /// The partitions that this member believes to be its own.
+    feeds: BTreeMap<Partition, Feed>,
+}
+
+/// One partition as it is read.
+struct Feed {
+    /// The next offset to hand out.
+    next: i64,
+    /// The offset after the last record handed out; before the first, the committed one, or 0.
+    passed: i64,
+    held: bool,
 }
 
 impl MemoryLog {
@@ -59,8 +77,13 @@ impl MemoryLog {
         MemoryLog { world: Arc::new(Mutex::new(world)), clock, faults }
     }
 
-    /// Joins a group. Its partitions are divided among its members as they poll.
+    /// Joins a group that begins at the earliest offset. Its partitions are divided among its members as they poll.
     pub fn source(&self, group: &str, topics: &[&str]) -> MemorySource {
+        self.source_from(group, topics, Start::Earliest)
+    }
+
+    /// Joins a group. Its partitions are divided among its members as they poll.
+    pub fn source_from(&self, group: &str, topics: &[&str], start: Start) -> MemorySource {
         let mut world = self.lock();
         let topics: BTreeSet<Arc<str>> = topics.iter().map(|topic| Arc::from(*topic)).collect();
         for topic in &topics {
@@ -69,7 +92,7 @@ impl MemoryLog {
         world.members += 1;
         let member = world.members;
         world.group(group).join(member, topics.clone());
-        MemorySource { log: self.clone(), group: group.to_owned(), topics, member, feeds: BTreeMap::new() }
+        MemorySource { log: self.clone(), group: group.to_owned(), topics, member, start, feeds: BTreeMap::new() }
     }
 
     /// Takes a member for dead, as a broker does whose session timed out. It finds out when it next polls or commits.
@@ -135,9 +158,13 @@ impl MemorySource {
         self.feeds.retain(|partition, _| !revoked.contains(partition));
         polled.revoked.extend(revoked);
         for partition in assigned {
-            let (committed, note) = group.committed.get(&partition).cloned().unzip();
-            self.feeds.insert(partition.clone(), (committed.unwrap_or(0), false));
-            polled.assigned.push(Assigned { partition, committed, note });
+            let (committed, note) = world.group(&self.group).committed.get(&partition).cloned().unzip();
+            let next = committed.unwrap_or_else(|| match self.start {
+                Start::Earliest => 0,
+                Start::Latest => world.end(&partition),
+            });
+            self.feeds.insert(partition.clone(), Feed { next, passed: committed.unwrap_or(0), held: false });
+            polled.assigned.push(Assigned { partition, committed, note: note.filter(|note| !note.is_empty()) });
         }
         polled
     }
@@ -156,18 +183,19 @@ impl Source for MemorySource {
         }
         // A share for each, so that a long one does not keep the others waiting.
         let share = (MAX_POLL_RECORDS / self.feeds.len().max(1)).max(1);
-        for (partition, (next, _)) in self.feeds.iter_mut().filter(|(_, (_, held))| !held) {
+        for (partition, feed) in self.feeds.iter_mut().filter(|(_, feed)| !feed.held) {
             // Copied out first: `each` may append to the same log.
-            for record in self.log.lock().slice(partition, *next, share) {
+            for record in self.log.lock().slice(partition, feed.next, share) {
                 let message = Message {
                     topic: &partition.topic,
                     partition: partition.number,
-                    offset: *next,
+                    offset: feed.next,
                     time: record.time,
                     key: record.key.as_deref(),
                     value: Some(&record.value),
                 };
-                *next += 1;
+                feed.next += 1;
+                feed.passed = feed.next;
                 if each(message).is_break() {
                     return Ok(polled);
                 }
@@ -180,7 +208,7 @@ impl Source for MemorySource {
         self.log.ask(Call::Hold, |_| Ok(()))?;
         for partition in partitions {
             if let Some(feed) = self.feeds.get_mut(partition) {
-                feed.1 = held;
+                feed.held = held;
             }
         }
         Ok(())
@@ -200,7 +228,14 @@ impl Source for MemorySource {
     }
 
     fn ends(&mut self) -> Result<Vec<(Partition, i64)>, SourceError> {
-        self.log.ask(Call::Ends, |world| Ok(self.feeds.keys().map(|partition| (partition.clone(), world.end(partition))).collect()))
+        self.log.ask(Call::Ends, |world| {
+            let end = |(partition, feed): (&Partition, &Feed)| {
+                let end = world.end(partition);
+                // What lies between the last record handed out and the end was never to be handed out: nothing is left to wait for.
+                (partition.clone(), if feed.next >= end { end.min(feed.passed) } else { end })
+            };
+            Ok(self.feeds.iter().map(end).collect())
+        })
     }
 
     fn partitions(&mut self) -> Result<Vec<Partition>, SourceError> {

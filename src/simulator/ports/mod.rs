@@ -12,7 +12,7 @@ mod tests;
 use std::sync::{Arc, Mutex, PoisonError};
 
 pub use clock::VirtualClock;
-pub use log::{MemoryLog, MemorySource};
+pub use log::{MemoryLog, MemorySource, Start};
 pub use state::{MemoryStore, Snapshot};
 
 /// A call of a port, as the faults see it.

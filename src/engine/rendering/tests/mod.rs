@@ -10,7 +10,7 @@ use super::*;
 use crate::engine::definition::{Body, Condition, ContentType, Destination, Fatigue, Method, Pattern, Resend, Rule, Trigger, Webhook};
 use crate::engine::id::CampaignId;
 use crate::engine::record::Quoting;
-use crate::engine::value::{Object, Value};
+use crate::engine::value::Value;
 
 /// What a case starts from.
 pub struct Case {
@@ -84,17 +84,17 @@ impl Case {
         let mut user = Profile::default();
         user.merge(&self.traits, Timestamp(1));
         user.note_device(None, Some("device-1"), Timestamp(1));
-        let origin = Origin {
-            event: "cart_added".into(),
-            message_id: "m1".into(),
+        let trigger = Triggered {
+            kind: "action",
+            event: "cart_added",
+            message_id: "m1",
             timestamp: Timestamp(1_700_000_000_000),
-            properties: self.properties.clone(),
+            properties: &self.properties,
         };
         let scope = Scope {
             user_id: "u1",
             user: &user,
-            origin: &origin,
-            trigger_kind: "action",
+            trigger,
             campaign: &self.campaign,
             delivery: DeliveryId([7; 16]),
             now: Timestamp(1_700_000_100_000),

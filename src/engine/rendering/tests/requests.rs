@@ -41,7 +41,12 @@ fn outputs_in_the_path_and_parameters_are_percent_encoded() {
 
 #[test]
 fn a_value_cannot_climb_out_of_the_path() {
-    for (path, segment) in [("/v1/{{ event.up }}/admin", ".."), ("/v1/.{{ event.missing }}/x", "."), ("/{{ event.up }}", "..")] {
+    for (path, segment) in [
+        ("/v1/{{ event.up }}/admin", ".."),
+        ("/v1/.{{ event.missing }}/x", "."),
+        ("/{{ event.up }}", ".."),
+        ("/v1/%2e{{ event.missing }}%2E/x", "%2e%2E"),
+    ] {
         let expect = format!("render_failed: url: the path has a segment `{segment}` after rendering");
         assert_eq!(url(&format!("https://a.example{path}"), &[]), expect);
     }
