@@ -377,6 +377,7 @@ async fn control(common: &Arc<Common>, lanes: &[mpsc::UnboundedSender<Mail>], de
         }
         let more = match due.look().await {
             Ok(found) => {
+                common.health.ready("state");
                 for user in found.users {
                     let lane = common.settings.lane_of(&user);
                     let _ = lanes[lane].send(Mail::Wake { user, read_to: found.read_to });
@@ -384,6 +385,7 @@ async fn control(common: &Arc<Common>, lanes: &[mpsc::UnboundedSender<Mail>], de
                 found.more
             }
             Err(StateError::Unavailable(error)) => {
+                common.health.not_ready("state", "the state store does not answer");
                 tracing::warn!(%error, "what is due is not known just now");
                 false
             }
