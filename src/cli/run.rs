@@ -19,7 +19,7 @@ use crate::engine::definition::Trigger;
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::probes::{self, Health};
 use crate::worker::definitions::Follower;
-use crate::worker::ports::Exchange;
+use crate::worker::ports::{Exchange, StateError};
 use crate::worker::run::{Ended, Ports, Stop, run as run_worker};
 
 /// The worker: reads events, decides, sends. SIGTERM: stops reading, finishes what is started, commits, leaves
@@ -110,10 +110,22 @@ impl Assembled {
                     if stop.asked_from_outside() {
                         return Ok(());
                     }
+                    self.same_store()?;
                     stop.reset();
                 }
                 Ended::Failed(why) => return Err(Failure::Refused(why)),
             }
+        }
+    }
+
+    /// A store that lost some writes can be gone on with from the committed offsets; one that was emptied or replaced cannot, and would
+    /// only be asked in vain again and again.
+    fn same_store(&self) -> Result<(), Failure> {
+        match runtime().block_on(async { self.parts.store.session().await.map(drop) }) {
+            Err(StateError::RolledBack(why)) => Err(Failure::Refused(format!(
+                "{why}: going on could send again what was sent; restore it, or go on with it as it is by `campanile run --accept-state`"
+            ))),
+            Ok(()) | Err(_) => Ok(()),
         }
     }
 
