@@ -61,6 +61,12 @@ pub async fn attempt(outside: &Outside, delivery: Delivery, manner: Manner) -> O
         release(&delivery, Duration::ZERO);
         return None;
     };
+    // While the log is away nothing is settled and every lease runs out: a take-over waits for its `sent` line, or all that is under
+    // way would be sent again with each lease.
+    if attempt > 1 && delivery.decided.clone().wait().await.is_err() {
+        release(&delivery, Duration::ZERO);
+        return None;
+    }
     if !lease::may_start(outside.clock.now(), lease, manner.timeout) {
         release(&delivery, Duration::ZERO);
         return park(outside, delivery, TOO_LATE_FOR_LEASE).await;
