@@ -115,6 +115,11 @@ fn all_arrives(load: &Load, endpoints: &Endpoints, deployment: &Deployment, work
     let outcomes = outcomes.outcomes();
     let dead = Dead::of(&Follow::new(deployment.brokers(), &deployment.topic("dead")).all());
     check_settled(&load.expected, &arrivals, &outcomes, &dead);
+    // What was under way when it went away may be repeated, but not again and again while it is away.
+    for arrival in arrivals.values() {
+        let most = load.expected[&arrival.message].attempts as usize + OUTAGES;
+        assert!(arrival.attempts.len() <= most, "{:?} was sent {:?}", arrival.message, arrival.attempts);
+    }
     let needed: usize = load.expected.values().map(|course| course.attempts as usize).sum();
     println!("{OUTAGES} outages: {} messages, {} requests where {needed} would do", load.expected.len(), endpoints.count());
 }
