@@ -251,6 +251,10 @@ impl KafkaSource {
 
 impl Source for KafkaSource {
     fn poll(&mut self, wait: Duration, each: &mut dyn FnMut(Message<'_>) -> ControlFlow<()>) -> Result<Polled, SourceError> {
+        // Kept by a poll that ended with an error: it is told before any record of a partition that it names.
+        if !self.polled.assigned.is_empty() || !self.polled.revoked.is_empty() {
+            return Ok(mem::take(&mut self.polled));
+        }
         let wait = if self.queue.is_empty() { wait } else { Duration::ZERO };
         let room = BATCH.saturating_sub(self.queue.len());
         self.consumer.take(wait, room, &mut self.queue);
