@@ -8,7 +8,8 @@ use serde::Deserialize;
 use serde_json::json;
 use serde_json::value::RawValue;
 
-use super::check::{Refused, check};
+use super::check::check;
+use crate::engine::reading::Unreadable;
 use super::event::{PrepareError, Prepared, prepare};
 use super::problem::{Problem, Refusal};
 use super::{Accepted, MAX_BATCH, MAX_EVENT_BYTES, MAX_REQUEST_BYTES, Shared, body};
@@ -51,7 +52,7 @@ async fn accept_batch(shared: &Shared, request: Request) -> Result<Accepted, Pro
     for (index, item) in batch.into_iter().enumerate() {
         match line(shared, item.get())? {
             Ok(line) => lines.push(line),
-            Err(Refused { reason, error }) => refused.push(Refusal { index, reason, error }),
+            Err(Unreadable { reason, error }) => refused.push(Refusal { index, reason, error }),
         }
     }
     let count = lines.len();
@@ -65,17 +66,17 @@ async fn accept_batch(shared: &Shared, request: Request) -> Result<Accepted, Pro
 }
 
 /// One event of a batch. The outer error ends the request: it is not the event's.
-fn line(shared: &Shared, text: &str) -> Result<Result<Line, Refused>, Problem> {
+fn line(shared: &Shared, text: &str) -> Result<Result<Line, Unreadable>, Problem> {
     let prepared = match prepare(text, None) {
         Ok(prepared) => prepared,
-        Err(PrepareError::NotJson(error)) => return Ok(Err(Refused { reason: "not_json", error: error.to_string() })),
+        Err(PrepareError::NotJson(error)) => return Ok(Err(Unreadable { reason: "not_json", error: error.to_string() })),
         Err(error @ PrepareError::NoRandomness(_)) => return Err(error.into()),
     };
     Ok(judge(shared, &prepared).map(|user| shared.line(user.as_deref(), prepared.value)))
 }
 
 /// The user that it is about.
-fn judge(shared: &Shared, prepared: &Prepared) -> Result<Option<String>, Refused> {
+fn judge(shared: &Shared, prepared: &Prepared) -> Result<Option<String>, Unreadable> {
     check(&prepared.value, shared.ingest.clock.now(), shared.ingest.max_lateness).map(|checked| checked.user)
 }
 

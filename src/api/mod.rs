@@ -3,7 +3,7 @@
 
 mod access;
 mod body;
-mod check;
+pub mod check;
 mod event;
 mod ingest;
 mod problem;

@@ -5,7 +5,7 @@ use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 
 use super::access::Denied;
-use super::check::Refused;
+use crate::engine::reading::Unreadable;
 
 /// Long enough for the bodies in flight to be acknowledged.
 const RETRY_AFTER_SECONDS: u32 = 1;
@@ -112,8 +112,8 @@ impl Problem {
     }
 }
 
-impl From<Refused> for Problem {
-    fn from(refused: Refused) -> Problem {
+impl From<Unreadable> for Problem {
+    fn from(refused: Unreadable) -> Problem {
         Problem::invalid(refused.error).reason(refused.reason)
     }
 }

@@ -1,3 +1,106 @@
 //! The commands. Everything may be imported here; nothing imports it.
 
+mod apply;
+mod assemble;
+mod demo;
+mod ingest;
+mod init;
 pub mod receive;
+mod run;
+mod settings;
+mod validate;
+
+use std::fmt;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Event-triggered webhook campaigns: reads user events, rings a webhook when a person does, or fails to do, something.
+#[derive(Parser)]
+#[command(name = "campanile", version, about, arg_required_else_help = true, max_term_width = 120)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    Run(run::RunArgs),
+    Demo(demo::DemoArgs),
+    Init(init::InitArgs),
+    Ingest(ingest::IngestArgs),
+    Validate(validate::ValidateArgs),
+    Receive(receive::ReceiveArgs),
+}
+
+/// Where settings are read from.
+#[derive(clap::Args, Clone, Debug)]
+pub struct ConfigArgs {
+    /// The settings file [default: CAMPANILE_CONFIG, ./campanile.yaml, /etc/campanile/campanile.yaml, else built-in defaults]
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+}
+
+/// Why a command ends without success, and with which exit code.
+#[derive(Debug)]
+pub enum Failure {
+    /// 1: refused, invalid or different. The sentence says what and the way out.
+    Refused(String),
+    /// 1, and everything was said already.
+    Told,
+    /// 3: something that should answer does not.
+    Unreachable(String),
+}
+
+impl Failure {
+    fn code(&self) -> u8 {
+        match self {
+            Failure::Refused(_) | Failure::Told => 1,
+            Failure::Unreachable(_) => 3,
+        }
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Failure::Refused(why) | Failure::Unreachable(why) => f.write_str(why),
+            Failure::Told => Ok(()),
+        }
+    }
+}
+
+impl From<anyhow::Error> for Failure {
+    fn from(error: anyhow::Error) -> Failure {
+        Failure::Refused(format!("{error:#}"))
+    }
+}
+
+/// Reads the command line and runs the command. Exit codes: 0; 1 refused, invalid or different; 2 usage; 3 unreachable.
+pub fn main() -> ExitCode {
+    let result = match Cli::parse().command {
+        Command::Run(args) => run::run(&args),
+        Command::Demo(args) => demo::run(&args),
+        Command::Init(args) => init::run(&args),
+        Command::Ingest(args) => ingest::run(&args),
+        Command::Validate(args) => validate::run(&args),
+        Command::Receive(args) => runtime().block_on(receive::run(args)).map_err(Failure::from),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            let text = failure.to_string();
+            if !text.is_empty() {
+                eprintln!("campanile: {text}");
+            }
+            ExitCode::from(failure.code())
+        }
+    }
+}
+
+/// A runtime for what a command waits for.
+fn runtime() -> tokio::runtime::Runtime {
+    #[expect(clippy::expect_used, reason = "out of threads or file descriptors at start")]
+    tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().expect("the system gives a runtime its threads")
+}

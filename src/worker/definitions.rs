@@ -5,7 +5,7 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 
 use crate::engine::catalog::{Catalog, InForce, Policy};
-use crate::engine::definition::Problem;
+use crate::engine::definition::{Problem, Workspace};
 
 use super::ports::{State, StateError};
 
@@ -18,9 +18,8 @@ pub struct Follower {
 impl Follower {
     /// Begins with nothing in force.
     pub fn new(policy: Policy) -> Follower {
-        let nothing = InForce::compile(&Catalog::default(), policy.clone());
-        #[expect(clippy::expect_used, reason = "no document, no problem")]
-        Follower { in_force: ArcSwap::from_pointee(nothing.expect("an empty catalog compiles")), policy }
+        let nothing = InForce::assemble(0, Vec::new(), Vec::new(), Workspace::default(), policy.clone());
+        Follower { in_force: ArcSwap::from_pointee(nothing), policy }
     }
 
     pub fn in_force(&self) -> Arc<InForce> {

@@ -13,7 +13,6 @@ use tokio::sync::{Notify, mpsc};
 use tokio::task::LocalSet;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
-use crate::engine::catalog::Policy;
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::probes::{Health, Progress};
 
@@ -62,6 +61,7 @@ pub struct Stop(Arc<StopInner>);
 #[derive(Default)]
 struct StopInner {
     asked: AtomicBool,
+    from_outside: AtomicBool,
     notify: Notify,
 }
 
@@ -71,8 +71,23 @@ impl Stop {
         self.0.notify.notify_waiters();
     }
 
+    /// As the operator does, not the worker itself.
+    pub fn ask_from_outside(&self) {
+        self.0.from_outside.store(true, Ordering::Release);
+        self.ask();
+    }
+
     pub fn asked(&self) -> bool {
         self.0.asked.load(Ordering::Acquire)
+    }
+
+    pub fn asked_from_outside(&self) -> bool {
+        self.0.from_outside.load(Ordering::Acquire)
+    }
+
+    /// Takes back what the worker asked of itself, so that it can begin again.
+    pub fn reset(&self) {
+        self.0.asked.store(self.asked_from_outside(), Ordering::Release);
     }
 }
 
@@ -158,10 +173,10 @@ impl Common {
 }
 
 /// Runs a worker until it is told to stop or cannot go on. Blocks; call it from a thread that may.
-pub fn run(ports: Ports, settings: Settings, policy: Policy, metrics: Arc<Metrics>, health: Arc<Health>, stop: Stop) -> Ended {
+pub fn run(ports: Ports, settings: Settings, follower: Arc<Follower>, metrics: Arc<Metrics>, health: Arc<Health>, stop: Stop) -> Ended {
     let lanes = settings.lanes;
     let common = Arc::new(Common {
-        follower: Arc::new(Follower::new(policy)),
+        follower,
         clock: Arc::new(StoreClock::new(ports.clock)),
         append: ports.append,
         store: ports.store,
@@ -177,6 +192,7 @@ pub fn run(ports: Ports, settings: Settings, policy: Policy, metrics: Arc<Metric
     });
     match start(&common, ports.exchange, ports.secrets, ports.events, ports.retries) {
         Ok(threads) => {
+            common.health.ready("worker");
             for thread in threads {
                 if thread.join().is_err() {
                     common.give_up(Ended::Failed("a thread of the worker panicked: this is a defect, see the log before this line".into()));

@@ -7,6 +7,9 @@ use std::time::Duration;
 use crate::engine::effect::Reason;
 use crate::engine::id::stable_hash;
 
+/// How often a live worker asks for the ends of the partitions, where a definition waits for them.
+pub const ENDS_EVERY: Duration = Duration::from_secs(1);
+
 /// Checked settings of one worker.
 #[derive(Clone, Debug)]
 pub struct Settings {

@@ -65,8 +65,23 @@ impl InForce {
     /// Reads a catalog back. A campaign or destination that cannot be used is left out and reported, with the campaigns that
     /// need it. A workspace that cannot be used refuses the whole: without it the caps would not hold.
     pub fn compile(catalog: &Catalog, policy: Policy) -> Result<InForce, Vec<Problem>> {
-        let read = Sorted::read(catalog, &policy)?;
-        let Sorted { mut campaigns, mut destinations, workspace, mut left_out, lost } = read;
+        Ok(InForce::from_sorted(catalog.revision, Sorted::read(catalog, &policy)?, policy))
+    }
+
+    /// Checked definitions in force, with their versions and statuses as they are.
+    pub fn assemble(
+        revision: u64,
+        campaigns: Vec<Campaign>,
+        destinations: Vec<Destination>,
+        workspace: Workspace,
+        policy: Policy,
+    ) -> InForce {
+        let sorted = Sorted { campaigns, destinations, workspace, left_out: Vec::new(), lost: Vec::new() };
+        InForce::from_sorted(revision, sorted, policy)
+    }
+
+    fn from_sorted(revision: u64, sorted: Sorted, policy: Policy) -> InForce {
+        let Sorted { mut campaigns, mut destinations, workspace, mut left_out, lost } = sorted;
         destinations.sort_by(|a, b| a.key.cmp(&b.key));
         campaigns.sort_by(|a, b| b.priority.cmp(&a.priority).then_with(|| a.key.cmp(&b.key)));
         let finder = Finder::of(&destinations);
@@ -81,8 +96,7 @@ impl InForce {
         let index = Index::build(&in_force.iter().map(|campaign| &campaign.definition).collect::<Vec<_>>());
         let by_id = in_force.iter().enumerate().map(|(at, campaign)| (campaign.definition.id, at)).collect();
         let waits_for_reading = in_force.iter().any(|campaign| matches!(campaign.definition.trigger, Trigger::Inaction(_)));
-        let revision = catalog.revision;
-        Ok(InForce { revision, campaigns: in_force, index, workspace, destinations, policy, left_out, by_id, finder, waits_for_reading })
+        InForce { revision, campaigns: in_force, index, workspace, destinations, policy, left_out, by_id, finder, waits_for_reading }
     }
 
     pub fn campaign(&self, id: CampaignId) -> Option<&CampaignInForce> {

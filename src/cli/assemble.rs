@@ -1,0 +1,140 @@
+//! Puts a worker's ports together from the settings: Kafka or the embedded log, Redis or the embedded store.
+
+use std::sync::Arc;
+
+use super::Failure;
+use super::settings::Loaded;
+use crate::adapter::clock::SystemClock;
+use crate::adapter::embedded::{self, Embedded, EmbeddedSettings};
+use crate::adapter::kafka::{KafkaAppend, KafkaSettings, KafkaSource, Start as KafkaStart};
+use crate::adapter::redis::{self, RedisSettings};
+use crate::config::{Config, Start};
+use crate::worker::ports::{Append, Clock, Source, SourceError, StateError, Store};
+use crate::worker::settings::Topics;
+
+/// The parts that hold what must not be lost.
+pub struct Parts {
+    pub store: Arc<dyn Store>,
+    pub append: Arc<dyn Append>,
+    pub clock: Arc<dyn Clock>,
+    log: Log,
+}
+
+enum Log {
+    Kafka(Box<KafkaSettings>),
+    Embedded(Embedded, Start, String),
+}
+
+/// The two readers of a worker.
+pub struct Sources {
+    pub events: Box<dyn Source>,
+    pub retries: Box<dyn Source>,
+}
+
+/// Opens what the settings name; embedded parts share one file.
+pub async fn open(loaded: &Loaded) -> Result<Parts, Failure> {
+    let config = &loaded.config;
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
+    let embedded = if config.kafka.brokers.is_none() || config.state.url.is_none() {
+        let settings = EmbeddedSettings { path: config.embedded.path.clone(), ..EmbeddedSettings::default() };
+        Some(Embedded::open(&settings, clock.clone()).map_err(|error| Failure::Refused(error.to_string()))?)
+    } else {
+        None
+    };
+    let store = match (&config.state.url, &embedded) {
+        (None, Some(embedded)) => embedded.store(),
+        _ => open_redis(config).await?,
+    };
+    let (append, log): (Arc<dyn Append>, Log) = match (kafka(config)?, embedded) {
+        (None, Some(embedded)) => (embedded.append(), Log::Embedded(embedded, config.kafka.start, config.kafka.group.clone())),
+        (Some(kafka), _) => {
+            let append = KafkaAppend::open(&kafka).map_err(|error| Failure::Refused(error.to_string()))?;
+            (Arc::new(append), Log::Kafka(Box::new(kafka)))
+        }
+        (None, None) => return Err(Failure::Refused("neither Kafka nor the embedded log is set".into())),
+    };
+    Ok(Parts { store, append, clock, log })
+}
+
+/// Kafka's settings with all their problems; `None` where the log is embedded.
+pub fn kafka(config: &Config) -> Result<Option<KafkaSettings>, Failure> {
+    let Some(brokers) = &config.kafka.brokers else { return Ok(None) };
+    let start = match config.kafka.start {
+        Start::Earliest => KafkaStart::Earliest,
+        Start::Latest => KafkaStart::Latest,
+    };
+    let settings =
+        KafkaSettings { brokers: brokers.clone(), group: config.kafka.group.clone(), start, options: config.kafka.options.clone() };
+    let problems = settings.problems();
+    if problems.is_empty() { Ok(Some(settings)) } else { Err(Failure::Refused(super::settings::join(&problems))) }
+}
+
+/// Redis, checked as far as a start needs it.
+pub async fn open_redis(config: &Config) -> Result<Arc<dyn Store>, Failure> {
+    let settings = RedisSettings {
+        url: config.state.url.clone().unwrap_or_default(),
+        prefix: config.state.prefix.clone(),
+        groups: u16::try_from(config.state.groups).unwrap_or(u16::MAX),
+        replicas: u16::try_from(config.state.replicas).unwrap_or(u16::MAX),
+    };
+    match redis::open(settings).await {
+        Ok(store) => Ok(Arc::new(store)),
+        Err(error) => Err(state_failure(error)),
+    }
+}
+
+/// A store that does not answer is unreachable; everything else is refused.
+pub fn state_failure(error: StateError) -> Failure {
+    match error {
+        StateError::Unavailable(_) => Failure::Unreachable(error.to_string()),
+        StateError::RolledBack(_) | StateError::Refused(_) => Failure::Refused(error.to_string()),
+    }
+}
+
+impl Parts {
+    /// The readers of the events and of the retry topics: two groups, so that neither waits for the other.
+    pub fn sources(&self, topics: &Topics) -> Result<Sources, Failure> {
+        let refused = |error: SourceError| Failure::Refused(error.to_string());
+        let retries = topics.retries();
+        let names = |topics: &[Arc<str>]| topics.iter().map(ToString::to_string).collect::<Vec<String>>();
+        match &self.log {
+            Log::Kafka(settings) => {
+                let open = |settings: &KafkaSettings, topics: &[String]| -> Result<Box<dyn Source>, Failure> {
+                    let source = KafkaSource::open(settings, topics).map_err(|error| Failure::Refused(error.to_string()))?;
+                    Ok(Box::new(source))
+                };
+                // A retry message of another group's time is never to be passed over.
+                let retrying = KafkaSettings { group: retry_group(&settings.group), start: KafkaStart::Earliest, ..(**settings).clone() };
+                Ok(Sources { events: open(settings, &names(&topics.events))?, retries: open(&retrying, &names(&retries))? })
+            }
+            Log::Embedded(log, start, group) => {
+                let start = match start {
+                    Start::Earliest => embedded::Start::Earliest,
+                    Start::Latest => embedded::Start::Latest,
+                };
+                let events: Vec<&str> = topics.events.iter().map(|topic| &**topic).collect();
+                let retries: Vec<&str> = retries.iter().map(|topic| &**topic).collect();
+                Ok(Sources {
+                    events: log.source(group, &events, start).map_err(refused)?,
+                    retries: log.source(&retry_group(group), &retries, embedded::Start::Earliest).map_err(refused)?,
+                })
+            }
+        }
+    }
+}
+
+impl Parts {
+    /// Another reader of the embedded log, from its beginning: for commands that show what was written.
+    pub fn reader(&self, group: &str, topics: &[&str]) -> Result<Box<dyn Source>, Failure> {
+        match &self.log {
+            Log::Embedded(log, ..) => {
+                log.source(group, topics, embedded::Start::Earliest).map_err(|error| Failure::Refused(error.to_string()))
+            }
+            Log::Kafka(_) => Err(Failure::Refused("only the embedded log is read here".into())),
+        }
+    }
+}
+
+fn retry_group(group: &str) -> String {
+    format!("{group}.retry")
+}

@@ -1,0 +1,110 @@
+//! `campanile validate`: checks definitions offline, all problems at once, and (for `run --apply`) reads a directory of them.
+
+use std::path::{Path, PathBuf};
+
+use clap::ValueEnum;
+use serde_json::json;
+
+use super::Failure;
+use super::settings::{join, read_file};
+use crate::engine::catalog::{Apply, Catalog, apply};
+use crate::engine::definition::{Document, Problem, ReadOptions, Severity, read};
+
+/// Checks definitions offline: file, line, column, what is wrong, what was probably meant
+#[derive(clap::Args, Debug)]
+#[command(after_help = "\
+Example: check everything in a directory
+
+  campanile validate config/campaigns")]
+pub struct ValidateArgs {
+    /// Files, or directories whose .yaml, .yml and .json files are read
+    #[arg(required = true, value_name = "PATH")]
+    paths: Vec<PathBuf>,
+    /// Accept http:// URLs, as `delivery.allow_http` does
+    #[arg(long)]
+    allow_http: bool,
+    /// How problems are printed
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    format: Format,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Format {
+    Text,
+    Json,
+}
+
+pub fn run(args: &ValidateArgs) -> Result<(), Failure> {
+    let options = ReadOptions { allow_http: args.allow_http };
+    let (documents, mut problems) = read_paths(&args.paths, &options)?;
+    let count = documents.len();
+    if !problems.iter().any(Problem::is_error) {
+        problems.extend(apply(&Catalog::default(), documents, &Apply { read: options, ..Apply::default() }).err().unwrap_or_default());
+    }
+    let errors = problems.iter().filter(|problem| problem.is_error()).count();
+    match args.format {
+        Format::Json => println!("{}", json!({"definitions": count, "problems": problems.iter().map(as_json).collect::<Vec<_>>()})),
+        Format::Text => {
+            problems.iter().for_each(|problem| println!("{problem}"));
+            let warnings = problems.len() - errors;
+            match (errors, warnings) {
+                (0, 0) => println!("{count} definitions, all sound"),
+                (0, _) => println!("{count} definitions, sound; {warnings} warnings"),
+                _ => println!("{errors} errors, {warnings} warnings"),
+            }
+        }
+    }
+    if errors == 0 { Ok(()) } else { Err(Failure::Told) }
+}
+
+fn as_json(problem: &Problem) -> serde_json::Value {
+    let severity = match problem.severity {
+        Severity::Error => "error",
+        Severity::Warning => "warning",
+    };
+    json!({
+        "file": problem.file, "line": problem.place.line, "column": problem.place.column,
+        "severity": severity, "message": problem.message, "help": problem.help,
+    })
+}
+
+/// All definitions below these paths, in the order of the file names.
+pub fn read_paths(paths: &[PathBuf], options: &ReadOptions) -> Result<(Vec<Document>, Vec<Problem>), Failure> {
+    let mut files = Vec::new();
+    for path in paths {
+        collect(path, &mut files)?;
+    }
+    if files.is_empty() {
+        let shown: Vec<String> = paths.iter().map(|path| path.display().to_string()).collect();
+        return Err(Failure::Refused(format!("no .yaml, .yml or .json file in {}", join(&shown))));
+    }
+    let (mut documents, mut problems) = (Vec::new(), Vec::new());
+    for file in files {
+        let (found, wrong) = read(&file.display().to_string(), &read_file(&file)?, options);
+        documents.extend(found);
+        problems.extend(wrong);
+    }
+    Ok((documents, problems))
+}
+
+fn collect(path: &Path, files: &mut Vec<PathBuf>) -> Result<(), Failure> {
+    let unreadable = |error: std::io::Error| Failure::Refused(format!("{} cannot be read: {error}", path.display()));
+    if !std::fs::metadata(path).map_err(unreadable)?.is_dir() {
+        files.push(path.to_owned());
+        return Ok(());
+    }
+    let mut inside: Vec<PathBuf> = Vec::new();
+    for entry in std::fs::read_dir(path).map_err(unreadable)? {
+        inside.push(entry.map_err(unreadable)?.path());
+    }
+    inside.sort();
+    for path in inside {
+        // Kubernetes mounts a ConfigMap through hidden directories (`..data`): what is hidden is not ours.
+        let hidden = path.file_name().is_some_and(|name| name.to_string_lossy().starts_with('.'));
+        let definitions = path.extension().is_some_and(|extension| ["yaml", "yml", "json"].iter().any(|known| extension == *known));
+        if !hidden && (definitions || path.is_dir()) {
+            collect(&path, files)?;
+        }
+    }
+    Ok(())
+}
