@@ -9,10 +9,10 @@ use serde_json::json;
 use serde_json::value::RawValue;
 
 use super::check::check;
-use crate::engine::reading::Unreadable;
 use super::event::{PrepareError, Prepared, prepare};
 use super::problem::{Problem, Refusal};
 use super::{Accepted, MAX_BATCH, MAX_EVENT_BYTES, MAX_REQUEST_BYTES, Shared, body};
+use crate::engine::reading::Unreadable;
 use crate::worker::ports::Line;
 
 /// `POST /v1/track|identify|page|screen`: 202 with the message id once the log has it.

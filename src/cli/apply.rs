@@ -14,7 +14,8 @@ use crate::worker::ports::{Put, Store};
 pub async fn apply_directory(store: &dyn Store, path: &PathBuf, allow_http: bool) -> Result<Vec<Change>, Failure> {
     let options = Apply { cycle: true, prune: false, read: ReadOptions { allow_http } };
     let (documents, problems) = read_paths(std::slice::from_ref(path), &options.read)?;
-    let refused = |problems: &[Problem]| Failure::Refused(format!("the definitions in {} cannot be applied\n{}", path.display(), join(problems)));
+    let refused =
+        |problems: &[Problem]| Failure::Refused(format!("the definitions in {} cannot be applied\n{}", path.display(), join(problems)));
     if problems.iter().any(Problem::is_error) {
         return Err(refused(&problems));
     }

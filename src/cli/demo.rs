@@ -101,7 +101,7 @@ fn settings() -> Result<Loaded, Failure> {
 async fn put(store: &dyn crate::worker::ports::Store, definitions: &str) -> Result<(), Failure> {
     let options = Apply { read: ReadOptions { allow_http: true }, ..Apply::default() };
     let (documents, problems) = read("config/demo/definitions.yaml", definitions, &options.read);
-    let refused = |problems: Vec<_>| Failure::Refused(join::<crate::engine::definition::Problem>(&problems));
+    let refused = |problems: Vec<crate::engine::definition::Problem>| Failure::Refused(join(&problems));
     if !problems.is_empty() {
         return Err(refused(problems));
     }
@@ -113,7 +113,8 @@ async fn put(store: &dyn crate::worker::ports::Store, definitions: &str) -> Resu
 
 /// Appends the sample events, as a producer would.
 fn feed(runtime: &Runtime, append: &dyn Append) -> Result<(), Failure> {
-    let lines = EVENTS.lines().map(|event| Line { topic: "events".into(), key: user_of(event), value: event.as_bytes().to_vec() }).collect();
+    let lines =
+        EVENTS.lines().map(|event| Line { topic: "events".into(), key: user_of(event), value: event.as_bytes().to_vec() }).collect();
     runtime.block_on(append.append(lines)).map_err(|error| Failure::Refused(error.to_string()))
 }
 
@@ -199,7 +200,13 @@ fn tell(lines: &[Outcome], received: &[Received]) {
             "not_in_audience" => "does not belong to the audience".to_owned(),
             other => other.to_owned(),
         };
-        println!("  {:5} {:15} because of {}: {} ({why})", held.user_id, held.campaign, held.event_id, held.reason.as_deref().unwrap_or_default());
+        println!(
+            "  {:5} {:15} because of {}: {} ({why})",
+            held.user_id,
+            held.campaign,
+            held.event_id,
+            held.reason.as_deref().unwrap_or_default()
+        );
     }
     println!("\nNot even asked: joon's cart c-2 was bought in time (e7), ana's review had 2 stars (e9).");
     println!("\nEvery line above is in the outcomes topic. Next: `campanile run --apply config/campaigns`, then send events with");

@@ -80,13 +80,7 @@ impl Assembled {
         WebhookClient::new(&webhook).map_err(|error| Failure::Refused(error.to_string()))?;
         let health = Health::new();
         health.not_ready("worker", "it has not read the definitions yet");
-        Ok(Assembled {
-            follower: Arc::new(Follower::new(loaded.policy(&identity.id))),
-            metrics: Arc::new(metrics),
-            health,
-            webhook,
-            parts,
-        })
+        Ok(Assembled { follower: Arc::new(Follower::new(loaded.policy(&identity.id))), metrics: Arc::new(metrics), health, webhook, parts })
     }
 
     pub fn parts(&self) -> &Parts {
@@ -143,7 +137,9 @@ impl Http {
         let http = &loaded.config.http;
         let bind = |address: SocketAddr, setting: &str| {
             runtime.block_on(TcpListener::bind(address)).map_err(|error| {
-                Failure::Refused(format!("cannot listen on {address}: {error}; is another worker running? `{setting}` sets another address"))
+                Failure::Refused(format!(
+                    "cannot listen on {address}: {error}; is another worker running? `{setting}` sets another address"
+                ))
             })
         };
         Ok(Http { api: bind(http.listen, "http.listen")?, probes: bind(http.probes, "http.probes")? })

@@ -1,0 +1,197 @@
+//! Rendering: a campaign's webhook compiled once, then rendered into a frozen request for each send. Templates are Liquid; what
+//! is missing is empty and counted. Pure: secrets stay references, the only time is the one given.
+//!
+//! `compile.rs` takes the webhook apart, `text.rs` one template text (cut by `scan.rs`, its expressions read by
+//! `expression.rs`), `renderer.rs` renders it, `lookup.rs` finds variables, `style.rs` writes text into its place, `liquid/` is
+//! what needs a run-time. `view.rs` shows a request to people.
+
+mod compile;
+mod expression;
+mod liquid;
+mod lookup;
+mod renderer;
+mod scan;
+mod style;
+mod text;
+pub mod view;
+
+#[cfg(test)]
+mod tests;
+
+use std::fmt;
+
+use super::definition::{Campaign, ContentType, Method};
+use super::effect::Reason;
+use super::id::DeliveryId;
+use super::profile::Profile;
+use super::record::{Frozen, Origin, Piece, Request};
+use super::time::Timestamp;
+
+pub use compile::{check_destination, compile};
+pub use liquid::{MAX_LOOP_PASSES, MAX_WORK_BYTES};
+
+use renderer::{Renderer, Stop};
+use text::Part;
+
+/// Largest rendered request: URL, headers and body together.
+pub const MAX_REQUEST_BYTES: usize = 32 << 10;
+
+/// Largest single template text: its fixed part alone must fit a request.
+pub const MAX_TEMPLATE_BYTES: usize = 2 * MAX_REQUEST_BYTES;
+
+/// The compiled webhook of one campaign. Small to keep: fixed text is stored once, joined and already encoded, and simple
+/// variables are a name; only filters and tags keep a tree.
+#[derive(Debug)]
+pub struct Template {
+    destination: Box<str>,
+    method: Method,
+    content_type: ContentType,
+    url: Box<[Part]>,
+    /// Sorted by name without regard to case.
+    headers: Box<[Header]>,
+    body: Option<Box<[Part]>>,
+    /// A raw JSON template with outputs: only the result shows whether it is JSON.
+    body_is_raw_json: bool,
+}
+
+/// Name and value.
+type Header = (Box<str>, Box<[Part]>);
+
+/// What a webhook's templates see.
+#[derive(Clone, Copy, Debug)]
+pub struct Scope<'a> {
+    pub user_id: &'a str,
+    pub user: &'a Profile,
+    pub origin: &'a Origin,
+    /// `action`, `inaction`, `api`, ...
+    pub trigger_kind: &'a str,
+    pub campaign: &'a Campaign,
+    pub delivery: DeliveryId,
+    /// The time of decision.
+    pub now: Timestamp,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rendered {
+    pub request: Request,
+    /// Outputs that had neither a value nor a `default`.
+    pub missing: u32,
+}
+
+/// Why nothing is sent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Held {
+    /// `aborted_by_template` or `render_failed`.
+    pub reason: Reason,
+    pub why: String,
+}
+
+/// What is wrong with a template, and where.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TemplateProblem {
+    /// Such as `webhook.body.text`; of a destination `headers.X-Key`.
+    pub field: String,
+    pub message: String,
+    /// Line and column (in characters) inside the field's text, both from 1.
+    pub at: Option<(usize, usize)>,
+}
+
+impl fmt::Display for TemplateProblem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.at {
+            Some((line, column)) => write!(f, "{} (line {line}, column {column}): {}", self.field, self.message),
+            None => write!(f, "{}: {}", self.field, self.message),
+        }
+    }
+}
+
+/// Something wrong at a place of a template text.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Fault {
+    message: String,
+    /// In bytes.
+    offset: usize,
+}
+
+impl Fault {
+    fn at(offset: usize, message: impl Into<String>) -> Fault {
+        Fault { message: message.into(), offset }
+    }
+}
+
+/// Bytes set aside for a rendered body; most are smaller.
+const BODY_GUESS: usize = 512;
+const URL_GUESS: usize = 128;
+const HEADER_GUESS: usize = 32;
+
+/// Renders one request. Total: whatever the values are, the answer is a request or the reason why there is none.
+pub fn render(template: &Template, scope: &Scope<'_>) -> Result<Rendered, Held> {
+    let mut renderer = Renderer::new(*scope, MAX_REQUEST_BYTES);
+    let url = renderer.render(&template.url, URL_GUESS).map_err(|stop| held("url", stop))?;
+    if !text::is_fixed(&template.url) {
+        check_path(&url)?;
+    }
+    let mut headers = Vec::with_capacity(template.headers.len());
+    for (name, parts) in &template.headers {
+        let value = renderer.render(parts, HEADER_GUESS).map_err(|stop| held(&format!("header {name}"), stop))?;
+        if texts(&value).any(|text| text.chars().any(|c| c.is_control() && c != '\t')) {
+            return Err(failed(format!("header {name}: a line break or control character in the rendered value")));
+        }
+        headers.push((name.clone(), value));
+    }
+    let body = match &template.body {
+        None => None,
+        Some(parts) => Some(renderer.render(parts, BODY_GUESS).map_err(|stop| held("body", stop))?),
+    };
+    if let (true, Some(body)) = (template.body_is_raw_json, &body) {
+        check_json(body)?;
+    }
+    let request = Request {
+        destination: template.destination.clone(),
+        method: template.method,
+        url,
+        headers,
+        content_type: template.content_type,
+        body,
+    };
+    Ok(Rendered { request, missing: renderer.missing() })
+}
+
+/// A `..` that came out of a value would climb out of the path that the definition fixed: URL parsers resolve it, encoded or not.
+fn check_path(url: &Frozen) -> Result<(), Held> {
+    let Some(Piece::Text(first)) = url.0.first() else { return Ok(()) };
+    let path = first.split(['?', '#']).next().unwrap_or_default();
+    match path.split('/').find(|segment| matches!(segment.replace("%2E", ".").replace("%2e", ".").as_str(), "." | "..")) {
+        Some(segment) => Err(failed(format!("url: the path has a segment `{segment}` after rendering"))),
+        None => Ok(()),
+    }
+}
+
+fn check_json(body: &Frozen) -> Result<(), Held> {
+    // A secret in a raw template is the whole body: a JSON string by construction.
+    let [Piece::Text(text)] = &body.0[..] else {
+        return if body.0.is_empty() { Err(failed("body: the rendered text is empty, which is not JSON".to_owned())) } else { Ok(()) };
+    };
+    serde_json::from_str::<serde::de::IgnoredAny>(text)
+        .map(|_| ())
+        .map_err(|error| failed(format!("body: the rendered text is not JSON: {error}")))
+}
+
+fn texts(frozen: &Frozen) -> impl Iterator<Item = &str> {
+    frozen.0.iter().filter_map(|piece| match piece {
+        Piece::Text(text) => Some(&**text),
+        Piece::Secret(..) => None,
+    })
+}
+
+fn held(field: &str, stop: Stop) -> Held {
+    match stop {
+        Stop::Abort(why) => Held { reason: Reason::AbortedByTemplate, why },
+        Stop::TooLarge => failed(format!("{field}: the rendered request is larger than {MAX_REQUEST_BYTES} bytes")),
+        Stop::Failed(why) => failed(format!("{field}: {why}")),
+    }
+}
+
+fn failed(why: String) -> Held {
+    Held { reason: Reason::RenderFailed, why }
+}

@@ -1,0 +1,230 @@
+//! The language: filters, tags, comparisons, bounds.
+
+use super::*;
+
+#[test]
+fn filters() {
+    let check =
+        |expression: &str, expect: &str| assert_eq!(plain(&format!("[{{{{ {expression} }}}}]")), format!("[{expect}]"), "{expression}");
+    check("event.text | upcase", "ONE TWO THREE");
+    check("event.text | capitalize", "One two three");
+    check("event.text | truncate: 7", "one ...");
+    check("event.text | truncatewords: 2", "one two...");
+    check("event.text | split: ' ' | join: '-'", "one-two-three");
+    check("event.text | split: ' ' | last", "three");
+    check("event.text | replace: 'o', '0'", "0ne tw0 three");
+    check("event.text | replace: 'one '", "two three");
+    check("event.text | replace_first: 'e', 'E'", "onE two three");
+    check("event.text | remove: 'one '", "two three");
+    check("event.text | slice: 4, 3", "two");
+    check("event.text | size", "13");
+    check("event.text | append: '!' | prepend: '?'", "?one two three!");
+    check("event.html | escape", "&lt;b&gt;&amp;&lt;/b&gt;");
+    check("event.html | strip_html", "&");
+    check("event.slash | url_encode", "a%2Fb%3Fc%3Dd%26e%20f");
+    check("'a%20b' | url_decode", "a b");
+    check("event.blank | strip", "");
+    check("event.lines | strip_newlines", "abc");
+    check("event.count | plus: 1", "4");
+    check("event.count | minus: 5", "-2");
+    check("event.count | times: 2.5", "7.5");
+    check("event.count | divided_by: 2", "1");
+    check("event.count | divided_by: 2.0", "1.5");
+    check("event.count | modulo: 2", "1");
+    check("event.number | plus: 1", "21");
+    check("-7 | abs", "7");
+    check("event.amount | round", "121");
+    check("event.amount | ceil", "121");
+    check("event.amount | floor", "120");
+    check("event.count | at_most: 2", "2");
+    check("event.words | reverse | join: ''", "zyx");
+    check("event.words | join", "x y z");
+    check("event.words | concat: event.none | size", "3");
+    check("event.items | map: 'id' | join: ','", "i1,i2");
+    check("event.items | where: 'id', 'i2' | size", "1");
+    check("event.words | sort | first", "x");
+    check("event.words | json", "[\"x\",\"y\",\"z\"]");
+    check("event.deep.a | default: 'n'", "wins");
+    check("event.at | date: '%Y-%m-%d %H:%M'", "2026-11-20 19:00");
+    check("event.unix | date: '%Y'", "2023");
+    check("'2026-11-20' | date: '%-d %b %Y'", "20 Nov 2026");
+    check("'now' | date: '%Y-%m-%dT%H:%M:%S'", "2023-11-14T22:15:00");
+    check("'today' | date: '%F'", "2023-11-14");
+    check("event.text | date: '%Y'", "one two three");
+    check("delivery.time | date: '%H:%M'", "22:15");
+    // What is missing stays missing, and is caught by a later default.
+    for filter in ["upcase", "times: 2", "date: '%Y'", "join: ','", "first", "map: 'x'", "round", "split: ','", "reverse", "slice: 0, 2"] {
+        check(&format!("event.missing | {filter}"), "");
+        check(&format!("event.missing | {filter} | default: 'd'"), "d");
+    }
+    check("event.missing | append: 'x'", "x");
+    check("event.missing | size", "0");
+}
+
+#[test]
+fn arithmetic_neither_overflows_nor_panics() {
+    let check =
+        |expression: &str, expect: &str| assert_eq!(plain(&format!("{{{{ {expression} }}}}x")), format!("{expect}x"), "{expression}");
+    check("9223372036854775807 | plus: 1", "9223372036854776000");
+    check("9223372036854775807 | times: 9223372036854775807", "85070591730234620000000000000000000000");
+    check("-9223372036854775808 | abs", "9223372036854776000");
+    check("-9223372036854775808 | divided_by: -1", "9223372036854776000");
+    check("-9223372036854775808 | minus: 1", "-9223372036854776000");
+    check("1 | divided_by: 0.0", "inf");
+    let held = |expression: &str, expect: &str| {
+        assert_eq!(plain(&format!("{{{{ {expression} }}}}x")), format!("render_failed: body: {expect}"), "{expression}")
+    };
+    held("1 | divided_by: 0", "divided by 0, in filter divided_by: 0");
+    held("1 | modulo: 0", "divided by 0, in filter modulo: 0");
+    held("event.text | plus: 1", "expected a number, found string, in filter plus: 1");
+    held("event.words | times: 2", "expected a number, found array, in filter times: 2");
+}
+
+#[test]
+fn conditions_compare_without_conversion() {
+    let check = |condition: &str, expect: bool| {
+        let text = format!("{{% if {condition} %}}yes{{% else %}}no{{% endif %}}");
+        assert_eq!(plain(&text), if expect { "yes" } else { "no" }, "{condition}");
+    };
+    for (condition, expect) in [
+        ("event.yes", true),
+        ("event.no", false),
+        ("event.missing", false),
+        ("event.nothing", false),
+        ("event.empty", true),
+        ("event.count", true),
+        ("event.count == 3", true),
+        ("event.count == 3.0", true),
+        ("event.count == '3'", false),
+        ("event.number == 20", false),
+        ("event.number == '20'", true),
+        ("event.count != 4", true),
+        ("event.count > 2 and event.count < 4", true),
+        ("event.count >= 3 and event.count <= 3", true),
+        ("event.count > '2'", false),
+        ("event.amount > 120", true),
+        ("event.text < 'two'", true),
+        ("event.yes == true", true),
+        ("event.text == true", false),
+        ("event.count == true", false),
+        ("user.vip == true", true),
+        ("user.nope == true", false),
+        ("user.nope == false", false),
+        ("user.nope == nil", true),
+        ("user.nope == blank", true),
+        ("user.nope == ''", true),
+        ("user.nope != ''", false),
+        ("event.blank == blank", true),
+        ("event.empty == empty", true),
+        ("event.text == empty", false),
+        ("event.none == empty", true),
+        ("event.words == event.words", true),
+        ("event.words == event.items", false),
+        ("event.deep == event.deep", true),
+        ("event.missing > 1", false),
+        ("event.missing <= 1", false),
+        ("event.text contains 'two'", true),
+        ("event.text contains event.missing", false),
+        ("event.words contains 'y'", true),
+        ("event.words contains 'q'", false),
+        ("event.deep contains 'x.y'", true),
+        ("event.missing contains 'x'", false),
+        ("event.no or event.yes", true),
+        ("event.yes and event.no or event.yes", true),
+        ("event.no and event.no or event.yes", false),
+        ("event.items[0].n == 1", true),
+        ("event.deep[user.nope] == nil", true),
+        ("event.words[event.missing]", false),
+    ] {
+        check(condition, expect);
+    }
+}
+
+#[test]
+fn tags() {
+    let check = |template: &str, expect: &str| assert_eq!(plain(template), expect, "{template}");
+    check("{% unless event.no %}a{% else %}b{% endunless %}", "a");
+    check("{% if event.no %}a{% elsif event.count == 3 %}b{% else %}c{% endif %}", "b");
+    check("{% case user.plan %}{% when 'free' %}f{% when 'gold', 'vip' %}g{% else %}?{% endcase %}", "g");
+    check("{% case user.nope %}{% when 'free' or 'gold' %}f{% else %}?{% endcase %}", "?");
+    check("{% for w in event.words %}{{ forloop.index }}{{ w }}{% unless forloop.last %},{% endunless %}{% endfor %}", "1x,2y,3z");
+    check("{% for w in event.words reversed %}{{ w }}{% endfor %}", "zyx");
+    check("{% for w in event.words limit: 2 offset: 1 %}{{ w }}{% endfor %}", "yz");
+    check("{% for w in event.words limit:1 %}{{ w }}{{ forloop.length }}{% endfor %}", "x1");
+    check("{% for i in (1..3) %}{{ i }}{% endfor %}", "123");
+    check("{% for i in (1..event.count) %}{{ i }}{% endfor %}", "123");
+    check("{% for i in (3..1) %}{{ i }}{% else %}none{% endfor %}", "none");
+    check("{% for i in event.missing %}{{ i }}{% else %}none{% endfor %}", "none");
+    check("{% for i in event.text %}{{ i }}{% endfor %}", "one two three");
+    check("{% for p in event.deep.a %}{{ p }}{% endfor %}", "wins");
+    check("{% for p in event.items[0] %}{{ p[0] }}={{ p[1] }};{% endfor %}", "id=i1;n=1;");
+    check("{% for i in event.items %}{{ i.id }}{{ i.nope }}{{ i.n }}{% endfor %}", "i11i22");
+    check("{% for i in (1..2) %}{% for j in (1..2) %}{{ forloop.parentloop.index }}{{ j }} {% endfor %}{% endfor %}", "11 12 21 22 ");
+    check("{% for i in (1..9) %}{% if i == 2 %}{% continue %}{% endif %}{% if i == 4 %}{% break %}{% endif %}{{ i }}{% endfor %}", "13");
+    check("{% assign x = event.count | times: 2 %}{{ x }}{{ x | plus: 1 }}", "67");
+    check("{% assign l = event.words %}{{ l[1] }}{{ l.size }}{{ l.nope }}", "y3");
+    check("{% capture c %}<{{ user.id }}>{% endcapture %}{{ c }}{{ c }}", "<u1><u1>");
+    check("{% if event.no %}{% assign x = 1 %}{% endif %}[{{ x }}]", "[]");
+    check("{% increment n %}{% increment n %}{% decrement m %}", "01-1");
+    check("a {%- if event.yes -%} b {%- endif -%} c", "abc");
+    check("{% if event.yes %}{ {{- event.count -}} }{% endif %}", "{3}");
+    check("{% if event.yes %}{% raw %}{{ x }}{% endraw %}{% endif %}", "{{ x }}");
+    check("{% comment %}{{ nonsense {% endcomment %}ok", "ok");
+    check("{{ 'a}}b' | upcase }}", "A}}B");
+    check("{% if event.text contains '%}' %}x{% endif %}ok", "ok");
+}
+
+#[test]
+fn locals_end_with_their_text() {
+    let body = json(r#"{"a":"{% assign x = 1 %}{{ x }}!","b":"{% if event.no %}{% assign x = 2 %}{% endif %}{{ x }}!"}"#);
+    assert_eq!(shown_result(Case::new(Body::Map(body)).render()), r#"{"a":"1!","b":"!"}"#);
+}
+
+#[test]
+fn abort_holds_the_send_with_its_words() {
+    let check = |template: &str, expect: &str| assert_eq!(plain(template), expect, "{template}");
+    check("a{% abort \"no stock\" %}b", "aborted_by_template: no stock");
+    check("{% abort %}", "aborted_by_template: ");
+    check("{% if event.count < 5 %}{% abort event.text %}{% endif %}b", "aborted_by_template: one two three");
+    check("{% if event.count > 5 %}{% abort 'x' %}{% endif %}b", "b");
+    check("{% for i in event.items %}{% if i.n == 2 %}{% abort i.id %}{% endif %}{% endfor %}", "aborted_by_template: i2");
+    check("{% abort event.missing %}", "aborted_by_template: ");
+}
+
+#[test]
+fn work_is_bounded() {
+    let check = |template: &str, expect: &str| {
+        let result = plain(template);
+        assert!(
+            result.starts_with(&format!("render_failed: body: {expect}")),
+            "{template}: {}",
+            result.chars().take(200).collect::<String>()
+        );
+    };
+    check("{% for i in (1..1000000000) %}{% endfor %}", "loops of more than 10000 passes");
+    check("{% for i in (-9223372036854775808..9223372036854775807) %}{% endfor %}", "loops of more than 10000 passes");
+    check(
+        "{% for i in (1..9000) %}{% if i == 9000 %}{% for j in (1..1001) %}{% endfor %}{% endif %}{% endfor %}",
+        "loops of more than 10000 passes",
+    );
+    check("{% for i in (1..200) %}{% for j in (1..200) %}{% endfor %}{% endfor %}", "loops of more than 10000 passes");
+    check(
+        "{% assign x = 'aaaaaaaaaa' %}{% for i in (1..60) %}{% assign x = x | append: x %}{% endfor %}",
+        "the template works through more than",
+    );
+    check(
+        "{% assign x = event.text %}{% for i in (1..60) %}{% capture x %}{{ x }}{{ x }}{% endcapture %}{% endfor %}",
+        "the template works through more than",
+    );
+    check("{% assign x = event.text %}{% for i in (1..20) %}{% assign x = x | replace: '', x %}{% endfor %}", "the result would have");
+    check(
+        "{% assign x = event.words %}{% for i in (1..60) %}{% assign x = x | concat: x %}{% endfor %}",
+        "the template works through more than",
+    );
+    check("{% for i in (1..9000) %}{{ event.text }}{% endfor %}", "the rendered request is larger than");
+    assert_eq!(plain("{% for i in (1..1000000000) limit: 3 %}{{ i }}{% endfor %}"), "123");
+    assert_eq!(
+        plain("{% for i in (9223372036854775806..9223372036854775807) %}{{ i }} {% endfor %}"),
+        "9223372036854775806 9223372036854775807 "
+    );
+}
