@@ -3,7 +3,8 @@
 #
 #   scripts/kafka.sh fetch                    fetches the jars and verifies them, nothing else
 #   scripts/kafka.sh start [DIR] [PORT]       starts a broker, waits until it answers, prints how to stop it
-#   scripts/kafka.sh attached [DIR] [PORT]    the same in the foreground: the broker ends with its standard input
+#   scripts/kafka.sh attached [DIR] [PORT]    the same in the foreground: the broker ends with its standard input, and a
+#                                             temporary directory with it
 #   scripts/kafka.sh record                   writes SHA256SUMS anew, after a change of pom.xml
 #
 # DIR is made when it is missing (default: a new temporary one); a directory that was used before keeps its topics.
@@ -31,7 +32,7 @@ main() {
     ;;
   attached)
     fetch
-    trap 'stop' EXIT
+    trap 'end' EXIT
     trap 'exit 143' INT TERM HUP
     launch "${2:-}" "${3:-}"
     report
@@ -91,9 +92,14 @@ class_path() {
 
 # ---------------------------------------------------------------- the broker
 
-# Sets dir, port and pid.
+# Sets dir, port and pid; temporary, when the directory is ours.
 launch() {
-  dir=${1:-$(mktemp -d "${TMPDIR:-/tmp}/kafka.XXXXXX")}
+  temporary=
+  dir=${1:-}
+  if [ -z "$dir" ]; then
+    dir=$(mktemp -d "${TMPDIR:-/tmp}/kafka.XXXXXX")
+    temporary=$dir
+  fi
   mkdir -p "$dir"
   dir=$(cd "$dir" && pwd)
   cp=$(class_path)
@@ -135,6 +141,13 @@ attempt() {
 
 stop() {
   if [ -n "${pid:-}" ]; then kill "$pid" 2>/dev/null || true; fi
+}
+
+# What an attached broker leaves behind: nothing of ours.
+end() {
+  stop
+  if [ -n "${pid:-}" ]; then wait "$pid" 2>/dev/null || true; fi
+  if [ -n "${temporary:-}" ]; then rm -rf "$temporary"; fi
 }
 
 properties() {

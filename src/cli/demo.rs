@@ -187,7 +187,7 @@ fn tell(lines: &[Outcome], received: &[Received]) {
             let status = attempt.status.map_or("no answer".into(), |status| status.to_string());
             println!("        attempt {}: {status}, {}", attempt.attempt, attempt.result);
         }
-        let got = received.iter().filter(|request| request.webhook_id == sent.delivery_id).next_back();
+        let got = received.iter().rfind(|request| request.webhook_id == sent.delivery_id);
         if let Some(got) = got {
             println!("        {} {} {}", got.method, got.path, String::from_utf8_lossy(&got.body));
         }

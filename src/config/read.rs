@@ -228,8 +228,7 @@ fn path(s: &mut Reader<'_>) -> Option<PathBuf> {
 }
 
 fn http(s: &mut Reader<'_>) -> Option<Http> {
-    let (listen, listen_place) = address(s, "listen")?;
-    let (probes, _) = address(s, "probes")?;
+    let (listen, probes) = (address(s, "listen"), address(s, "probes"));
     let tokens = s.map("tokens").map(|mut t| {
         let token = |name: Option<&str>| name.map(str::to_owned);
         let tokens = Tokens { admin: token(t.name("admin")), read: token(t.name("read")), ingest: token(t.name("ingest")) };
@@ -237,6 +236,7 @@ fn http(s: &mut Reader<'_>) -> Option<Http> {
         tokens
     });
     let tokens = tokens.unwrap_or_default();
+    let ((listen, listen_place), (probes, _)) = (listen?, probes?);
     if !listen.ip().is_loopback() && tokens.admin.is_none() && tokens.ingest.is_none() && tokens.read.is_none() {
         s.problems.error_with_help(
             listen_place,

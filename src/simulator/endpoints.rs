@@ -7,12 +7,14 @@ use std::time::Duration;
 use serde::Deserialize;
 
 use crate::engine::delivery::{Answer, Failure};
+use crate::engine::id::{DeliveryId, UserId};
+use crate::engine::record::codec;
 use crate::engine::time::Timestamp;
 use crate::engine::value::Value;
 use crate::worker::attempt::Secrets;
 use crate::worker::ports::{Clock, Exchange, Future, HttpRequest};
 
-use super::ports::{MemoryLog, VirtualClock};
+use super::ports::{MemoryStore, VirtualClock};
 
 /// How some requests are answered; what is absent matches all. The first that matches and is not used up answers; default 200.
 #[derive(Clone, Debug, Deserialize)]
@@ -49,16 +51,6 @@ struct Inner {
     rules: Vec<(AnswerRule, u32)>,
     secrets: BTreeMap<String, String>,
     seen: Vec<Seen>,
-    /// Campaign and user of each delivery, from the outcomes.
-    decided: BTreeMap<String, (String, String)>,
-    outcomes_read: usize,
-}
-
-#[derive(Deserialize)]
-struct DecidedLine {
-    campaign: Option<String>,
-    user_id: Option<String>,
-    delivery_id: Option<String>,
 }
 
 impl Endpoints {
@@ -76,9 +68,9 @@ impl Endpoints {
         Arc::new(move |name| endpoints.lock().secrets.get(name).cloned())
     }
 
-    /// The exchange of one worker; the outcomes tell whose delivery a request is.
-    pub fn exchange(&self, log: &MemoryLog, outcomes: &str, clock: &VirtualClock) -> SimulatedExchange {
-        SimulatedExchange { endpoints: self.clone(), log: log.clone(), outcomes: outcomes.to_owned(), clock: clock.clone() }
+    /// The exchange of one worker; the stored records tell whose delivery a request is.
+    pub fn exchange(&self, store: &MemoryStore, clock: &VirtualClock) -> SimulatedExchange {
+        SimulatedExchange { endpoints: self.clone(), store: store.clone(), clock: clock.clone() }
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
@@ -88,19 +80,30 @@ impl Endpoints {
 
 pub struct SimulatedExchange {
     endpoints: Endpoints,
-    log: MemoryLog,
-    outcomes: String,
+    store: MemoryStore,
     clock: VirtualClock,
+}
+
+impl SimulatedExchange {
+    /// Campaign and user of a delivery that is pending.
+    fn pending(&self, webhook_id: &str) -> Option<(Box<str>, UserId)> {
+        let id = DeliveryId::parse(webhook_id)?;
+        self.store.users().into_iter().find_map(|(user, stored, _)| {
+            let record = codec::decode(&stored.record).ok()?;
+            let entry = record.pending.into_iter().find(|entry| entry.id == id)?;
+            Some((entry.claim.campaign, user))
+        })
+    }
 }
 
 impl Exchange for SimulatedExchange {
     fn exchange(&self, request: HttpRequest) -> Future<'_, Answer> {
-        let mut inner = self.endpoints.lock();
-        inner.learn(&self.log, &self.outcomes);
         let header =
             |name: &str| request.headers.iter().find(|(known, _)| known.eq_ignore_ascii_case(name)).map(|(_, value)| value.clone());
         let webhook_id = header("webhook-id").unwrap_or_default();
-        let rule = inner.rule(&webhook_id, &request.url);
+        let pending = self.pending(&webhook_id);
+        let mut inner = self.endpoints.lock();
+        let rule = inner.rule(pending.as_ref().map(|(campaign, user)| (&**campaign, &**user)), &request.url);
         let (status, retry_after) = rule.map_or((200, None), |rule| (rule.status, rule.retry_after));
         inner.seen.push(Seen {
             at: self.clock.now(),
@@ -124,27 +127,11 @@ impl Exchange for SimulatedExchange {
 }
 
 impl Inner {
-    /// Reads the decision lines that have come since. Records of a partition keep their order, so the whole is read anew when it grew.
-    fn learn(&mut self, log: &MemoryLog, outcomes: &str) {
-        let records = log.records(outcomes);
-        if records.len() == self.outcomes_read {
-            return;
-        }
-        self.outcomes_read = records.len();
-        for (_, value) in records {
-            if let Ok(DecidedLine { campaign: Some(campaign), user_id: Some(user), delivery_id: Some(id) }) = serde_json::from_slice(&value)
-            {
-                self.decided.insert(id, (campaign, user));
-            }
-        }
-    }
-
-    fn rule(&mut self, webhook_id: &str, url: &str) -> Option<AnswerRule> {
-        let decided = self.decided.get(webhook_id);
+    fn rule(&mut self, pending: Option<(&str, &str)>, url: &str) -> Option<AnswerRule> {
         let same = |wanted: &Option<String>, is: Option<&str>| wanted.as_deref().is_none_or(|wanted| Some(wanted) == is);
         let (rule, used) = self.rules.iter_mut().find(|(rule, used)| {
-            same(&rule.campaign, decided.map(|(campaign, _)| campaign.as_str()))
-                && same(&rule.user_id, decided.map(|(_, user)| user.as_str()))
+            same(&rule.campaign, pending.map(|(campaign, _)| campaign))
+                && same(&rule.user_id, pending.map(|(_, user)| user))
                 && same(&rule.url, Some(url))
                 && rule.times.is_none_or(|times| *used < times)
         })?;

@@ -95,6 +95,9 @@ pub struct Ended {
 /// Workers that a run may start: more mean that it crashes without end.
 const MAX_STARTS: usize = 10_000;
 
+/// Crashes of a run, at most: workers that never live to see an answer would try for ever.
+const CRASHES: u32 = 40;
+
 /// Rounds without anything to do until the time moves on: a round hands over to the next.
 const IDLE_ROUNDS: u32 = 3;
 
@@ -162,6 +165,7 @@ struct Run<'a> {
     policy: Policy,
     worker: Option<SimulatedWorker>,
     starts: usize,
+    rounds: u32,
     scenario: &'a Scenario,
 }
 
@@ -175,7 +179,7 @@ impl<'a> Run<'a> {
             endpoints: Endpoints::new(scenario.answers.clone(), scenario.secrets.clone()),
             clock,
         };
-        let run = Run { world, settings: settings(), policy: policy(), worker: None, starts: 0, scenario };
+        let run = Run { world, settings: settings(), policy: policy(), worker: None, starts: 0, rounds: 0, scenario };
         run.put_definitions()?;
         Ok(run)
     }
@@ -229,10 +233,10 @@ impl<'a> Run<'a> {
 
     /// Rounds until nothing is left to do now.
     fn settle(&mut self, restarts: Restarts) -> Result<(), String> {
-        let (mut idle, mut rounds) = (0, 0);
+        let mut idle = 0;
         while idle < IDLE_ROUNDS {
-            rounds += 1;
-            if matches!(restarts, Restarts::EveryRounds(every) if rounds % every == 0) {
+            self.rounds += 1;
+            if matches!(restarts, Restarts::EveryRounds(every) if self.rounds.is_multiple_of(every) && self.rounds <= CRASHES * every) {
                 self.worker = None;
             }
             idle = if self.round()? { 0 } else { idle + 1 };
@@ -246,7 +250,7 @@ impl<'a> Run<'a> {
             None => {
                 self.starts += 1;
                 if self.starts > MAX_STARTS {
-                    return Err("workers crash without end".into());
+                    return Err(format!("workers crash without end at {}", self.world.clock.now()));
                 }
                 SimulatedWorker::start(&self.world, &self.settings, &self.policy)
             }

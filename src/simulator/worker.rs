@@ -88,7 +88,16 @@ impl SimulatedWorker {
         let destinations = Arc::new(Destinations::new(vec![sender.clone()], settings.max_in_flight));
         let status = Arc::new(LaneStatus::default());
         let store = world.store.clone();
-        let identity = move || ready(async { store.session().await?.identity().await });
+        let identity = move || {
+            let mut answer = ready(async { store.session().await?.identity().await });
+            for _ in 0..START_TRIES {
+                if !matches!(answer, Err(StateError::Unavailable(_))) {
+                    break;
+                }
+                answer = ready(async { store.session().await?.identity().await });
+            }
+            answer
+        };
         let commits = || Commits::new(vec![status.clone()], clock.clone(), Box::new(identity.clone()), settings.accept_state);
         let positions = Arc::default();
         let held = Arc::default();
@@ -119,7 +128,7 @@ impl SimulatedWorker {
             lane: Lane::new(0, turn, destinations.clone(), follower.clone(), clock.clone(), held),
             outside: Outside {
                 append,
-                exchange: Box::new(world.endpoints.exchange(&world.log, &settings.topics.outcomes, &world.clock)),
+                exchange: Box::new(world.endpoints.exchange(&world.store, &world.clock)),
                 clock: clock.clone(),
                 destinations,
                 secrets: world.endpoints.secrets(),

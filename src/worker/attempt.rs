@@ -67,6 +67,9 @@ pub async fn attempt(outside: &Outside, delivery: Delivery, manner: Manner) -> O
     }
     let answer = match request(outside, &delivery, attempt, manner.timeout) {
         Ok(request) => {
+            if let Some(since) = delivery.since.filter(|_| attempt == 1) {
+                outside.metrics.event_to_request(outside.clock.now().since(since));
+            }
             let _under_way = outside.metrics.in_flight(delivery.destination());
             outside.exchange.exchange(request).await
         }

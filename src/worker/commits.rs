@@ -1,7 +1,7 @@
 //! When offsets are committed, with which note, and what a note says when it comes back.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use futures_util::FutureExt;
@@ -19,12 +19,19 @@ pub struct LaneStatus {
     confirmed_ms: AtomicU64,
     /// The store's sequence after its last commit.
     sequence: AtomicU64,
+    /// It has ended, and confirmed after its last turn.
+    left: AtomicBool,
 }
 
 impl LaneStatus {
     pub fn confirmed(&self, began: Duration, sequence: u64) {
         self.sequence.fetch_max(sequence, Ordering::Release);
         self.confirmed_ms.store(u64::try_from(began.as_millis()).unwrap_or(u64::MAX), Ordering::Release);
+    }
+
+    /// The lane turns no more and its last turn is confirmed.
+    pub fn leave(&self) {
+        self.left.store(true, Ordering::Release);
     }
 
     pub fn stored(&self, sequence: u64) {
@@ -35,7 +42,7 @@ impl LaneStatus {
 /// Commits are looked at this often.
 const EVERY: Duration = Duration::from_secs(1);
 
-/// Asks the store who it is, waiting for the answer.
+/// Asks the store who it is, waiting and asking again for the answer; gives up only on a store that stays away.
 pub type AskIdentity = Box<dyn FnMut() -> Result<Identity, StateError> + Send>;
 
 /// The rules of committing for one reader.
@@ -102,8 +109,12 @@ impl Commits {
         tell(source, offsets, &ready)
     }
 
-    /// For a worker that leaves: commits all that is finished, confirmed just now.
+    /// For a worker that leaves: commits all that is finished, without the lag, if every lane has confirmed after its last turn.
     pub fn leave(&mut self, source: &mut dyn Source, offsets: &mut Offsets) -> Result<(), SourceError> {
+        if !self.lanes.iter().all(|lane| lane.left.load(Ordering::Acquire)) {
+            tracing::warn!("the store did not confirm the last turns: their offsets are left to the next worker");
+            return Ok(());
+        }
         let now = self.clock.monotonic();
         offsets.snapshot(now, self.sequence());
         let store = &self.store;

@@ -50,6 +50,11 @@ impl Counters {
         self.shared.delivery.event_to_request_seconds.observe(took.as_secs_f64());
     }
 
+    /// How overdue a timer was when it was looked at.
+    pub fn timer_overdue(&self, by: Duration) {
+        self.shared.due.lag_seconds.set(by.as_secs_f64());
+    }
+
     pub fn retry_scheduled(&self) {
         self.shared.delivery.retry_scheduled.inc();
     }

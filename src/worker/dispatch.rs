@@ -68,11 +68,13 @@ pub struct Delivery {
     pub decided: Ack,
     /// Which kind of slot it holds or wants: a retry that won has taken its slot as one.
     pub slot: Kind,
+    /// The broker time of the event that triggered it, while that is at hand.
+    pub since: Option<Timestamp>,
 }
 
 impl Delivery {
     pub fn new(user: UserId, entry: Pending, decided: Ack) -> Delivery {
-        Delivery { user, entry: Box::new(entry), decided, slot: Kind::First }
+        Delivery { user, entry: Box::new(entry), decided, slot: Kind::First, since: None }
     }
 
     /// The destination's name; empty for an entry whose request is in the retry topic.

@@ -27,6 +27,7 @@ pub mod read_positions;
 pub mod reader;
 pub mod retry;
 
+mod driver;
 pub mod run;
 
 #[cfg(test)]

@@ -58,7 +58,8 @@ pub trait Source: Send {
     fn partitions(&mut self) -> Result<Vec<Partition>, SourceError>;
 }
 
-/// What a poll learned beside records. `revoked` comes before `assigned` in time.
+/// What a poll learned beside records. `revoked` comes before `assigned` in time, and records of a newly assigned partition come
+/// only in later polls.
 #[derive(Debug, Default)]
 pub struct Polled {
     pub revoked: Vec<Partition>,

@@ -1,7 +1,6 @@
 //! The threads of a live worker, and how it starts, stops and gives up. Everything that is done here is done elsewhere; this only
 //! waits.
 
-use std::cell::Cell;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -11,7 +10,7 @@ use std::time::Duration;
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::{Notify, mpsc};
 use tokio::task::LocalSet;
-use tokio::time::{Instant, sleep, sleep_until, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::probes::{Health, Progress};
@@ -21,15 +20,16 @@ use super::commits::{AskIdentity, Commits, LaneStatus};
 use super::counters::{Counters, ReaderCounters};
 use super::definitions::Follower;
 use super::dispatch::Destinations;
+use super::driver::Driver;
 use super::due::{Due, Held};
-use super::lane::{self, Lane, Mail};
+use super::lane::Mail;
 use super::ports::{Append, Clock, Exchange, Source, SourceError, StateError, Store};
 use super::read_positions::ReadPositions;
 use super::reader::{Intake, Looked, Reader, Shared};
 use super::retry::RetryReader;
 use super::settings::Settings;
 use super::store_clock::StoreClock;
-use super::turn::{Turn, Work};
+use super::turn::Work;
 
 /// The world as a live worker has it.
 pub struct Ports {
@@ -94,16 +94,11 @@ impl Stop {
 /// Events that wait for a lane.
 const LANE_QUEUE: usize = 512;
 
-/// Inputs turned at once.
-const TURN_INPUTS: usize = 128;
-
-/// Attempts and appends in progress in one lane; beyond it no new events are taken.
-const LANE_JOBS: usize = 2048;
-
 /// How long an unanswered turn rests before it is tried again.
-const TRY_AGAIN: Duration = Duration::from_millis(100);
+pub(super) const TRY_AGAIN: Duration = Duration::from_millis(100);
 
-const CONFIRM_EVERY: Duration = Duration::from_millis(500);
+/// A store that does not say who it is for so long stops the worker: its partitions must not stand still longer.
+const IDENTITY_WITHIN: Duration = Duration::from_secs(60);
 
 /// A loop that has not come round for so long hangs. A turn may wait long for a store that is away: the session gives up sooner.
 const STALLED_AFTER: Duration = Duration::from_secs(60);
@@ -118,17 +113,17 @@ const FOLLOW_EVERY: Duration = Duration::from_secs(1);
 const POLL_WAIT: Duration = Duration::from_millis(100);
 
 /// What all threads share.
-struct Common {
-    settings: Arc<Settings>,
-    follower: Arc<Follower>,
-    clock: Arc<StoreClock>,
-    append: Arc<dyn Append>,
-    store: Arc<dyn Store>,
+pub(super) struct Common {
+    pub settings: Arc<Settings>,
+    pub follower: Arc<Follower>,
+    pub clock: Arc<StoreClock>,
+    pub append: Arc<dyn Append>,
+    pub store: Arc<dyn Store>,
     positions: Arc<ReadPositions>,
-    held: Arc<Held>,
-    metrics: Arc<Metrics>,
+    pub held: Arc<Held>,
+    pub metrics: Arc<Metrics>,
     health: Arc<Health>,
-    stop: Stop,
+    pub stop: Stop,
     /// The first reason to give up; nobody commits anything after it.
     gave_up: std::sync::Mutex<Option<Ended>>,
     abort: AtomicBool,
@@ -146,7 +141,7 @@ impl Common {
         self.stop.ask();
     }
 
-    fn give_up_state(&self, error: StateError) {
+    pub fn give_up_state(&self, error: StateError) {
         self.give_up(match error {
             StateError::RolledBack(_) => {
                 self.metrics.state.rollbacks.inc();
@@ -163,11 +158,11 @@ impl Common {
     }
 
     /// A loop of this worker, for the liveness probe.
-    fn watch(&self, name: impl Into<Box<str>>) -> Progress {
+    pub fn watch(&self, name: impl Into<Box<str>>) -> Progress {
         self.health.watch(name, STALLED_AFTER)
     }
 
-    fn aborted(&self) -> bool {
+    pub fn aborted(&self) -> bool {
         self.abort.load(Ordering::Acquire)
     }
 }
@@ -277,109 +272,21 @@ async fn first_definitions(common: &Common) -> Result<(), StateError> {
 fn ask_identity(common: &Arc<Common>) -> AskIdentity {
     let store = common.store.clone();
     let runtime = runtime();
-    Box::new(move || runtime.block_on(async { store.session().await?.identity().await }))
-}
-
-/// One lane's thread.
-struct Driver {
-    number: usize,
-    work: mpsc::Receiver<Work>,
-    mail: mpsc::UnboundedReceiver<Mail>,
-    sender: mpsc::UnboundedSender<Mail>,
-    status: Arc<LaneStatus>,
-    jobs: Rc<Cell<usize>>,
-    outside: Rc<Outside>,
-}
-
-impl Driver {
-    async fn run(mut self, common: &Arc<Common>, destinations: Arc<Destinations>) {
-        if let Err(error) = self.turn_until_told(common, destinations).await {
-            common.give_up_state(error);
-        }
-    }
-
-    async fn turn_until_told(&mut self, common: &Arc<Common>, destinations: Arc<Destinations>) -> Result<(), StateError> {
-        let state = common.store.session().await?;
-        let (append, clock, follower) = (common.append.clone(), common.clock.clone(), common.follower.clone());
-        let turn =
-            Turn::new(state, append, clock.clone(), follower.clone(), common.settings.clone(), Counters::new(common.metrics.clone()));
-        let mut lane = Lane::new(self.number, turn, destinations, follower, clock, common.held.clone());
-        let progress = common.watch(format!("lane-{}", self.number));
-        let mut confirm_at = Instant::now();
-        let mut drain_until = None;
-        while !common.aborted() {
-            let mail = self.gather(&lane, confirm_at).await;
-            match lane.handle(mail).await {
-                Ok(jobs) => jobs.into_iter().for_each(|job| self.spawn(job)),
-                Err(StateError::Unavailable(error)) => {
-                    tracing::warn!(%error, lane = self.number, "the turn waits for the store");
-                    sleep(TRY_AGAIN).await;
-                }
-                Err(error) => return Err(error),
-            }
-            self.status.stored(lane.sequence());
-            progress.stamp();
-            if Instant::now() >= confirm_at {
-                self.confirm(&mut lane, common).await?;
-                confirm_at = Instant::now() + CONFIRM_EVERY;
-            }
-            if common.stop.asked() {
-                let until = *drain_until.get_or_insert_with(|| Instant::now() + common.settings.drain);
-                if self.is_idle(&lane) || Instant::now() >= until {
-                    return self.confirm(&mut lane, common).await;
+    Box::new(move || {
+        runtime.block_on(async {
+            let deadline = Instant::now() + IDENTITY_WITHIN;
+            loop {
+                let answer = async { store.session().await?.identity().await }.await;
+                match answer {
+                    Err(StateError::Unavailable(error)) if Instant::now() < deadline => {
+                        tracing::warn!(%error, "the state store is asked again who it is");
+                        sleep(TRY_AGAIN).await;
+                    }
+                    answer => return answer,
                 }
             }
-        }
-        Ok(())
-    }
-
-    /// Waits for something to do and takes what there is.
-    async fn gather(&mut self, lane: &Lane, confirm_at: Instant) -> Vec<Mail> {
-        let mut mail = Vec::new();
-        let mut work = Vec::new();
-        let takes_events = lane.takes_events() && self.jobs.get() < LANE_JOBS;
-        let look_again = if lane.has_leftovers() { Instant::now() + Duration::from_millis(5) } else { confirm_at };
-        tokio::select! {
-            biased;
-            _ = self.mail.recv_many(&mut mail, TURN_INPUTS) => {}
-            received = self.work.recv_many(&mut work, TURN_INPUTS), if takes_events && !self.work.is_closed() => { let _ = received; }
-            () = sleep_until(look_again.min(Instant::now() + CONFIRM_EVERY)) => {}
-        }
-        while takes_events && work.len() < TURN_INPUTS {
-            match self.work.try_recv() {
-                Ok(more) => work.push(more),
-                Err(_) => break,
-            }
-        }
-        mail.extend(work.into_iter().map(Mail::Work));
-        mail
-    }
-
-    fn spawn(&self, job: lane::Job) {
-        self.jobs.set(self.jobs.get() + 1);
-        let (jobs, outside, sender) = (self.jobs.clone(), self.outside.clone(), self.sender.clone());
-        tokio::task::spawn_local(async move {
-            if let Some(mail) = lane::run(job, &outside).await {
-                // The lane is gone only when the worker is: the lease will be taken over.
-                let _ = sender.send(mail);
-            }
-            jobs.set(jobs.get() - 1);
-        });
-    }
-
-    async fn confirm(&self, lane: &mut Lane, common: &Common) -> Result<(), StateError> {
-        let began = common.clock.monotonic();
-        match lane.confirm().await {
-            Ok(()) => self.status.confirmed(began, lane.sequence()),
-            Err(StateError::Unavailable(error)) => tracing::warn!(%error, "the store does not confirm"),
-            Err(error) => return Err(error),
-        }
-        Ok(())
-    }
-
-    fn is_idle(&self, lane: &Lane) -> bool {
-        !lane.has_leftovers() && self.jobs.get() == 0 && self.mail.is_empty() && self.work.is_empty() && self.work.is_closed()
-    }
+        })
+    })
 }
 
 /// The lanes' queues, as the reader sees them.

@@ -79,8 +79,18 @@ struct Turning {
     changed: bool,
     effects: Vec<Effect>,
     held_until_read: Option<Timestamp>,
+    /// The broker time of its first event.
+    since: Option<Timestamp>,
     /// Positions in the turn's work, in order of arrival.
     inputs: Vec<usize>,
+}
+
+/// A delivery that a turn gives out, or gives up.
+struct Starting {
+    user: UserId,
+    entry: Pending,
+    failure: Option<FailCause>,
+    since: Option<Timestamp>,
 }
 
 impl Turn {
@@ -182,6 +192,9 @@ impl Turn {
         for &at in &turning.inputs {
             let input = &work[at].input;
             let known = std::mem::take(&mut turning.known);
+            if let (Input::Wake { .. }, Some(due)) = (input, known.record.timers.iter().map(|timer| timer.due).min()) {
+                self.metrics.timer_overdue(now.since(due));
+            }
             let Ok(stepped) = catch_unwind(AssertUnwindSafe(|| step::step(in_force, &turning.user, known, input, now))) else {
                 return ControlFlow::Break(at);
             };
@@ -190,6 +203,9 @@ impl Turn {
             turning.changed |= stepped.record_changed || stepped.profile_changed;
             turning.effects.extend(stepped.effects);
             turning.held_until_read = stepped.held_until_read.or(turning.held_until_read);
+            if let Input::Event(event) = input {
+                turning.since = turning.since.or(Some(event.position.broker_time));
+            }
             if matches!(input, Input::Wake { .. }) {
                 // Taken, so hidden: only a wake that is written shows it again.
                 turning.wake = None;
@@ -282,9 +298,9 @@ impl Turn {
         let mut turned = Turned::default();
         let mut lines: Vec<Line> = Vec::new();
         let mut postponed = Vec::new();
-        let mut starting: Vec<(UserId, Pending, Option<FailCause>)> = Vec::new();
+        let mut starting: Vec<Starting> = Vec::new();
         for turning in turning {
-            let Turning { user, token, wake, known, effects, held_until_read, .. } = turning;
+            let Turning { user, token, wake, known, effects, held_until_read, since, .. } = turning;
             for effect in effects {
                 self.count(&effect);
                 let (id, failure) = match effect {
@@ -302,7 +318,7 @@ impl Turn {
                 };
                 // What is sent is what the stored record holds, never what `step` returned on the way there.
                 if let Some(entry) = known.record.pending.iter().find(|entry| entry.id == id) {
-                    starting.push((user.clone(), entry.clone(), failure));
+                    starting.push(Starting { user: user.clone(), entry: entry.clone(), failure, since });
                 }
             }
             if let Some(until) = held_until_read {
@@ -311,8 +327,8 @@ impl Turn {
             self.cache.put(user, Remembered { token, wake, known });
         }
         let decided = if lines.is_empty() { Ack::done() } else { Ack::of(self.append.append(lines)) };
-        for (user, entry, failure) in starting {
-            let delivery = Delivery::new(user, entry, decided.clone());
+        for Starting { user, entry, failure, since } in starting {
+            let delivery = Delivery { since, ..Delivery::new(user, entry, decided.clone()) };
             match failure {
                 None => turned.deliveries.push(delivery),
                 Some(cause) => turned.failures.push((delivery, cause)),
@@ -338,7 +354,18 @@ impl Turn {
 impl Turning {
     fn new(user: UserId, inputs: Vec<usize>, remembered: Remembered) -> Turning {
         let Remembered { token, wake, known } = remembered;
-        Turning { user, token, wake, known, profile_changed: false, changed: false, effects: Vec::new(), held_until_read: None, inputs }
+        Turning {
+            user,
+            token,
+            wake,
+            known,
+            profile_changed: false,
+            changed: false,
+            effects: Vec::new(),
+            held_until_read: None,
+            since: None,
+            inputs,
+        }
     }
 
     /// Begins again with what is stored now.

@@ -1,13 +1,34 @@
 //! The one integration binary: each module a subject, `support` what they start and share.
 #![cfg(feature = "worker")]
+#![allow(
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    reason = "tests have deadlines, files and processes; the ban is the engine's"
+)]
 
 mod support {
     pub mod endpoint;
+    pub mod kafka;
+    pub mod load;
+    pub mod process;
     pub mod redis;
+    pub mod topic;
+    pub mod wait;
+    pub mod witness;
+    pub mod worker;
 }
 
 mod api;
+mod architecture;
+mod e2e_cli;
+mod e2e_crash;
+mod e2e_delivery;
+mod e2e_outage;
+mod e2e_refusals;
+mod kafka;
+mod log;
 mod probes;
+mod scenarios;
 mod state;
 mod state_redis;
 mod webhook;

@@ -1,7 +1,7 @@
 //! The topics: what a deployment needs, what is there, and making what is missing. It reports as data and changes nothing that
 //! exists: a topic with wrong settings is its owner's to put right.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, ResourceSpecifier, TopicReplication};
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
@@ -76,6 +76,7 @@ const MAX_REPLICAS: usize = 3;
 const MAX_EVENT_BYTES: u32 = 2 * 1024 * 1024;
 /// A frozen request is at most 32 KiB.
 const MAX_SMALL_BYTES: u32 = 1024 * 1024;
+const LOOK_AGAIN: Duration = Duration::from_millis(50);
 /// More than librdkafka tells while one question is open.
 const MAX_WAITING_TOLD: usize = 64;
 
@@ -136,13 +137,38 @@ impl Admin {
         let mut findings = self.check(needed).await?;
         let missing: Vec<&Topic> =
             needed.iter().filter(|topic| findings.iter().any(|one| one.topic == topic.name && one.state == State::Missing)).collect();
-        for topic in missing {
+        for topic in &missing {
             let state = self.create_one(topic, brokers.clamp(1, MAX_REPLICAS)).await;
             if let Some(finding) = findings.iter_mut().find(|finding| finding.topic == topic.name) {
                 finding.state = state;
             }
         }
+        let created = |name: &str| findings.iter().any(|finding| finding.topic == name && finding.state == State::Created);
+        let fresh: Vec<&str> = missing.iter().map(|topic| topic.name.as_str()).filter(|name| created(name)).collect();
+        self.until_known(&fresh)?;
         Ok(findings)
+    }
+
+    /// A new topic is not known to all brokers at once; a worker started right after `init` would not find it.
+    fn until_known(&self, topics: &[&str]) -> Result<(), AdminError> {
+        let begun = Instant::now();
+        loop {
+            let metadata = self.metadata()?;
+            let known = |name: &&str| {
+                metadata.topics().iter().any(|one| one.name() == *name && one.error().is_none() && !one.partitions().is_empty())
+            };
+            match topics.iter().find(|name| !known(name)) {
+                None => return Ok(()),
+                Some(name) if begun.elapsed() >= self.wait => {
+                    return Err(AdminError::Failed(format!(
+                        "topic `{name}` was created, but no broker knows it after {} s",
+                        self.wait.as_secs()
+                    )));
+                }
+                // Serves the probe's queue meanwhile.
+                Some(_) => drop(self.probe.poll(LOOK_AGAIN)),
+            }
+        }
     }
 
     async fn create_one(&self, topic: &Topic, replicas: usize) -> State {
@@ -194,13 +220,12 @@ impl Admin {
 
     /// The trouble behind an error: that a deadline passed says less than why nobody answered.
     fn explained(&self, error: &KafkaError) -> String {
-        // Serves the lines and errors that wait in the queue, and takes no records: it reads no topic.
+        // Serves the lines and errors that wait in the queue, and takes no records: it reads no topic. A served line is answered as
+        // an empty queue is, so there is no telling when it is empty.
         for _ in 0..MAX_WAITING_TOLD {
-            if self.probe.poll(Duration::ZERO).is_none() {
-                break;
-            }
+            drop(self.probe.poll(Duration::ZERO));
         }
-        self.probe.context().take().unwrap_or_else(|| error.to_string())
+        self.probe.context().newest().unwrap_or_else(|| error.to_string())
     }
 }
 

@@ -22,22 +22,34 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use rdkafka::client::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::ConsumerContext;
-use rdkafka::error::KafkaError;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 
-/// What librdkafka tells beside answers: lines for the log, and the newest trouble, which explains a missed deadline better
-/// than the deadline itself does.
+/// What librdkafka tells beside answers: lines for the log, and troubles, which explain a missed deadline better than the deadline
+/// itself does.
 #[derive(Default)]
 struct Told {
+    /// The newest trouble with a broker.
     trouble: Mutex<Option<String>>,
+    /// No broker is reachable, and why.
+    unreachable: Mutex<Option<String>>,
 }
 
 impl Told {
-    fn note(&self, reason: &str) {
-        *locked(&self.trouble) = Some(reason.to_owned());
+    fn note(&self, code: Option<RDKafkaErrorCode>, reason: &str) {
+        if code != Some(RDKafkaErrorCode::AllBrokersDown) {
+            *locked(&self.trouble) = Some(reason.to_owned());
+            return;
+        }
+        let trouble = locked(&self.trouble).clone();
+        *locked(&self.unreachable) = Some(trouble.map_or_else(|| reason.to_owned(), |trouble| format!("{reason}: {trouble}")));
     }
 
-    /// The newest trouble since the last call.
-    fn take(&self) -> Option<String> {
+    /// That no broker is reachable, once each time that it is told. One broker of several that is away is no reason to stop.
+    fn unreachable(&self) -> Option<String> {
+        locked(&self.unreachable).take()
+    }
+
+    fn newest(&self) -> Option<String> {
         locked(&self.trouble).take()
     }
 }
@@ -47,8 +59,8 @@ impl ClientContext for Told {
         log_line(level as i32, facility, line);
     }
 
-    fn error(&self, _: KafkaError, reason: &str) {
-        self.note(reason);
+    fn error(&self, error: KafkaError, reason: &str) {
+        self.note(error.rdkafka_error_code(), reason);
     }
 }
 

@@ -35,6 +35,8 @@ const ANSWER: Duration = Duration::from_secs(5);
 /// How old the list of all partitions may be.
 const PARTITIONS_KNOWN: Duration = Duration::from_secs(5);
 
+const BOUNDS: &str = "asking for the bounds of the partitions";
+
 /// The assigned partitions. A fetch brings many records of one partition in a row, so the last one found is looked at first.
 #[derive(Default)]
 struct Slots {
@@ -44,10 +46,10 @@ struct Slots {
 
 struct Slot {
     partition: Partition,
-    /// Records below this are not handed out again.
+    /// Where it was begun.
+    begin: i64,
+    /// Behind the last record handed out, at first what the group has committed, else 0. What lies below is not handed out again.
     next: i64,
-    /// Everything below this was taken from the broker: the client told the end of the partition there.
-    read_to: i64,
     held: bool,
     /// What was taken from the client but not handed out when the partition was held.
     parked: VecDeque<Received>,
@@ -105,32 +107,58 @@ impl KafkaSource {
         } else {
             self.consumer.committed(partitions, ANSWER).map_err(|code| source_error(code, "asking for the committed offsets"))?
         };
-        let mut list = TopicPartitionList::with_capacity(committed.len());
-        for one in &committed {
-            if let Some(code) = one.error {
-                return Err(source_error(code, &format!("asking for the committed offset of {}/{}", one.topic, one.partition)));
-            }
-            let begin = match (one.offset, self.settings.start) {
-                (Some(offset), _) => Position::Offset(offset),
-                (None, Start::Earliest) => Position::Beginning,
-                (None, Start::Latest) => Position::End,
-            };
-            list.add_partition_offset(&one.topic, one.partition, begin)
-                .map_err(|error| read_failed(&error, &format!("starting {}/{} at {begin:?}", one.topic, one.partition)))?;
+        if let Some((one, code)) = committed.iter().find_map(|one| one.error.map(|code| (one, code))) {
+            return Err(source_error(code, &format!("asking for the committed offset of {}/{}", one.topic, one.partition)));
+        }
+        let begins = self.begins(&committed)?;
+        let mut list = TopicPartitionList::with_capacity(begins.len());
+        for (one, begin) in committed.iter().zip(&begins) {
+            list.add_partition_offset(&one.topic, one.partition, Position::Offset(*begin))
+                .map_err(|error| read_failed(&error, &format!("starting {}/{} at {begin}", one.topic, one.partition)))?;
         }
         self.consumer.assign(&list).map_err(|code| source_error(code, "taking the partitions that the group assigned"))?;
-        for one in committed {
-            self.begin(one);
+        for (one, begin) in committed.into_iter().zip(begins) {
+            self.begin(one, begin);
         }
         Ok(())
     }
 
-    fn begin(&mut self, committed: Committed) {
+    /// Where each partition is begun. Known before it counts as assigned: what is written from then on is read, from whichever end
+    /// it is begun.
+    fn begins(&self, committed: &[Committed]) -> Result<Vec<i64>, SourceError> {
+        let never_read: Vec<(String, i32)> =
+            committed.iter().filter(|one| one.offset.is_none()).map(|one| (one.topic.clone(), one.partition)).collect();
+        let which = if self.settings.start == Start::Earliest { Position::Beginning } else { Position::End };
+        let bounds = if never_read.is_empty() { Vec::new() } else { self.bounds(&never_read, which)? };
+        let bound = |one: &Committed| bounds.iter().find(|(partition, _)| of(partition, one)).map(|(_, offset)| *offset);
+        committed
+            .iter()
+            .map(|one| {
+                one.offset
+                    .or_else(|| bound(one))
+                    .ok_or_else(|| SourceError::Unavailable(format!("{BOUNDS} left out {}/{}", one.topic, one.partition)))
+            })
+            .collect()
+    }
+
+    fn bounds(&self, partitions: &[(String, i32)], which: Position) -> Result<Vec<(Partition, i64)>, SourceError> {
+        let told = self.consumer.bounds(partitions, which, ANSWER).map_err(|code| source_error(code, BOUNDS))?;
+        told.into_iter()
+            .map(|one| match (one.offset, one.error) {
+                (Some(offset), None) => Ok((Partition { topic: self.topic(&one.topic), number: one.partition }, offset)),
+                (_, code) => {
+                    Err(source_error(code.unwrap_or(Code::LeaderNotAvailable), &format!("{BOUNDS}, {}/{}", one.topic, one.partition)))
+                }
+            })
+            .collect()
+    }
+
+    fn begin(&mut self, committed: Committed, begin: i64) {
         let partition = Partition { topic: self.topic(&committed.topic), number: committed.partition };
-        tracing::info!(topic = %partition.topic, partition = partition.number, committed = committed.offset, "partition assigned");
+        tracing::info!(topic = %partition.topic, partition = partition.number, committed = committed.offset, begin, "partition assigned");
         // Told twice by a client that was asked twice: the first is over.
         self.slots.remove(&partition.topic, partition.number);
-        self.slots.add(partition.clone(), committed.offset.unwrap_or(0));
+        self.slots.add(partition.clone(), begin, committed.offset.unwrap_or(0));
         self.polled.assigned.push(Assigned { partition, committed: committed.offset, note: committed.note });
     }
 
@@ -169,12 +197,6 @@ impl KafkaSource {
 
     fn told(&mut self, code: Code, received: &Received) -> Result<(), SourceError> {
         match code {
-            Code::PartitionEOF => {
-                if let Some(slot) = self.slots.find(received) {
-                    slot.read_to = slot.read_to.max(received.offset());
-                }
-                Ok(())
-            }
             Code::AutoOffsetReset | Code::OffsetOutOfRange | Code::LogTruncation => Err(SourceError::Fatal(self.gone(received))),
             Code::UnknownTopic | Code::UnknownTopicOrPartition | Code::UnknownPartition => self.missing(received),
             // The revocation that follows says the same.
@@ -182,7 +204,14 @@ impl KafkaSource {
                 tracing::warn!("nobody polled for max.poll.interval.ms: the group takes our partitions away");
                 Ok(())
             }
-            _ => Err(source_error(code, &received.reason())),
+            _ => match source_error(code, &received.reason()) {
+                // It stands in the place of a record, which the client would pass over after the next pause.
+                SourceError::Unavailable(reason) if received.offset() >= 0 => {
+                    let (topic, number, offset) = (received.topic(), received.partition(), received.offset());
+                    Err(SourceError::Fatal(format!("offset {offset} of {topic}/{number} cannot be read: {reason}")))
+                }
+                error => Err(error),
+            },
         }
     }
 
@@ -226,8 +255,8 @@ impl Source for KafkaSource {
         self.rebalance()?;
         let handed = !self.queue.is_empty();
         self.hand_out(each)?;
-        match self.consumer.trouble() {
-            Some(trouble) if !handed => Err(SourceError::Unavailable(trouble)),
+        match self.consumer.unreachable() {
+            Some(why) if !handed => Err(SourceError::Unavailable(why)),
             _ => Ok(mem::take(&mut self.polled)),
         }
     }
@@ -273,17 +302,16 @@ impl Source for KafkaSource {
         if names.is_empty() {
             return Ok(Vec::new());
         }
-        let told = self.consumer.ends(&names, ANSWER).map_err(|code| source_error(code, "asking for the ends of the partitions"))?;
-        let mut ends = Vec::with_capacity(told.len());
-        for one in told {
-            let partition = Partition { topic: self.topic(&one.topic), number: one.partition };
-            let (Some(slot), Some(end), None) = (self.slots.get(&partition), one.offset, one.error) else {
-                let code = one.error.unwrap_or(Code::LeaderNotAvailable);
-                return Err(source_error(code, &format!("asking for the end of {}/{}", one.topic, one.partition)));
-            };
+        let mut ends = self.bounds(&names, Position::End)?;
+        let positions = self.consumer.positions(&names).map_err(|code| source_error(code, BOUNDS))?;
+        for (partition, end) in &mut ends {
+            let Some(slot) = self.slots.get(partition) else { continue };
+            let taken = positions.iter().find(|one| of(partition, one)).and_then(|one| one.offset).unwrap_or(slot.begin);
+            let all_handed_out = slot.parked.is_empty() && !self.queue.iter().any(|received| slot.is_of(received));
             // What lies between the last record and the end holds none: nothing is left to wait for.
-            let end = if slot.read_to >= end { slot.next } else { end };
-            ends.push((partition, end));
+            if taken >= *end && all_handed_out {
+                *end = (*end).min(slot.next);
+            }
         }
         Ok(ends)
     }
@@ -336,14 +364,19 @@ impl KafkaSource {
     }
 }
 
+impl Slot {
+    fn is_of(&self, received: &Received) -> bool {
+        self.partition.number == received.partition() && &*self.partition.topic == received.topic()
+    }
+}
+
 impl Slots {
     fn find(&mut self, received: &Received) -> Option<&mut Slot> {
         let (topic, number) = (received.topic_handle(), received.partition());
         let at = match self.last {
             Some((known, partition, at)) if known == topic && partition == number => at,
             _ => {
-                let name = received.topic();
-                let at = self.slots.iter().position(|slot| slot.partition.number == number && &*slot.partition.topic == name)?;
+                let at = self.slots.iter().position(|slot| slot.is_of(received))?;
                 self.last = Some((topic, number, at));
                 at
             }
@@ -359,8 +392,8 @@ impl Slots {
         self.slots.iter_mut().find(|slot| slot.partition == *partition)
     }
 
-    fn add(&mut self, partition: Partition, next: i64) {
-        self.slots.push(Slot { partition, next, read_to: i64::MIN, held: false, parked: VecDeque::new() });
+    fn add(&mut self, partition: Partition, begin: i64, next: i64) {
+        self.slots.push(Slot { partition, begin, next, held: false, parked: VecDeque::new() });
     }
 
     fn remove(&mut self, topic: &str, number: i32) -> Option<Slot> {
@@ -368,6 +401,10 @@ impl Slots {
         let at = self.slots.iter().position(|slot| slot.partition.number == number && &*slot.partition.topic == topic)?;
         Some(self.slots.swap_remove(at))
     }
+}
+
+fn of(partition: &Partition, one: &Committed) -> bool {
+    partition.number == one.partition && *partition.topic == one.topic
 }
 
 fn name(partition: &Partition) -> (String, i32) {

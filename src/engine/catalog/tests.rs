@@ -1,3 +1,5 @@
+//! Cases of applying, storing and compiling definitions.
+
 use std::time::Duration;
 
 use super::*;

@@ -29,7 +29,7 @@ pub struct Attempt {
     pub at: Timestamp,
 }
 
-/// A request as it goes on the wire.
+/// A request as it goes on the wire. Not `Debug`: it holds secrets.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Prepared {
     pub url: String,

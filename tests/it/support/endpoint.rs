@@ -5,6 +5,7 @@
 //! |---|---|
 //! | `/status/N` | answers N with a small body |
 //! | `/fail-first/K/N` | answers N to attempts 1 to K (by `webhook-attempt`), then 200 |
+//! | `/first/K/REST` | behaves as `/REST` to attempts 1 to K, then answers 200 |
 //! | `/retry-after/V` | 429 with `Retry-After: V` |
 //! | `/redirect` | 302 to `/status/200` |
 //! | `/hang` | reads the request, never answers |
@@ -121,6 +122,11 @@ impl Endpoint {
         self.log.seen.lock().expect("no panic while held").clone()
     }
 
+    /// How many requests have arrived.
+    pub fn count(&self) -> usize {
+        self.log.seen.lock().expect("no panic while held").len()
+    }
+
     /// Waits until `count` requests have arrived.
     pub async fn wait_for(&self, count: usize) -> Vec<Seen> {
         loop {
@@ -210,7 +216,7 @@ async fn serve<S: AsyncRead + AsyncWrite + Reset + Unpin>(mut stream: S, connect
 /// Answers; false when the connection is to be closed.
 async fn answer<S: AsyncWrite + AsyncRead + Reset + Unpin>(stream: &mut S, seen: &Seen) -> io::Result<bool> {
     let path = seen.path.split('?').next().unwrap_or_default();
-    let mut parts = path.split('/').skip(1);
+    let mut parts = behaviour(path, seen.attempt()).split('/');
     match parts.next().unwrap_or_default() {
         "status" => respond(stream, number(parts.next()), "").await,
         "fail-first" => {
@@ -253,6 +259,16 @@ async fn answer<S: AsyncWrite + AsyncRead + Reset + Unpin>(stream: &mut S, seen:
             stream.shutdown().await.map(|()| false)
         }
         _ => respond(stream, 200, "").await,
+    }
+}
+
+/// What a path asks for at this attempt, without its first slash.
+fn behaviour(path: &str, attempt: u32) -> &str {
+    let path = path.trim_start_matches('/');
+    match path.strip_prefix("first/").and_then(|rest| rest.split_once('/')) {
+        Some((attempts, rest)) if attempt <= u32::from(number(Some(attempts))) => rest,
+        Some(_) => "status/200",
+        None => path,
     }
 }
 

@@ -319,13 +319,13 @@ fn date(input: &dyn ValueView, arguments: &[ValueCow<'_>], runtime: &dyn Runtime
 }
 
 /// Numbers above this are milliseconds (as seconds they lie beyond the year 5000).
-const LARGEST_SECONDS: i64 = 100_000_000_000;
+const LARGEST_SECONDS: u64 = 100_000_000_000;
 
 fn instant(input: &dyn ValueView, now_ms: i64) -> Option<Zoned> {
     let utc = |ms: i64| Some(Timestamp::from_millisecond(ms).ok()?.to_zoned(TimeZone::UTC));
     if input.type_name() != "string" {
         let number = input.as_scalar()?.to_integer()?;
-        return utc(if number.abs() > LARGEST_SECONDS { number } else { number.checked_mul(1000)? });
+        return utc(if number.unsigned_abs() > LARGEST_SECONDS { number } else { number.checked_mul(1000)? });
     }
     let text = input.to_kstr();
     let text = text.trim();

@@ -86,7 +86,7 @@ fn template() -> impl Strategy<Value = String> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 400, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 300, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn a_map_body_is_always_json(properties in any_properties(), texts in prop::collection::vec(template(), 1..4), omit in any::<bool>()) {

@@ -51,6 +51,10 @@ fn filters() {
     check("'now' | date: '%Y-%m-%dT%H:%M:%S'", "2023-11-14T22:15:00");
     check("'today' | date: '%F'", "2023-11-14");
     check("event.text | date: '%Y'", "one two three");
+    check("-9223372036854775808 | date: '%Y'", "-9223372036854775808");
+    check("1700000000000 | date: '%F %T'", "2023-11-14 22:13:20");
+    check("'2026-11-20 10:30:00' | date: '%I:%M %p'", "10:30 AM");
+    check("'2026-11-20T01:02:03.5Z' | date: '%e %B'", "20 November");
     check("delivery.time | date: '%H:%M'", "22:15");
     // What is missing stays missing, and is caught by a later default.
     for filter in ["upcase", "times: 2", "date: '%Y'", "join: ','", "first", "map: 'x'", "round", "split: ','", "reverse", "slice: 0, 2"] {
@@ -76,6 +80,10 @@ fn arithmetic_neither_overflows_nor_panics() {
     };
     held("1 | divided_by: 0", "divided by 0, in filter divided_by: 0");
     held("1 | modulo: 0", "divided by 0, in filter modulo: 0");
+    for format in ["%", "%999999999d", "%!"] {
+        let result = plain(&format!("{{{{ 'now' | date: '{format}' }}}}x"));
+        assert!(result.starts_with("render_failed: body: date format"), "{format}: {result}");
+    }
     held("event.text | plus: 1", "expected a number, found string, in filter plus: 1");
     held("event.words | times: 2", "expected a number, found array, in filter times: 2");
 }

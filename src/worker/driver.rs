@@ -1,0 +1,138 @@
+//! One lane's thread: waits for mail and events, has the lane handle them, runs its jobs beside it, and confirms.
+
+use std::cell::Cell;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+use tokio::time::{Instant, sleep, sleep_until};
+
+use super::attempt::Outside;
+use super::commits::LaneStatus;
+use super::counters::Counters;
+use super::dispatch::Destinations;
+use super::lane::{self, Lane, Mail};
+use super::ports::StateError;
+use super::run::{Common, TRY_AGAIN};
+use super::turn::{Turn, Work};
+
+/// Inputs turned at once.
+const TURN_INPUTS: usize = 128;
+
+/// Attempts and appends in progress in one lane; beyond it no new events are taken.
+const LANE_JOBS: usize = 2048;
+
+const CONFIRM_EVERY: Duration = Duration::from_millis(500);
+
+/// One lane's thread.
+pub(super) struct Driver {
+    pub number: usize,
+    pub work: mpsc::Receiver<Work>,
+    pub mail: mpsc::UnboundedReceiver<Mail>,
+    pub sender: mpsc::UnboundedSender<Mail>,
+    pub status: Arc<LaneStatus>,
+    /// What runs beside the lane.
+    pub jobs: Rc<Cell<usize>>,
+    pub outside: Rc<Outside>,
+}
+
+impl Driver {
+    pub async fn run(mut self, common: &Arc<Common>, destinations: Arc<Destinations>) {
+        if let Err(error) = self.turn_until_told(common, destinations).await {
+            common.give_up_state(error);
+        }
+    }
+
+    async fn turn_until_told(&mut self, common: &Arc<Common>, destinations: Arc<Destinations>) -> Result<(), StateError> {
+        let state = common.store.session().await?;
+        let (append, clock, follower) = (common.append.clone(), common.clock.clone(), common.follower.clone());
+        let turn =
+            Turn::new(state, append, clock.clone(), follower.clone(), common.settings.clone(), Counters::new(common.metrics.clone()));
+        let mut lane = Lane::new(self.number, turn, destinations, follower, clock, common.held.clone());
+        let progress = common.watch(format!("lane-{}", self.number));
+        let mut confirm_at = Instant::now();
+        let mut drain_until = None;
+        while !common.aborted() {
+            let mail = self.gather(&lane, confirm_at).await;
+            match lane.handle(mail).await {
+                Ok(jobs) => jobs.into_iter().for_each(|job| self.spawn(job)),
+                Err(StateError::Unavailable(error)) => {
+                    tracing::warn!(%error, lane = self.number, "the turn waits for the store");
+                    sleep(TRY_AGAIN).await;
+                }
+                Err(error) => return Err(error),
+            }
+            self.status.stored(lane.sequence());
+            progress.stamp();
+            if Instant::now() >= confirm_at {
+                self.confirm(&mut lane, common).await?;
+                confirm_at = Instant::now() + CONFIRM_EVERY;
+            }
+            if common.stop.asked() {
+                let until = *drain_until.get_or_insert_with(|| Instant::now() + common.settings.drain);
+                if self.is_idle(&lane) || Instant::now() >= until {
+                    if self.confirm(&mut lane, common).await? {
+                        self.status.leave();
+                    }
+                    return Ok(());
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Waits for something to do and takes what there is.
+    async fn gather(&mut self, lane: &Lane, confirm_at: Instant) -> Vec<Mail> {
+        let mut mail = Vec::new();
+        let mut work = Vec::new();
+        let takes_events = lane.takes_events() && self.jobs.get() < LANE_JOBS;
+        let look_again = if lane.has_leftovers() { Instant::now() + Duration::from_millis(5) } else { confirm_at };
+        tokio::select! {
+            biased;
+            _ = self.mail.recv_many(&mut mail, TURN_INPUTS) => {}
+            received = self.work.recv_many(&mut work, TURN_INPUTS), if takes_events && !self.work.is_closed() => { let _ = received; }
+            () = sleep_until(look_again.min(Instant::now() + CONFIRM_EVERY)) => {}
+        }
+        while takes_events && work.len() < TURN_INPUTS {
+            match self.work.try_recv() {
+                Ok(more) => work.push(more),
+                Err(_) => break,
+            }
+        }
+        mail.extend(work.into_iter().map(Mail::Work));
+        mail
+    }
+
+    fn spawn(&self, job: lane::Job) {
+        self.jobs.set(self.jobs.get() + 1);
+        let (jobs, outside, sender) = (self.jobs.clone(), self.outside.clone(), self.sender.clone());
+        tokio::task::spawn_local(async move {
+            if let Some(mail) = lane::run(job, &outside).await {
+                // The lane is gone only when the worker is: the lease will be taken over.
+                let _ = sender.send(mail);
+            }
+            jobs.set(jobs.get() - 1);
+        });
+    }
+
+    /// Whether the store confirmed.
+    async fn confirm(&self, lane: &mut Lane, common: &Common) -> Result<bool, StateError> {
+        let began = common.clock.monotonic();
+        match lane.confirm().await {
+            Ok(()) => {
+                self.status.confirmed(began, lane.sequence());
+                Ok(true)
+            }
+            Err(StateError::Unavailable(error)) => {
+                tracing::warn!(%error, "the store does not confirm");
+                Ok(false)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    fn is_idle(&self, lane: &Lane) -> bool {
+        !lane.has_leftovers() && self.jobs.get() == 0 && self.mail.is_empty() && self.work.is_empty() && self.work.is_closed()
+    }
+}

@@ -1,0 +1,290 @@
+//! The commands as their users meet them: events in by every way, what cannot be read, probes, leaving and coming back, the demo.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
+use campanile::worker::ports::{Append, Line};
+use serde_json::{Value, json};
+
+use crate::support::endpoint::{Endpoint, Seen};
+use crate::support::kafka::{append_on, shared, wait};
+use crate::support::process::{campanile, run, run_with};
+use crate::support::redis::Redis;
+use crate::support::topic::Follow;
+use crate::support::wait::{eventually, runtime, until};
+use crate::support::witness::Settling;
+use crate::support::worker::{Deployment, Worker};
+
+const ARRIVES_WITHIN: Duration = Duration::from_secs(40);
+
+/// A campaign on `launched`, one for API sends, and a cap.
+fn definitions(endpoint: &Endpoint) -> String {
+    let body = "body: {campaign: \"{{ campaign.key }}\", user: \"{{ user.id }}\", event: \"{{ trigger.message_id }}\", name: \"{{ user.name | default: 'you' }}\", points: \"{{ event.points }}\"}";
+    format!(
+        "kind: campaign\nkey: hello\nstatus: running\ntrigger: {{action: {{event: launched}}}}\nfatigue: {{resend: always}}\nwebhook:\n  url: \"{}\"\n  {body}
+---
+kind: campaign\nkey: points\nstatus: running\ntrigger: {{api: {{}}}}\nfatigue: {{resend: always}}\nwebhook:\n  url: \"{}\"\n  {body}
+---
+kind: campaign\nkey: asleep\ntrigger: {{api: {{}}}}\nwebhook:\n  url: \"{}\"
+---
+kind: campaign\nkey: flaky\nstatus: running\ntrigger: {{action: {{event: closed}}}}\nfatigue: {{resend: always}}\nwebhook:\n  url: \"{}\"\n  {body}
+",
+        endpoint.url("/hello"),
+        endpoint.url("/points"),
+        endpoint.url("/asleep"),
+        endpoint.url("/first/1/status/503"),
+    )
+}
+
+struct Stage {
+    endpoint: Endpoint,
+    deployment: Deployment,
+    _redis: Option<Redis>,
+}
+
+impl Stage {
+    fn new() -> Stage {
+        let redis = Redis::start();
+        let mut stage = Stage::on(shared(), &redis.url());
+        stage._redis = Some(redis);
+        stage.deployment.init();
+        stage
+    }
+
+    fn on(brokers: &str, redis: &str) -> Stage {
+        let endpoint = runtime().block_on(Endpoint::plain());
+        let deployment = Deployment::new(brokers, redis);
+        deployment.define(&definitions(&endpoint));
+        Stage { endpoint, deployment, _redis: None }
+    }
+
+    /// Waits until so many requests have arrived, and answers them by user and event.
+    fn arrived(&self, count: usize) -> BTreeMap<(String, String), Value> {
+        let seen = eventually(&format!("{count} requests have arrived"), ARRIVES_WITHIN, || {
+            let seen = self.endpoint.seen();
+            (seen.len() >= count).then_some(seen)
+        });
+        by_user_and_event(&seen)
+    }
+
+    /// Writes raw records to the first partition that their common key leads to.
+    fn write(&self, values: &[&[u8]]) {
+        let topic = self.deployment.events.as_str();
+        let lines = values.iter().map(|value| Line { topic: topic.into(), key: Some(b"one".to_vec()), value: value.to_vec() });
+        wait(append_on(shared()).append(lines.collect())).expect("a broker that answers");
+    }
+}
+
+fn by_user_and_event(seen: &[Seen]) -> BTreeMap<(String, String), Value> {
+    let bodies = seen.iter().map(|seen| serde_json::from_slice::<Value>(&seen.body).unwrap_or_else(|error| panic!("{error}: {seen:?}")));
+    let text = |body: &Value, field: &str| body[field].as_str().unwrap_or_else(|| panic!("no {field} in {body}")).to_owned();
+    bodies.map(|body| ((text(&body, "user"), text(&body, "event")), body)).collect()
+}
+
+fn key(user: &str, event: &str) -> (String, String) {
+    (user.to_owned(), event.to_owned())
+}
+
+fn launched(user: &str, id: &str) -> String {
+    json!({"type": "track", "messageId": id, "userId": user, "event": "launched"}).to_string()
+}
+
+#[test]
+fn ingest_counts_what_it_sent_and_names_what_it_refused() {
+    let stage = Stage::new();
+    let worker = stage.deployment.start();
+    let good = format!("{}\n\n{}\n", launched("u1", "m1"), launched("u2", "m2"));
+    let bad = format!("{}\nnot json\n{{\"type\":\"track\",\"userId\":\"u4\"}}\n{}\n", launched("u3", "m3"), launched("u4", "m4"));
+    stage.deployment.write("good.ndjson", &good);
+    stage.deployment.write("bad.ndjson", &bad);
+
+    stage.deployment.run(&["ingest", "good.ndjson"]).expect(0, &["2"]);
+    // What can be sent is sent; the rest is named with its line.
+    let refused = ["bad.ndjson:2", "not_json", "bad.ndjson:3", "no_event"];
+    stage.deployment.run(&["ingest", "bad.ndjson"]).expect(1, &refused);
+    let more = format!("{}\nnot json\n", launched("u5", "m5"));
+    run_with(stage.deployment.command(&["ingest", "-"]), more.as_bytes()).expect(1, &["2", "not_json"]);
+    let server = format!("http://{}", worker.listen);
+    stage.deployment.write("more.ndjson", &format!("{}\nnot json\n", launched("u6", "m6")));
+    stage.deployment.run(&["ingest", "--server", &server, "more.ndjson"]).expect(1, &["more.ndjson:2", "not_json"]);
+    stage.deployment.run(&["ingest", "absent.ndjson"]).expect(1, &["absent.ndjson"]);
+
+    let arrived = stage.arrived(6);
+    let expect: Vec<(String, String)> = (1..=6).map(|n| key(&format!("u{n}"), &format!("m{n}"))).collect();
+    assert_eq!(arrived.into_keys().collect::<Vec<_>>(), expect);
+    worker.stop();
+}
+
+#[test]
+fn events_and_sends_over_http_take_the_same_way() {
+    let stage = Stage::new();
+    let worker = stage.deployment.start();
+    let post = |path: &str, body: Value, status: u16| {
+        let reply = worker.post(path, &body.to_string());
+        assert_eq!(reply.status, status, "{path}: {}", reply.body);
+        reply
+    };
+    post("/v1/identify", json!({"messageId": "i1", "userId": "u1", "traits": {"name": "John"}}), 202);
+    post("/v1/track", json!({"messageId": "m1", "userId": "u1", "event": "launched"}), 202);
+    let batch = json!({"batch": [
+        {"type": "track", "messageId": "m2", "userId": "u2", "event": "launched"},
+        {"type": "track", "messageId": "m3", "userId": "u3"},
+    ]});
+    let reply = post("/v1/batch", batch, 202).json();
+    assert_eq!((&reply["accepted"], &reply["refused"][0]["reason"]), (&json!(1), &json!("no_event")), "{reply}");
+    post("/v1/campaigns/points/send", json!({"user_id": "u1", "message_id": "s1", "properties": {"points": 5}}), 202);
+    let recipients = json!([{"user_id": "u2"}, {"user_id": "u3", "properties": {"points": 9}, "traits": {"name": "Ann"}}]);
+    post("/v1/campaigns/points/send", json!({"recipients": recipients, "message_id": "s2", "properties": {"points": 7}}), 202);
+    post("/v1/campaigns/asleep/send", json!({"user_id": "u1"}), 409);
+    post("/v1/campaigns/hello/send", json!({"user_id": "u1"}), 409);
+    post("/v1/campaigns/nothing/send", json!({"user_id": "u1"}), 404);
+
+    let arrived = stage.arrived(5);
+    assert_eq!(arrived.len(), 5, "{arrived:?}");
+    assert_eq!(arrived[&key("u1", "m1")]["name"], "John");
+    assert_eq!(arrived[&key("u2", "m2")]["name"], "you");
+    assert_eq!(arrived[&key("u1", "s1")]["points"], 5);
+    assert_eq!(arrived[&key("u2", "s2-0")]["points"], 7);
+    assert_eq!((&arrived[&key("u3", "s2-1")]["points"], &arrived[&key("u3", "s2-1")]["name"]), (&json!(9), &json!("Ann")));
+    worker.stop();
+}
+
+#[test]
+fn the_unreadable_is_dead_lettered_and_the_partition_moves_on() {
+    let stage = Stage::new();
+    let worker = stage.deployment.start();
+    let unreadable: [(&[u8], &str); 6] = [
+        (b"\xff\xfe not json", "not_json"),
+        (br#"{"type":"teleport","userId":"u1"}"#, "unsupported_type"),
+        (br#"{"type":"track","event":"launched"}"#, "no_user"),
+        (br#"{"type":"track","userId":"u1"}"#, "no_event"),
+        (br#"{"type":"track","userId":"u1","event":"launched","timestamp":"yesterday"}"#, "bad_timestamp"),
+        (br#"{"type":"track","userId":"u1","event":"$sent"}"#, "reserved_name"),
+    ];
+    let before = launched("u1", "before");
+    let after = launched("u1", "after");
+    let mut values: Vec<&[u8]> = vec![before.as_bytes()];
+    values.extend(unreadable.iter().map(|(value, _)| *value));
+    values.push(after.as_bytes());
+    stage.write(&values);
+    let arrived = stage.arrived(2);
+    assert_eq!(arrived.into_keys().collect::<Vec<_>>(), [key("u1", "after"), key("u1", "before")]);
+    until("they are counted", ARRIVES_WITHIN, || worker.metric("campanile_dead_total", "") >= unreadable.len() as f64);
+    worker.stop();
+
+    let dead = Follow::new(shared(), &stage.deployment.topic("dead")).all();
+    let mut first = None;
+    assert_eq!(dead.len(), unreadable.len());
+    for ((value, reason), line) in unreadable.iter().zip(dead.iter().map(|line| &line.value)) {
+        let offset = line["offset"].as_i64().unwrap_or_else(|| panic!("no offset in {line}"));
+        let first = *first.get_or_insert(offset);
+        let index = unreadable.iter().position(|(known, _)| known == value).unwrap_or(0) as i64;
+        assert_eq!((&line["v"], &line["kind"], &line["reason"]), (&json!(1), &json!("event"), &json!(reason)), "{line}");
+        assert_eq!((&line["topic"], offset, &line["key"]), (&json!(stage.deployment.events), first + index, &json!("one")), "{line}");
+        assert_eq!(BASE64_STANDARD.decode(line["value"].as_str().unwrap_or_default()).as_deref(), Ok(*value), "{line}");
+        assert!(line["partition"].is_i64() && line["error"].as_str().is_some_and(|error| !error.is_empty()), "{line}");
+    }
+}
+
+#[test]
+fn probes_and_metrics_answer() {
+    let stage = Stage::new();
+    let worker = stage.deployment.start();
+    let probe = |path: &str| worker.probe(path).unwrap_or_else(|error| panic!("{path}: {error}"));
+    assert_eq!((probe("/livez").status, probe("/readyz").status, probe("/nothing").status), (200, 200, 404));
+    stage.write(&[launched("u1", "m1").as_bytes(), br#"{"type":"track","userId":"u1","event":"unknown"}"#, b"junk"]);
+    stage.arrived(1);
+    // From the issue's point of view: whoever watches sees each of these move.
+    let series = [
+        ("campanile_events_total", "result=\"handled\""),
+        ("campanile_events_total", "result=\"uninteresting\""),
+        ("campanile_events_total", "result=\"not_json\""),
+        ("campanile_decisions_total", "campaign=\"hello\""),
+        ("campanile_attempts_total", "result=\"delivered\""),
+        ("campanile_attempt_seconds_count", ""),
+        ("campanile_event_to_request_seconds_count", ""),
+        ("campanile_state_commit_seconds_count", ""),
+        ("campanile_record_bytes_count", ""),
+        ("campanile_definitions_revision", ""),
+        ("campanile_build_info", "version="),
+        ("campanile_dead_total", "reason=\"not_json\""),
+    ];
+    for (name, labels) in series {
+        until(&format!("{name} {labels} moves"), ARRIVES_WITHIN, || worker.metric(name, labels) > 0.0);
+    }
+    let metrics = probe("/metrics").body;
+    assert!(!metrics.contains("u1") && !metrics.contains("m1\""), "data of users in the metrics:\n{metrics}");
+    worker.stop();
+}
+
+#[test]
+fn leaving_loses_nothing_and_coming_back_repeats_nothing() {
+    const USERS: usize = 200;
+    let stage = Stage::new();
+    let worker = stage.deployment.start();
+    let events: Vec<String> = (0..USERS)
+        .map(|n| json!({"type": "track", "messageId": format!("m{n}"), "userId": format!("u{n}"), "event": "closed"}).to_string())
+        .collect();
+    stage.write(&events.iter().map(String::as_bytes).collect::<Vec<_>>());
+    // In the middle: some wait for their retry, some are not read yet.
+    stage.arrived(USERS / 4);
+    worker.stop();
+    let worker = stage.deployment.start();
+    let mut outcomes = Settling::new(shared(), &stage.deployment.topic("outcomes"));
+    outcomes.wait_for(USERS, ARRIVES_WITHIN);
+    worker.stop();
+    // With nothing left to do, a start does nothing.
+    let requests = stage.endpoint.count();
+    let worker = stage.deployment.start();
+    stage.write(&[launched("last", "last").as_bytes()]);
+    stage.arrived(requests + 1);
+    worker.stop();
+
+    let mut attempts: BTreeMap<(String, u32), usize> = BTreeMap::new();
+    for seen in stage.endpoint.seen() {
+        *attempts.entry((seen.webhook_id().expect("every request has one").to_owned(), seen.attempt())).or_default() += 1;
+    }
+    assert_eq!(attempts.len(), 2 * USERS + 1, "one attempt that failed and one that did not, each");
+    assert!(attempts.values().all(|count| *count == 1), "an attempt was repeated: {attempts:?}");
+    let outcomes = outcomes.outcomes();
+    assert_eq!((outcomes.sent.len(), outcomes.sent_again, outcomes.attempts_again), (USERS + 1, 0, 0));
+}
+
+#[test]
+fn one_process_without_servers_remembers_across_restarts() {
+    let stage = Stage::on("embedded", "embedded");
+    stage.deployment.write("definitions/once.yaml", &definitions(&stage.endpoint).replacen("resend: always", "resend: never", 1));
+    std::fs::remove_file(stage.deployment.path().join("definitions/all.yaml")).expect("it was written before");
+    stage.deployment.init();
+    let post = |worker: &Worker, user: &str, id: &str| assert_eq!(worker.post("/v1/track", &launched(user, id)).status, 202);
+    let worker = stage.deployment.start();
+    post(&worker, "u1", "m1");
+    stage.arrived(1);
+    worker.stop();
+    let worker = stage.deployment.start();
+    post(&worker, "u1", "m2");
+    post(&worker, "u2", "m3");
+    let arrived = stage.arrived(2);
+    until("the second event of u1 is decided", ARRIVES_WITHIN, || worker.metric("campanile_decisions_total", "already_sent") > 0.0);
+    worker.stop();
+    assert_eq!(arrived.into_keys().collect::<Vec<_>>(), [key("u1", "m1"), key("u2", "m3")]);
+    assert_eq!(stage.endpoint.count(), 2);
+}
+
+#[test]
+fn the_demo_explains_itself_without_servers() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let ran = run(campanile(directory.path(), &["demo"])).expect(0, &["sent", "frequency_cap"]);
+    assert!(ran.stdout.lines().count() > 10, "{}", ran.stdout);
+    assert_eq!(std::fs::read_dir(directory.path()).expect("it is there").count(), 0, "the demo left files behind");
+}
+
+#[test]
+fn every_command_has_help_with_an_example() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    for command in ["run", "demo", "init", "ingest", "validate", "receive"] {
+        run(campanile(directory.path(), &[command, "--help"])).expect(0, &["Usage: campanile", &format!("campanile {command}"), "Example"]);
+    }
+}

@@ -1,0 +1,165 @@
+//! What an operator gets wrong: the command ends with the right code and one sentence that says what and the way out.
+
+use std::net::TcpListener;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::support::kafka::{append_on, shared, wait};
+use crate::support::redis::Redis;
+use crate::support::worker::{Deployment, free_address};
+use campanile::worker::ports::{Append, Line};
+
+/// From a start, or an event, to the end that it leads to.
+const ENDED_WITHIN: Duration = Duration::from_secs(60);
+
+const SOUND: &str = "kind: campaign
+key: hello
+status: running
+trigger: {action: {event: launched}}
+webhook: {url: \"https://api.example.com/hello\"}
+";
+
+/// With its topics and a sound campaign.
+fn deployment(redis: &Redis) -> Deployment {
+    let deployment = Deployment::new(shared(), &redis.url());
+    deployment.define(SOUND);
+    deployment.init();
+    deployment
+}
+
+/// A start that must end by itself.
+fn refused(deployment: &Deployment, code: i32, parts: &[&str]) {
+    deployment.launch(&[]).process.ended(ENDED_WITHIN).expect(code, parts);
+}
+
+#[test]
+fn broken_definitions_stop_the_start_with_every_problem() {
+    let redis = Redis::start();
+    let deployment = deployment(&redis);
+    let cases: [(&str, &[&str]); 4] = [
+        ("kind: campaign\nkey: hello\ntriger: {}\n", &["definitions/all.yaml:3:1", "did you mean `trigger`"]),
+        ("kind: campain\nkey: hello\n", &["definitions/all.yaml:1:7", "did you mean `campaign`"]),
+        ("kind: campaign\n  key: [\n", &["definitions/all.yaml:2:"]),
+        (
+            "kind: campaign\nkey: hello\ntrigger: {action: {event: e, where: {n: {gtee: 4}}}}\nwebhook: {url: \"ftp://x\", body: \"{{ user.name\"}\n",
+            &["definitions/all.yaml:3:42", "did you mean `gte`", "definitions/all.yaml:4:16", "https://"],
+        ),
+    ];
+    for (definitions, parts) in cases {
+        deployment.define(definitions);
+        refused(&deployment, 1, parts);
+        deployment.run(&["validate", "--allow-http", "definitions"]).expect(1, parts);
+    }
+    // All or nothing: a sound file beside a broken one changes nothing.
+    deployment.define(SOUND);
+    deployment.write("definitions/broken.yaml", "kind: campaign\n");
+    refused(&deployment, 1, &["definitions/broken.yaml:1:1"]);
+    assert_eq!(redis.command::<i64>(&["EXISTS", &format!("{{{}}}:doc", deployment.prefix)]), 0);
+}
+
+#[test]
+fn a_wrong_setting_names_the_nearest_one() {
+    let redis = Redis::start();
+    let cases: [(&str, &[(&str, &str)], &[&str]); 6] = [
+        ("delivery: {timout: 3s}", &[], &["campanile.yaml:1:12", "did you mean `timeout`"]),
+        ("kafak: {}", &[], &["campanile.yaml:1:1", "did you mean `kafka`"]),
+        ("delivery: {timeout: 3}", &[], &["campanile.yaml:1:21", "3s"]),
+        ("", &[("CAMPANILE_DELIVERY__TIMOUT", "3s")], &["CAMPANILE_DELIVERY__TIMOUT", "did you mean `timeout`"]),
+        ("http: {listen: '0.0.0.0:8080'}", &[], &["tokens"]),
+        ("kafka: {brokers: '127.0.0.1:1', options: {acks: '1'}}", &[], &["acks"]),
+    ];
+    for (settings, variables, parts) in cases {
+        let mut deployment = Deployment::new(shared(), &redis.url());
+        deployment.write("campanile.yaml", settings);
+        variables.iter().for_each(|(name, value)| deployment.variable(name, value));
+        // Not as a worker: its ports are settings, too.
+        deployment.run(&["run", "--config", "campanile.yaml"]).expect(1, parts);
+    }
+    let deployment = Deployment::new(shared(), &redis.url());
+    deployment.run(&["run", "--config", "absent.yaml"]).expect(1, &["absent.yaml"]);
+    deployment.run(&["run", "--nonsense"]).expect(2, &["--nonsense"]);
+}
+
+#[test]
+fn a_redis_that_would_forget_is_refused() {
+    let redis = Redis::with(&["--save", "", "--maxmemory", "64mb", "--maxmemory-policy", "allkeys-lru"]);
+    let deployment = Deployment::new(shared(), &redis.url());
+    deployment.define(SOUND);
+    deployment.run(&["init"]).expect(1, &["allkeys-lru", "noeviction"]);
+    refused(&deployment, 1, &["allkeys-lru", "noeviction"]);
+}
+
+#[test]
+fn missing_topics_name_the_command_that_makes_them() {
+    let redis = Redis::start();
+    let deployment = Deployment::new(shared(), &redis.url());
+    deployment.define(SOUND);
+    deployment.run(&["init", "--check"]).expect(1, &[&format!("topic {}: missing", deployment.events), "campanile init"]);
+    refused(&deployment, 1, &["does not exist", "campanile init"]);
+    deployment.run(&["init"]).expect(0, &["created"]);
+    deployment.run(&["init", "--check"]).expect(0, &[&format!("topic {}: fits", deployment.topic("retry"))]);
+    deployment.run(&["init"]).expect(0, &["fits"]);
+    deployment.start().stop();
+}
+
+#[test]
+fn a_port_in_use_is_named_with_its_setting() {
+    let redis = Redis::start();
+    for (setting, name) in [("HTTP__LISTEN", "http.listen"), ("HTTP__PROBES", "http.probes")] {
+        let mut deployment = deployment(&redis);
+        let address = free_address();
+        let _taken = TcpListener::bind(&address).expect("it was free a moment ago");
+        deployment.set(setting, &address);
+        refused(&deployment, 1, &[&address, name]);
+    }
+}
+
+#[test]
+fn servers_that_do_not_answer() {
+    let redis = Redis::start();
+    let nobody = free_address();
+    let without_redis = Deployment::new(shared(), &format!("redis://{nobody}"));
+    without_redis.define(SOUND);
+    without_redis.run(&["init"]).expect(3, &[&nobody]);
+    refused(&without_redis, 3, &[&nobody]);
+    let without_kafka = Deployment::new(&nobody, &redis.url());
+    without_kafka.define(SOUND);
+    without_kafka.run(&["init"]).expect(3, &[&nobody]);
+    without_kafka.write("events.ndjson", "{\"type\":\"track\",\"userId\":\"u1\",\"event\":\"launched\"}\n");
+    without_kafka.run(&["ingest", "--server", &format!("http://{nobody}"), "events.ndjson"]).expect(3, &[&nobody]);
+}
+
+#[test]
+fn a_record_of_a_newer_version_stops_the_worker_before_it_is_harmed() {
+    // The store's own format, and the record's inside it.
+    let cases = [
+        ("string.char(200)", ["storage format 200", "a newer version wrote it"]),
+        ("string.char(1) .. string.rep('t', 16) .. string.char(200)", ["stored in format 200", "upgrade this worker"]),
+    ];
+    for (head, told) in cases {
+        let redis = Redis::start();
+        let deployment = deployment(&redis);
+        let key = format!("{{{}:0}}:u:u1", deployment.prefix);
+        let script = format!("redis.call('SET', KEYS[1], {head} .. string.rep('x', 40)); return redis.call('GET', KEYS[1])");
+        let stored = redis.command::<Vec<u8>>(&["EVAL", &script, "1", &key]);
+        let worker = deployment.launch(&[]);
+        let event = br#"{"type":"track","messageId":"m1","userId":"u1","event":"launched"}"#;
+        let line = Line { topic: deployment.events.as_str().into(), key: None, value: event.to_vec() };
+        wait(append_on(shared()).append(vec![line])).expect("an event");
+        worker.process.ended(ENDED_WITHIN).expect(1, &told);
+        assert_eq!(redis.command::<Vec<u8>>(&["GET", &key]), stored, "the record was overwritten");
+    }
+}
+
+#[test]
+fn validate_says_how_much_is_sound() {
+    let redis = Redis::start();
+    let deployment = Deployment::new(shared(), &redis.url());
+    deployment.define(SOUND);
+    deployment.run(&["validate", "definitions"]).expect(0, &["1 definition"]);
+    deployment.run(&["validate", "definitions/all.yaml", "--format", "json"]).expect(0, &["\"problems\":[]"]);
+    deployment.run(&["validate", "nowhere"]).expect(1, &["nowhere"]);
+    deployment.run(&["validate"]).expect(2, &["PATH"]);
+    let samples = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("config/campaigns");
+    deployment.run(&["validate", samples.to_str().expect("a path in UTF-8")]).expect(0, &["sound"]);
+}

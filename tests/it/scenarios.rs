@@ -1,0 +1,139 @@
+//! Every scenario file, run straight and with restarts, must end the same; and the turn must survive a crash at every call it
+//! makes of the world.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use campanile::simulator::ports::{Call, Fate, SeededFaults, SharedFaults};
+use campanile::simulator::scenario::{Ended, OutcomeLine, Restarts, Scenario};
+
+fn all() -> Vec<(String, Scenario)> {
+    let directory = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/scenarios");
+    let mut files: Vec<PathBuf> = std::fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path()).collect();
+    files.sort();
+    files
+        .iter()
+        .map(|file| {
+            let name = file.file_name().unwrap().to_string_lossy().into_owned();
+            let text = std::fs::read_to_string(file).unwrap();
+            let scenario = Scenario::read(&name, &text).unwrap_or_else(|problems| panic!("{problems:#?}"));
+            (name, scenario)
+        })
+        .collect()
+}
+
+#[test]
+fn every_scenario_ends_as_expected_straight_and_with_restarts() {
+    for (name, scenario) in all() {
+        for restarts in [Restarts::Never, Restarts::WhenIdle] {
+            let ended = scenario.run(restarts, SharedFaults::default()).unwrap_or_else(|error| panic!("{name}: {error}"));
+            let differences = scenario.differences(&ended);
+            assert!(differences.is_empty(), "{name} ({restarts:?}):\n{}\n{:#?}", differences.join("\n"), ended.lines);
+        }
+    }
+}
+
+/// What must be the same however often workers crash: who was sent what because of which event, when it was decided, and how each
+/// delivery ended. Attempts may be more.
+fn essence(ended: &Ended) -> Vec<(String, String, String, String, String)> {
+    let sent = ended.lines.iter().filter(|line| line.outcome == "sent");
+    let mut essence: Vec<_> = sent
+        .map(|line| {
+            let result = last_result(ended, line);
+            (line.campaign.clone(), line.user_id.clone(), line.event_id.clone(), line.at.clone(), result)
+        })
+        .collect();
+    essence.sort();
+    essence
+}
+
+fn last_result(ended: &Ended, sent: &OutcomeLine) -> String {
+    let attempts = ended.lines.iter().filter(|line| line.r#type == "attempt" && line.delivery_id == sent.delivery_id);
+    attempts.max_by_key(|line| line.attempt).map_or_else(|| "none".into(), |line| line.result.clone())
+}
+
+/// Nobody sees another webhook-id than those that were decided, and none without its `sent` line.
+fn check_requests(name: &str, ended: &Ended) {
+    for request in &ended.requests {
+        let decided = ended.lines.iter().any(|line| line.outcome == "sent" && line.delivery_id.as_deref() == Some(&request.webhook_id));
+        assert!(decided, "{name}: {request:?} was never decided");
+    }
+}
+
+#[test]
+fn workers_that_crash_every_few_rounds_lose_and_repeat_nothing() {
+    for (name, scenario) in all() {
+        let straight = essence(&scenario.run(Restarts::Never, SharedFaults::default()).unwrap());
+        for rounds in [2, 3, 5, 7] {
+            let ended = scenario.run(Restarts::EveryRounds(rounds), SharedFaults::default()).unwrap();
+            assert_eq!(essence(&ended), straight, "{name}, a crash every {rounds} rounds");
+            check_requests(&name, &ended);
+        }
+    }
+}
+
+/// The numbers of the turn, by the call in which each meets the world.
+const NUMBERS: [(&str, Call); 6] = [
+    ("1: reading", Call::Poll),
+    ("3: loading", Call::Load),
+    ("5: committing", Call::Commit),
+    ("6: appending lines, retries and dead letters", Call::Append),
+    ("7: confirming", Call::Confirm),
+    ("7: committing offsets", Call::CommitOffsets),
+];
+
+/// Fails one call of one kind, before or after it was done, and has the worker crash on it.
+fn fault_at(kind: Call, number: u64, fate: Fate) -> SharedFaults {
+    let seen = AtomicU64::new(0);
+    SharedFaults::new(move |call: Call| {
+        let hit = call == kind && seen.fetch_add(1, Ordering::Relaxed) == number;
+        if hit { fate } else { Fate::Go }
+    })
+}
+
+fn calls_of(scenario: &Scenario, kind: Call) -> u64 {
+    let count = Arc::new(AtomicU64::new(0));
+    let counter = count.clone();
+    let faults = SharedFaults::new(move |call: Call| {
+        counter.fetch_add(u64::from(call == kind), Ordering::Relaxed);
+        Fate::Go
+    });
+    scenario.run(Restarts::Never, faults).unwrap();
+    count.load(Ordering::Relaxed)
+}
+
+#[test]
+fn every_number_of_the_turn_survives_a_fault_at_any_of_its_calls() {
+    for (name, scenario) in all() {
+        let straight = essence(&scenario.run(Restarts::Never, SharedFaults::default()).unwrap());
+        for (number, kind) in NUMBERS {
+            // Of long series a spread of calls: each run is a whole scenario.
+            let calls = calls_of(&scenario, kind);
+            for at in (0..calls).step_by(usize::try_from(calls / 12).unwrap().max(1)) {
+                for fate in [Fate::FailBefore, Fate::FailAfter] {
+                    for restarts in [Restarts::Never, Restarts::EveryRounds(4)] {
+                        let context = format!("{name}: {number}, call {at} {fate:?}, {restarts:?}");
+                        let ended = scenario.run(restarts, fault_at(kind, at, fate)).unwrap_or_else(|error| panic!("{context}: {error}"));
+                        assert_eq!(essence(&ended), straight, "{context}");
+                        check_requests(&context, &ended);
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn seeded_faults_of_all_kinds_change_nothing_that_matters() {
+    for (name, scenario) in all() {
+        let straight = essence(&scenario.run(Restarts::Never, SharedFaults::default()).unwrap());
+        for seed in 0..12 {
+            let faults = SharedFaults::new(SeededFaults::new(seed, 30));
+            let ended = scenario.run(Restarts::EveryRounds(9), faults).unwrap_or_else(|error| panic!("{name}, seed {seed}: {error}"));
+            let same = essence(&ended);
+            assert_eq!(same.len(), straight.len(), "{name}, seed {seed}: repeat with SeededFaults::new({seed}, 30)\n{same:#?}");
+            check_requests(&name, &ended);
+        }
+    }
+}

@@ -1,0 +1,117 @@
+//! A real broker for tests, started by `scripts/kafka.sh`: one for the whole test process, ended with it. Every test takes topics
+//! and groups of its own.
+
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+use std::process::{Child, ChildStdin, Command, Stdio};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use campanile::adapter::kafka::{Admin, KafkaAppend, KafkaSettings, State, Topic};
+use campanile::worker::ports::{Append, AppendError, Line};
+
+/// A broker of this process. It ends when its standard input closes: with the process, however that ends, or when it is dropped.
+pub struct Broker {
+    script: Child,
+    input: Option<ChildStdin>,
+    pub address: String,
+}
+
+impl Broker {
+    /// In a temporary directory, on free ports.
+    pub fn start() -> Broker {
+        Broker::launch(&[])
+    }
+
+    /// In this directory, with what it holds, and on this port.
+    pub fn start_in(directory: &Path, port: Option<&str>) -> Broker {
+        let directory = directory.to_str().expect("a path in UTF-8");
+        Broker::launch(&[directory, port.unwrap_or("")])
+    }
+
+    pub fn port(&self) -> &str {
+        self.address.rsplit(':').next().expect("host:port")
+    }
+
+    /// Ends it in order and waits until it is gone.
+    pub fn stop(mut self) {
+        self.end();
+    }
+
+    fn launch(arguments: &[&str]) -> Broker {
+        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/scripts/kafka.sh");
+        let mut child = Command::new(script)
+            .arg("attached")
+            .args(arguments)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap_or_else(|error| panic!("{script} cannot be started: {error}"));
+        let mut told = String::new();
+        BufReader::new(child.stdout.take().expect("it is piped")).read_line(&mut told).expect("the script's answer");
+        let address = told.split_whitespace().find(|word| word.starts_with("127.0.0.1:"));
+        let address = address.unwrap_or_else(|| panic!("no broker was started; what {script} says stands above")).to_owned();
+        let input = child.stdin.take();
+        Broker { script: child, input, address }
+    }
+
+    fn end(&mut self) {
+        drop(self.input.take());
+        _ = self.script.wait();
+    }
+}
+
+impl Drop for Broker {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
+/// The address of the broker that all tests share.
+pub fn shared() -> &'static str {
+    static BROKER: OnceLock<Broker> = OnceLock::new();
+    &BROKER.get_or_init(Broker::start).address
+}
+
+/// A name that no other test has.
+pub fn fresh(kind: &str) -> String {
+    static COUNT: AtomicU32 = AtomicU32::new(0);
+    format!("{kind}-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed))
+}
+
+/// A new topic on the shared broker.
+pub fn topic(partitions: i32) -> String {
+    topic_on(shared(), partitions)
+}
+
+pub fn topic_on(brokers: &str, partitions: i32) -> String {
+    let name = fresh("topic");
+    let admin = Admin::open(&KafkaSettings::new(brokers, "admin"), Duration::from_secs(30)).expect("an admin client");
+    let wanted = Topic { name: name.clone(), partitions, keep: Duration::from_secs(86_400), max_record_bytes: 2 * 1024 * 1024 };
+    let found = wait(admin.create(&[wanted])).expect("a reachable broker");
+    assert!(found.iter().all(|one| one.state == State::Created), "{found:?}");
+    name
+}
+
+/// A session as short as the broker allows keeps tests of a lost member short.
+pub fn settings(brokers: &str, group: &str) -> KafkaSettings {
+    let mut settings = KafkaSettings::new(brokers, group);
+    settings.options.insert("session.timeout.ms".into(), "2000".into());
+    settings
+}
+
+pub fn append_on(brokers: &str) -> KafkaAppend {
+    KafkaAppend::open(&KafkaSettings::new(brokers, "append")).expect("a producer")
+}
+
+/// Writes `count` lines whose values are their numbers and whose keys are those modulo `keys`, and waits for them.
+pub fn write_numbers(append: &dyn Append, topic: &str, numbers: std::ops::Range<u32>, keys: u32) -> Result<(), AppendError> {
+    let line = |number: u32| Line { topic: topic.into(), key: Some((number % keys).to_string().into()), value: number.to_string().into() };
+    wait(append.append(numbers.map(line).collect()))
+}
+
+/// Runs a future to its end on this thread.
+pub fn wait<F: Future>(future: F) -> F::Output {
+    tokio::runtime::Builder::new_current_thread().build().expect("a runtime").block_on(future)
+}
