@@ -133,6 +133,6 @@ impl Driver {
     }
 
     fn is_idle(&self, lane: &Lane) -> bool {
-        !lane.has_leftovers() && self.jobs.get() == 0 && self.mail.is_empty() && self.work.is_empty() && self.work.is_closed()
+        lane.is_empty() && self.jobs.get() == 0 && self.mail.is_empty() && self.work.is_empty() && self.work.is_closed()
     }
 }

@@ -5,6 +5,8 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
+use hashbrown::HashMap;
+
 use crate::engine::catalog::InForce;
 use crate::engine::delivery::admission::Kind;
 use crate::engine::effect::FailCause;
@@ -32,8 +34,8 @@ pub enum Mail {
     Wake { user: UserId, read_to: Timestamp },
     /// A slot is free for what waited.
     Granted(Waiting),
-    /// The input that settles an attempt; its lines are acknowledged.
-    Settled(UserId, Input),
+    /// A job of this user's delivery is over and its lines are acknowledged; the input that settles it, if there is one.
+    Done(UserId, Option<Input>),
 }
 
 /// What a lane wants done beside it.
@@ -47,6 +49,13 @@ pub enum Job {
     /// Write the last lines of what is over.
     GiveUp(Delivery, FailCause),
 }
+
+/// Deliveries of one user under way at once: its further events wait in the lane. Half of what a record may hold, so that a
+/// backlog of one user does not fill its record (`state_full`) while its endpoint keeps up.
+const USER_DELIVERIES: usize = 16;
+
+/// Events that wait for their busy users; beyond it nothing new is taken.
+const PATIENT_EVENTS: usize = 1024;
 
 /// How long what found no place waits in the retry topic.
 const PARKED_FOR: Duration = Duration::from_secs(5);
@@ -62,6 +71,11 @@ pub struct Lane {
     overflow: VecDeque<Waiting>,
     /// Work of a turn that the store did not answer.
     unanswered: Vec<Work>,
+    /// Jobs and queued deliveries of each user.
+    busy: HashMap<UserId, usize>,
+    /// Events of users that are busy enough, in their order.
+    patient: HashMap<UserId, VecDeque<Work>>,
+    patient_events: usize,
     /// Retry messages that hold a slot of their destination and are in the turn.
     granted: Vec<(DeliveryId, Box<str>)>,
 }
@@ -75,17 +89,35 @@ impl Lane {
         clock: Arc<StoreClock>,
         held: Arc<Held>,
     ) -> Lane {
-        Lane { number, turn, destinations, follower, clock, held, overflow: VecDeque::new(), unanswered: Vec::new(), granted: Vec::new() }
+        Lane {
+            number,
+            turn,
+            destinations,
+            follower,
+            clock,
+            held,
+            overflow: VecDeque::new(),
+            unanswered: Vec::new(),
+            busy: HashMap::new(),
+            patient: HashMap::new(),
+            patient_events: 0,
+            granted: Vec::new(),
+        }
     }
 
     /// Whether new events may be handed in.
     pub fn takes_events(&self) -> bool {
-        self.overflow.is_empty() && self.unanswered.is_empty()
+        !self.has_leftovers() && self.patient_events < PATIENT_EVENTS
     }
 
-    /// Whether something is left over from before.
+    /// Whether something is left over from before that only another call moves on.
     pub fn has_leftovers(&self) -> bool {
-        !self.takes_events()
+        !self.overflow.is_empty() || !self.unanswered.is_empty()
+    }
+
+    /// Whether nothing at all is left to do here.
+    pub fn is_empty(&self) -> bool {
+        !self.has_leftovers() && self.patient_events == 0
     }
 
     pub fn sequence(&self) -> u64 {
@@ -105,9 +137,12 @@ impl Lane {
         }
         for mail in mail {
             match mail {
-                Mail::Work(work) => self.unanswered.push(work),
+                Mail::Work(work) => self.admit(work),
                 Mail::Wake { user, read_to } => self.unanswered.push(Work { user, input: Input::Wake { read_to }, origin: None }),
-                Mail::Settled(user, input) => self.unanswered.push(Work { user, input, origin: None }),
+                Mail::Done(user, input) => {
+                    self.finished(&user);
+                    self.unanswered.extend(input.map(|input| Work { user, input, origin: None }));
+                }
                 Mail::Retry(message, ticket) => self.offer(Waiting::Retry(message, ticket), &in_force, &mut jobs),
                 Mail::Granted(waiting) => self.start(waiting, &in_force, &mut jobs),
             }
@@ -125,9 +160,43 @@ impl Lane {
         Ok(jobs)
     }
 
+    /// Takes an event in, or has it wait while its user is busy enough; the user's events keep their order.
+    fn admit(&mut self, work: Work) {
+        let busy = self.busy.get(&work.user).copied().unwrap_or(0);
+        match self.patient.get_mut(&work.user) {
+            Some(waiting) => waiting.push_back(work),
+            None if busy >= USER_DELIVERIES => {
+                self.patient.insert(work.user.clone(), VecDeque::from([work]));
+            }
+            None => return self.unanswered.push(work),
+        }
+        self.patient_events += 1;
+    }
+
+    /// A job of this user is over: one of its waiting events goes on.
+    fn finished(&mut self, user: &UserId) {
+        if let Some(busy) = self.busy.get_mut(user) {
+            *busy -= 1;
+            if *busy == 0 {
+                self.busy.remove(user);
+            }
+        }
+        let Some(waiting) = self.patient.get_mut(user) else { return };
+        // Most events give out no delivery: all go on once nothing is under way, so that none waits for a job that never comes.
+        let going = if self.busy.contains_key(user) { 1 } else { waiting.len() };
+        self.unanswered.extend(waiting.drain(..going.min(waiting.len())));
+        self.patient_events -= going;
+        if waiting.is_empty() {
+            self.patient.remove(user);
+        }
+    }
+
     /// Offers what a turn gave out.
     fn place(&mut self, turned: Turned, jobs: &mut Vec<Job>) {
         let in_force = self.follower.in_force();
+        for delivery in turned.deliveries.iter().chain(turned.failures.iter().map(|(delivery, _)| delivery)) {
+            *self.busy.entry_ref(&delivery.user).or_insert(0) += 1;
+        }
         for (user, until) in turned.held {
             self.held.hold(until, user);
         }
@@ -188,15 +257,15 @@ fn manner(in_force: &InForce, destination: &str) -> Manner {
 
 /// Runs one job to its end. Answers what is to be handed back to the lane.
 pub async fn run(job: Job, outside: &Outside) -> Option<Mail> {
-    let settled = match job {
-        Job::Attempt(delivery, manner) => attempt::attempt(outside, delivery, manner).await,
-        Job::Park(delivery, wait) => attempt::park(outside, delivery, wait).await,
-        Job::GiveUp(delivery, cause) => Some(attempt::give_up(outside, delivery, cause).await),
+    let (user, input) = match job {
+        Job::Attempt(delivery, manner) => (delivery.user.clone(), attempt::attempt(outside, delivery, manner).await),
+        Job::Park(delivery, wait) => (delivery.user.clone(), attempt::park(outside, delivery, wait).await),
+        Job::GiveUp(delivery, cause) => (delivery.user.clone(), Some(attempt::give_up(outside, delivery, cause).await)),
         Job::Repark(message, ticket) => {
             append_surely(&*outside.append, vec![message.line(&outside.settings.topics, outside.clock.now())]).await;
             ticket.finish();
-            None
+            return None;
         }
     };
-    settled.map(|(user, input)| Mail::Settled(user, input))
+    Some(Mail::Done(user, input.map(|(_, input)| input)))
 }

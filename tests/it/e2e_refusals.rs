@@ -60,7 +60,9 @@ fn broken_definitions_stop_the_start_with_every_problem() {
 #[test]
 fn a_wrong_setting_names_the_nearest_one() {
     let redis = Redis::start();
-    let cases: [(&str, &[(&str, &str)], &[&str]); 6] = [
+    /// Settings, variables of the environment, parts of the message.
+    type Case = (&'static str, &'static [(&'static str, &'static str)], &'static [&'static str]);
+    const CASES: [Case; 6] = [
         ("delivery: {timout: 3s}", &[], &["campanile.yaml:1:12", "did you mean `timeout`"]),
         ("kafak: {}", &[], &["campanile.yaml:1:1", "did you mean `kafka`"]),
         ("delivery: {timeout: 3}", &[], &["campanile.yaml:1:21", "3s"]),
@@ -68,7 +70,7 @@ fn a_wrong_setting_names_the_nearest_one() {
         ("http: {listen: '0.0.0.0:8080'}", &[], &["tokens"]),
         ("kafka: {brokers: '127.0.0.1:1', options: {acks: '1'}}", &[], &["acks"]),
     ];
-    for (settings, variables, parts) in cases {
+    for (settings, variables, parts) in CASES {
         let mut deployment = Deployment::new(shared(), &redis.url());
         deployment.write("campanile.yaml", settings);
         variables.iter().for_each(|(name, value)| deployment.variable(name, value));

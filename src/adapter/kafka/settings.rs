@@ -111,7 +111,9 @@ impl KafkaSettings {
     pub(super) fn producer(&self) -> Result<ClientConfig, SettingsError> {
         let mut config = self.client()?;
         config.set("enable.idempotence", "true").set("acks", "all");
-        config.set("linger.ms", "5");
+        // Nobody waits for a line but the settling of its delivery, and every partition's batch is a request of its own: at 13,000
+        // deliveries a second 5 ms made requests of a few lines each, at 15 us of CPU a line.
+        config.set("linger.ms", "25");
         // Measured with lines of 350 bytes, CPU a line: lz4 as none (1.6 to 2.1 us), zstd 5.1 to 5.4; and lz4 carries the most.
         config.set("compression.type", "lz4");
         // Where Java's producers put the same key.

@@ -94,7 +94,9 @@ pub fn committed(brokers: &str, group: &str, topic: &str) -> i64 {
     let consumer: BaseConsumer = ClientConfig::new().set("bootstrap.servers", brokers).set("group.id", group).create().expect("a consumer");
     let metadata = consumer.fetch_metadata(Some(topic), ASK_WITHIN).expect("a reachable broker");
     let mut all = TopicPartitionList::new();
-    metadata.topics()[0].partitions().iter().for_each(|partition| drop(all.add_partition(topic, partition.id())));
+    for partition in metadata.topics()[0].partitions() {
+        all.add_partition(topic, partition.id());
+    }
     let offsets = consumer.committed_offsets(all, ASK_WITHIN).expect("a reachable broker");
     offsets.elements().iter().filter_map(|one| one.offset().to_raw().filter(|offset| *offset >= 0)).sum()
 }

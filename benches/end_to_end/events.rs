@@ -1,0 +1,208 @@
+//! Topics full of events: Segment `track` events of about 755 bytes with 20 properties, of 100,000 users by Zipf's law (0.8), keyed by
+//! user. The first and the last event of each partition are markers, which say when a worker has begun and when it has read all.
+
+use std::fmt::Write as _;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use anyhow::{Context, Result};
+use rdkafka::ClientConfig;
+use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
+use rdkafka::client::DefaultClientContext;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::producer::{BaseRecord, DefaultProducerContext, Producer, ThreadedProducer};
+
+pub const PARTITIONS: i32 = 12;
+
+/// Campaign i wants event `n<i>`, category `k0` and an amount of at least 100.
+pub const CAMPAIGNS: u64 = 10;
+
+const USERS: usize = 100_000;
+const ZIPF_EXPONENT: f64 = 0.8;
+
+/// Names that no campaign asks for.
+const OTHER_NAMES: [&str; 6] = ["page_scrolled", "video_progressed", "product_viewed", "search_performed", "session_started", "heartbeat"];
+
+const WAIT: Duration = Duration::from_secs(120);
+
+/// A filled topic.
+pub struct Log {
+    pub topic: String,
+    pub events: u64,
+    /// Events that fulfil exactly one campaign.
+    pub wanted: u64,
+    pub mean_bytes: u64,
+}
+
+impl Log {
+    /// Makes and fills a topic; one that exists is taken as it is, since its name says what is in it.
+    pub fn fill(brokers: &str, topic: &str, events: u64, share: f64) -> Result<Log> {
+        let is_new = create(brokers, topic)?;
+        let producer = is_new.then(|| producer(brokers)).transpose()?;
+        let mut shape = Shape::new(share);
+        let mut log = Log { topic: topic.to_owned(), events, wanted: 0, mean_bytes: 0 };
+        let (mut key, mut payload, mut bytes) = (String::new(), String::new(), 0);
+        markers(producer.as_ref(), topic, "bench_start")?;
+        for _ in 0..events {
+            let wanted = shape.next(&mut key, &mut payload);
+            log.wanted += u64::from(wanted);
+            bytes += payload.len() as u64;
+            if let Some(producer) = &producer {
+                send(producer, BaseRecord::to(topic).key(key.as_str()).payload(payload.as_str()))?;
+            }
+        }
+        if let Some(producer) = &producer {
+            producer.flush(WAIT)?;
+        }
+        markers(producer.as_ref(), topic, "bench_end")?;
+        log.mean_bytes = bytes / events.max(1);
+        Ok(log)
+    }
+}
+
+/// False when it exists.
+fn create(brokers: &str, topic: &str) -> Result<bool> {
+    let admin: AdminClient<DefaultClientContext> = ClientConfig::new().set("bootstrap.servers", brokers).create()?;
+    let new = NewTopic::new(topic, PARTITIONS, TopicReplication::Fixed(1));
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let results = runtime.block_on(admin.create_topics([&new], &AdminOptions::new().operation_timeout(Some(WAIT))))?;
+    match results.into_iter().next().context("no answer to the making of a topic")? {
+        Ok(_) => Ok(true),
+        Err((_, RDKafkaErrorCode::TopicAlreadyExists)) => Ok(false),
+        Err((topic, code)) => Err(anyhow::anyhow!("topic {topic}: {code}")),
+    }
+}
+
+type EventProducer = ThreadedProducer<DefaultProducerContext>;
+
+fn producer(brokers: &str) -> Result<EventProducer> {
+    Ok(ClientConfig::new()
+        .set("bootstrap.servers", brokers)
+        .set("linger.ms", "50")
+        .set("batch.size", "400000")
+        .set("queue.buffering.max.messages", "200000")
+        .set("partitioner", "murmur2_random")
+        .create()?)
+}
+
+/// Waits while the producer's queue is full.
+fn send(producer: &EventProducer, record: BaseRecord<'_, str, str>) -> Result<()> {
+    let mut record = Some(record);
+    while let Some(next) = record.take() {
+        match producer.send(next) {
+            Ok(()) => {}
+            Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), back)) => {
+                std::thread::sleep(Duration::from_millis(2));
+                record = Some(back);
+            }
+            Err((error, _)) => return Err(error.into()),
+        }
+    }
+    Ok(())
+}
+
+fn markers(producer: Option<&EventProducer>, topic: &str, name: &str) -> Result<()> {
+    let Some(producer) = producer else { return Ok(()) };
+    for partition in 0..PARTITIONS {
+        let user = format!("{name}-{partition}");
+        let time = timestamp(now_ms());
+        let event =
+            format!(r#"{{"type":"track","messageId":"{user}","userId":"{user}","event":"{name}","timestamp":"{time}","properties":{{}}}}"#);
+        send(producer, BaseRecord::to(topic).partition(partition).key(user.as_str()).payload(event.as_str()))?;
+    }
+    Ok(producer.flush(WAIT)?)
+}
+
+/// The sequence of events: the same for the same share.
+struct Shape {
+    random: Random,
+    /// Of the users by rank.
+    cumulative: Vec<f64>,
+    share: f64,
+    sequence: u64,
+}
+
+impl Shape {
+    fn new(share: f64) -> Shape {
+        let mut total = 0.0;
+        let mut cumulative: Vec<f64> = (1..=USERS)
+            .map(|rank| {
+                total += (rank as f64).powf(-ZIPF_EXPONENT);
+                total
+            })
+            .collect();
+        cumulative.iter_mut().for_each(|value| *value /= total);
+        Shape { random: Random(1), cumulative, share, sequence: 0 }
+    }
+
+    /// Writes the next event; true if a campaign wants it.
+    fn next(&mut self, key: &mut String, payload: &mut String) -> bool {
+        let random = &mut self.random;
+        let draw = random.unit();
+        // Ranks are spread over the ids, so that the busy users share no prefix.
+        let user = self.cumulative.partition_point(|value| *value < draw) * 7919 % USERS;
+        let wanted = random.unit() < self.share;
+        let cents = if wanted { 10_000 + random.below(40_000) } else { random.below(50_000) };
+        let (a, b) = (random.below(100_000), random.below(100_000));
+        let name = if wanted { format!("n{}", a % CAMPAIGNS) } else { OTHER_NAMES[a as usize % OTHER_NAMES.len()].to_owned() };
+        let sequence = self.sequence;
+        self.sequence += 1;
+        key.clear();
+        payload.clear();
+        let now = now_ms();
+        // Writing to a String cannot fail.
+        let _ = write!(key, "u{user:07}");
+        let _ = write!(
+            payload,
+            "{{\"type\":\"track\",\"messageId\":\"m{sequence:010}\",\"userId\":\"{key}\",\"event\":\"{name}\",\"timestamp\":\"{}\",\
+             \"properties\":{{\"category\":\"k0\",\"amount\":{}.{:02},\"currency\":\"EUR\",\
+             \"title\":\"Winter boots \\\"Alpina\\\", gr\u{f6}\u{df}e {}\",\"sku\":\"SKU-{a:06}\",\"quantity\":{},\"sent_ms\":{now},\
+             \"plan\":\"{}\",\"country\":\"{}\",\"coupon\":null,\"first_purchase\":{},\
+             \"referrer\":\"https://shop.example/landing?src=mail&c={b}\",\"tags\":[\"sale\",\"boots\",\"winter\"],\
+             \"items\":[{{\"sku\":\"SKU-{a:06}\",\"price\":{}.5,\"qty\":1}},{{\"sku\":\"SKU-{b:06}\",\"price\":{}.25,\"qty\":2}}]}},\
+             \"context\":{{\"ip\":\"203.0.113.{}\",\"locale\":\"de-DE\",\"library\":{{\"name\":\"analytics.js\",\"version\":\"2.11.1\"}},\
+             \"page\":{{\"path\":\"/p/{b}\",\"title\":\"Product {b}\"}},\"userAgent\":\"Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36\"}}}}",
+            timestamp(now),
+            cents / 100,
+            cents % 100,
+            36 + a % 12,
+            1 + a % 4,
+            ["free", "silver", "gold"][(b % 3) as usize],
+            ["DE", "FR", "KR", "US", "JP"][(a % 5) as usize],
+            a % 10 == 0,
+            20 + a % 80,
+            5 + b % 60,
+            b % 255,
+        );
+        wanted
+    }
+}
+
+/// splitmix64
+struct Random(u64);
+
+impl Random {
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        z ^ (z >> 31)
+    }
+
+    /// In [0, 1).
+    fn unit(&mut self) -> f64 {
+        (self.next() >> 11) as f64 / (1u64 << 53) as f64
+    }
+
+    fn below(&mut self, bound: u64) -> u64 {
+        self.next() % bound
+    }
+}
+
+fn now_ms() -> i64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as i64)
+}
+
+fn timestamp(ms: i64) -> jiff::Timestamp {
+    jiff::Timestamp::from_millisecond(ms).unwrap_or_default()
+}
