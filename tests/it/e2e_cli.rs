@@ -10,12 +10,12 @@ use serde_json::{Value, json};
 
 use crate::support::endpoint::{Endpoint, Seen};
 use crate::support::kafka::{append_on, shared, wait};
-use crate::support::process::{campanile, run, run_with};
+use crate::support::process::{Process, campanile, run, run_with};
 use crate::support::redis::Redis;
 use crate::support::topic::Follow;
 use crate::support::wait::{eventually, runtime, until};
 use crate::support::witness::Settling;
-use crate::support::worker::{Deployment, Worker};
+use crate::support::worker::{Deployment, Worker, free_address, post};
 
 const ARRIVES_WITHIN: Duration = Duration::from_secs(40);
 
@@ -274,11 +274,63 @@ fn one_process_without_servers_remembers_across_restarts() {
 }
 
 #[test]
+fn many_workers_apply_once_and_all_follow() {
+    let stage = Stage::new();
+    let workers: Vec<Worker> = (0..3).map(|_| stage.deployment.launch(&[])).collect();
+    workers.iter().for_each(Worker::ready);
+    let revision_is = |revision: f64| {
+        until(&format!("all have revision {revision}"), ARRIVES_WITHIN, || {
+            workers.iter().all(|worker| worker.metric("campanile_definitions_revision", "") == revision)
+        });
+    };
+    revision_is(1.0);
+    // One more start with a changed definition: the others follow without one.
+    let changed = definitions(&stage.endpoint).replacen("event: launched", "event: opened", 1);
+    stage.deployment.define(&changed);
+    stage.deployment.start().stop();
+    revision_is(2.0);
+    let opened = json!({"type": "track", "messageId": "m2", "userId": "u1", "event": "opened"}).to_string();
+    stage.write(&[launched("u1", "m1").as_bytes(), opened.as_bytes()]);
+    assert_eq!(stage.arrived(1).into_keys().collect::<Vec<_>>(), [key("u1", "m2")]);
+    workers.into_iter().for_each(Worker::stop);
+    assert_eq!(stage.endpoint.count(), 1);
+}
+
+#[test]
+fn leaving_does_not_wait_for_an_endpoint_longer_than_the_drain() {
+    let mut stage = Stage::new();
+    stage.deployment.set("DELIVERY__TIMEOUT", "90s");
+    stage.deployment.set("DELIVERY__DRAIN", "1s");
+    stage.deployment.define(&definitions(&stage.endpoint).replace("/hello", "/hang"));
+    let worker = stage.deployment.start();
+    stage.write(&[launched("u1", "m1").as_bytes()]);
+    stage.arrived(1);
+    worker.stop();
+}
+
+#[test]
 fn the_demo_explains_itself_without_servers() {
     let directory = tempfile::tempdir().expect("a temporary directory");
-    let ran = run(campanile(directory.path(), &["demo"])).expect(0, &["sent", "frequency_cap"]);
-    assert!(ran.stdout.lines().count() > 10, "{}", ran.stdout);
+    let told = ["Sent", "because of e1", "attempt 2: 200, delivered", "Held back", "already_sent", "not_in_audience", "frequency_cap"];
+    run(campanile(directory.path(), &["demo"])).expect(0, &told);
     assert_eq!(std::fs::read_dir(directory.path()).expect("it is there").count(), 0, "the demo left files behind");
+}
+
+#[test]
+fn receive_prints_what_arrives_and_answers_as_told() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let address = free_address();
+    let receiver = Process::start(campanile(directory.path(), &["receive", "--listen", &address, "--fail-first", "1"]), b"");
+    until("it listens", ARRIVES_WITHIN, || receiver.stdout().contains(&address));
+    let status = |attempt: &str| {
+        let headers = [("webhook-id", "msg_1"), ("webhook-attempt", attempt)];
+        post(&format!("http://{address}/hook"), &headers, r#"{"to":"+82"}"#).expect("it answers").status
+    };
+    assert_eq!((status("1"), status("2")), (503, 200));
+    until("it has printed both", ARRIVES_WITHIN, || {
+        let printed = receiver.stdout();
+        ["POST /hook", "msg_1", "+82", "503", "200"].iter().all(|part| printed.contains(part))
+    });
 }
 
 #[test]

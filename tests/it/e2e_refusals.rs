@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use crate::support::kafka::{append_on, shared, wait};
 use crate::support::redis::Redis;
+use crate::support::wait::until;
 use crate::support::worker::{Deployment, free_address};
 use campanile::worker::ports::{Append, Line};
 
@@ -124,11 +125,26 @@ fn servers_that_do_not_answer() {
     without_redis.define(SOUND);
     without_redis.run(&["init"]).expect(3, &[&nobody]);
     refused(&without_redis, 3, &[&nobody]);
-    let without_kafka = Deployment::new(&nobody, &redis.url());
+    let mut without_kafka = Deployment::new(&nobody, &redis.url());
     without_kafka.define(SOUND);
     without_kafka.run(&["init"]).expect(3, &[&nobody]);
     without_kafka.write("events.ndjson", "{\"type\":\"track\",\"userId\":\"u1\",\"event\":\"launched\"}\n");
     without_kafka.run(&["ingest", "--server", &format!("http://{nobody}"), "events.ndjson"]).expect(3, &[&nobody]);
+    without_kafka.set("KAFKA__OPTIONS", r#"{"delivery.timeout.ms": "2000"}"#);
+    without_kafka.run(&["ingest", "events.ndjson"]).expect(3, &["did not acknowledge"]);
+}
+
+#[test]
+fn a_worker_waits_for_kafka_and_leaves_when_asked() {
+    let redis = Redis::start();
+    let nobody = free_address();
+    let deployment = Deployment::new(&nobody, &redis.url());
+    deployment.define(SOUND);
+    let worker = deployment.launch(&[]);
+    until("the worker says whom it cannot reach", ENDED_WITHIN, || {
+        worker.probe("/livez").is_ok_and(|reply| reply.status == 200) && worker.process.stderr().contains(&nobody)
+    });
+    worker.stop();
 }
 
 #[test]

@@ -156,8 +156,8 @@ impl Worker {
 
     /// Posts JSON to the API.
     pub fn post(&self, path: &str, body: &str) -> Reply {
-        let request = client().post(format!("http://{}{path}", self.listen)).header("content-type", "application/json");
-        ask(request.body(body.to_owned())).unwrap_or_else(|error| panic!("{path}: {error}"))
+        let url = format!("http://{}{path}", self.listen);
+        post(&url, &[("content-type", "application/json")], body).unwrap_or_else(|error| panic!("{path}: {error}"))
     }
 
     /// The sum of all series of a metric whose labels contain `labels`.
@@ -177,6 +177,12 @@ impl Worker {
         self.process.terminate();
         self.process.ended(READY_WITHIN).expect(0, &[]);
     }
+}
+
+/// One POST.
+pub fn post(url: &str, headers: &[(&str, &str)], body: &str) -> Result<Reply, reqwest::Error> {
+    let request = headers.iter().fold(client().post(url), |request, (name, value)| request.header(*name, *value));
+    ask(request.body(body.to_owned()))
 }
 
 fn ask(request: reqwest::RequestBuilder) -> Result<Reply, reqwest::Error> {
