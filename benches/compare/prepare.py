@@ -98,7 +98,8 @@ def main():
     config = rundir / "campanile.yaml"
     write(config, [settings(os.environ)])
     with open(rundir / "init.log", "wb") as log:
-        subprocess.run([CAMPANILE, "init", "--config", str(config)], check=True, stdout=log, stderr=log)
+        # It fails on what it finds about the harness's own topic, too; a missing topic stops `run`.
+        subprocess.run([CAMPANILE, "init", "--config", str(config)], check=False, stdout=log, stderr=log)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-//! Topics full of events: Segment `track` events of about 755 bytes with 20 properties, of 100,000 users by Zipf's law (0.8), keyed by
+//! Topics full of events: Segment `track` events of about 755 bytes, nested properties included, of 100,000 users by Zipf's law (0.8), keyed by
 //! user. The first and the last event of each partition are markers, which say when a worker has begun and when it has read all.
 
 use std::fmt::Write as _;
@@ -62,7 +62,8 @@ impl Log {
 /// False when it exists.
 fn create(brokers: &str, topic: &str) -> Result<bool> {
     let admin: AdminClient<DefaultClientContext> = ClientConfig::new().set("bootstrap.servers", brokers).create()?;
-    let new = NewTopic::new(topic, PARTITIONS, TopicReplication::Fixed(1));
+    // As `campanile init` would make it.
+    let new = NewTopic::new(topic, PARTITIONS, TopicReplication::Fixed(1)).set("max.message.bytes", "2097152");
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let results = runtime.block_on(admin.create_topics([&new], &AdminOptions::new().operation_timeout(Some(WAIT))))?;
     match results.into_iter().next().context("no answer to the making of a topic")? {

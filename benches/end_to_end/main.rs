@@ -159,6 +159,7 @@ fn killed(options: &Options, sink: &Sink, log: &Log) -> Result<()> {
     begin(sink, &mut worker)?;
     let some = (log.wanted as f64 * KILL_AT) as u64;
     wait(sink, &mut worker, |_| sink.arrivals() >= some)?;
+    let suppressed_before = worker.suppressed();
     let killed = Instant::now();
     worker.kill();
     sink.watch_from(killed + IN_THE_WIRE);
@@ -172,7 +173,7 @@ fn killed(options: &Options, sink: &Sink, log: &Log) -> Result<()> {
         log.wanted.saturating_sub(distinct),
         log.wanted
     );
-    print!("{}", worker.suppressed());
+    println!("  suppressed before the kill: {suppressed_before:?}, after it: {:?}", worker.suppressed());
     Ok(())
 }
 
@@ -217,8 +218,7 @@ fn report(sink: &Sink, log: &Log, worker: &mut Worker, begun: &Begun, complete: 
         usage.peak_rss_mb
     );
     if !complete {
-        println!("  INCOMPLETE: {} of {} arrived", sink.distinct(), log.wanted);
-        print!("{}", worker.suppressed());
+        println!("  INCOMPLETE: {} of {} arrived; suppressed: {:?}", sink.distinct(), log.wanted, worker.suppressed());
     }
     Ok(cost)
 }

@@ -1,5 +1,6 @@
 //! The process under measurement: its files, its topics, its life, and what `/proc` and its metrics say of it.
 
+use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -88,11 +89,18 @@ impl Worker {
         Ok(Usage { cpu_s: (ticks(11)? + ticks(12)?) / USER_HZ, rss_mb: megabytes("VmRSS:")?, peak_rss_mb: megabytes("VmHWM:")? })
     }
 
-    /// What the worker decided not to send, a line each: for runs in which something is missing.
-    pub fn suppressed(&self) -> String {
-        let lines = self.metrics().unwrap_or_default();
-        let wanted = |line: &&str| line.starts_with("campanile_decisions_total") && line.contains("suppressed");
-        lines.lines().filter(wanted).map(|line| format!("    {line}\n")).collect()
+    /// What the worker decided not to send since it was started, by reason. Empty when it does not answer.
+    pub fn suppressed(&self) -> BTreeMap<String, u64> {
+        let mut by_reason = BTreeMap::new();
+        let metrics = self.metrics().unwrap_or_default();
+        for line in metrics.lines().filter(|line| line.starts_with("campanile_decisions_total{")) {
+            let reason = line.split_once("reason=\"").and_then(|(_, rest)| rest.split('"').next()).unwrap_or_default();
+            let count: u64 = line.rsplit(' ').next().and_then(|text| text.parse().ok()).unwrap_or(0);
+            if !reason.is_empty() {
+                *by_reason.entry(reason.to_owned()).or_default() += count;
+            }
+        }
+        by_reason
     }
 
     pub fn log(&self) -> String {

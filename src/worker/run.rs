@@ -92,7 +92,7 @@ impl Stop {
 }
 
 /// Events that wait for a lane.
-const LANE_QUEUE: usize = 512;
+const LANE_QUEUE: usize = 256;
 
 /// How long an unanswered turn rests before it is tried again.
 pub(super) const TRY_AGAIN: Duration = Duration::from_millis(100);

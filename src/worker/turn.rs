@@ -11,7 +11,7 @@ use crate::engine::effect::{Effect, FailCause};
 use crate::engine::id::{DeliveryId, UserId, stable_hash};
 use crate::engine::record::Pending;
 use crate::engine::record::codec::{self, CodecError};
-use crate::engine::step::{self, Input, Known};
+use crate::engine::step::{self, Input, Known, Stepped};
 use crate::engine::time::Timestamp;
 
 use super::cache::{Cache, Remembered};
@@ -52,7 +52,10 @@ pub struct Turned {
 }
 
 /// Users remembered by a lane.
-const REMEMBERED_USERS: usize = 4096;
+const REMEMBERED_USERS: usize = 2048;
+
+/// The engine's one entrance, as the turn calls it.
+type Step = fn(&InForce, &UserId, Known, &Input, Timestamp) -> Stepped;
 
 /// One lane's turning: its session, what it remembers, and where its lines go.
 pub struct Turn {
@@ -65,6 +68,7 @@ pub struct Turn {
     /// The store's sequence after our last commit.
     sequence: u64,
     metrics: Counters,
+    step: Step,
 }
 
 /// A user being turned.
@@ -102,7 +106,7 @@ impl Turn {
         settings: Arc<Settings>,
         metrics: Counters,
     ) -> Turn {
-        Turn { state, cache: Cache::new(REMEMBERED_USERS), append, clock, follower, settings, sequence: 0, metrics }
+        Turn { state, cache: Cache::new(REMEMBERED_USERS), append, clock, follower, settings, sequence: 0, metrics, step: step::step }
     }
 
     pub fn sequence(&self) -> u64 {
@@ -198,7 +202,7 @@ impl Turn {
             if let (Input::Wake { .. }, Some(due)) = (input, known.record.timers.iter().map(|timer| timer.due).min()) {
                 self.metrics.timer_overdue(now.since(due));
             }
-            let Ok(stepped) = catch_unwind(AssertUnwindSafe(|| step::step(in_force, &turning.user, known, input, now))) else {
+            let Ok(stepped) = catch_unwind(AssertUnwindSafe(|| (self.step)(in_force, &turning.user, known, input, now))) else {
                 return ControlFlow::Break(at);
             };
             turning.known = stepped.known;
@@ -413,3 +417,6 @@ fn remember(stored: Option<Stored>) -> Result<Remembered, StateError> {
     let profile = stored.profile.as_deref().map(codec::decode_profile).transpose().map_err(refused)?;
     Ok(Remembered { token: Some(stored.token), wake: None, known: Known { record, profile: profile.unwrap_or_default() } })
 }
+
+#[cfg(test)]
+mod tests;

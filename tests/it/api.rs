@@ -200,7 +200,8 @@ async fn what_cannot_be_read_is_refused_with_its_reason() {
         ("", "not_json"),
         ("[]", "not_json"),
         ("{\"userId\":\"u1\"", "not_json"),
-        ("{}", "no_user"),
+        ("{}", "no_event"),
+        (r#"{"event":"login"}"#, "no_user"),
         (r#"{"userId":"","event":"login"}"#, "no_user"),
         (r#"{"userId":"u1"}"#, "no_event"),
         (r#"{"userId":"u1","event":"$sent"}"#, "reserved_name"),
@@ -209,7 +210,7 @@ async fn what_cannot_be_read_is_refused_with_its_reason() {
     ] {
         check("/v1/track", body.to_owned(), reason).await;
     }
-    check("/v1/track", format!(r#"{{"userId":"{}","event":"login"}}"#, "u".repeat(257)), "no_user").await;
+    check("/v1/track", format!(r#"{{"userId":"{}","event":"login"}}"#, "u".repeat(257)), "too_large").await;
     check("/v1/track", format!(r#"{{"userId":"u1","event":"login","properties":{}}}"#, deep(64)), "too_deep").await;
 }
 

@@ -1,0 +1,108 @@
+//! Number 4 of the turn: a step that panics costs its own input and nothing else.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::FutureExt;
+
+use super::*;
+use crate::engine::catalog::Policy;
+use crate::engine::delivery::Backoff;
+use crate::engine::event::{Body, Event, Position, SourceId};
+use crate::engine::value::Object;
+use crate::simulator::ports::{MemoryLog, MemoryStore, SharedFaults, VirtualClock};
+use crate::telemetry::metrics::{CampaignLabel, Metrics};
+use crate::worker::offsets::Progress;
+use crate::worker::ports::{Clock, Store};
+use crate::worker::settings::Topics;
+
+const NOW: Timestamp = Timestamp(1_795_000_000_000);
+
+fn policy() -> Policy {
+    let second = Duration::from_secs(1);
+    Policy {
+        max_age: 3600 * second,
+        max_lateness: 3600 * second,
+        max_overdue: 3600 * second,
+        timeout: 3 * second,
+        max_retries: 3,
+        backoff: Backoff { base: second, max: 10 * second },
+        expires: 3600 * second,
+        id_key: b"key".to_vec(),
+        allow_http: false,
+    }
+}
+
+fn settings() -> Settings {
+    Settings {
+        topics: Topics::new(&["events".into()], "campanile"),
+        generation: 1,
+        lanes: 1,
+        max_in_flight: 1,
+        ends_every: Duration::ZERO,
+        drain: Duration::ZERO,
+        omit: std::collections::BTreeSet::new(),
+        accept_state: false,
+    }
+}
+
+fn work(progress: &Arc<Progress>, user: &str, offset: i64) -> Work {
+    let position = Position { source: SourceId(1), offset, broker_time: NOW };
+    let event = Event {
+        user: user.into(),
+        message_id: format!("m{offset}").into(),
+        timestamp: NOW,
+        position,
+        anonymous_id: None,
+        device_token: None,
+        context_traits: Object::new(),
+        body: Body::Identify { traits: Object::new() },
+    };
+    let raw = DeadEvent { topic: "events".into(), partition: 0, offset, key: None, value: format!("event {offset}").into_bytes() };
+    let origin = Origin { ticket: progress.open(offset), raw: Some(Box::new(raw)) };
+    Work { user: user.into(), input: Input::Event(Arc::new(event)), origin: Some(origin) }
+}
+
+/// The engine with a defect: the second message makes it panic.
+fn defective(in_force: &InForce, user: &UserId, known: Known, input: &Input, now: Timestamp) -> Stepped {
+    if let Input::Event(event) = input {
+        assert_ne!(&*event.message_id, "m1", "a defect");
+    }
+    step::step(in_force, user, known, input, now)
+}
+
+#[test]
+fn a_step_that_panics_buries_its_input_and_the_others_go_on() {
+    let clock = VirtualClock::new(NOW);
+    let shared: Arc<dyn Clock> = Arc::new(clock.clone());
+    let store = MemoryStore::new("s", shared.clone(), SharedFaults::default());
+    let log = MemoryLog::new(1, shared.clone(), SharedFaults::default());
+    let metrics = Arc::new(Metrics::new(CampaignLabel::Auto).unwrap());
+    let mut turn = Turn::new(
+        store.session().now_or_never().unwrap().unwrap(),
+        Arc::new(log.clone()),
+        Arc::new(StoreClock::new(shared)),
+        Arc::new(Follower::new(policy())),
+        Arc::new(settings()),
+        Counters::new(metrics),
+    );
+    turn.step = defective;
+    let progress = Progress::new(0);
+    let mut batch = vec![work(&progress, "a", 0), work(&progress, "a", 1), work(&progress, "a", 2), work(&progress, "b", 3)];
+    turn.turn(&mut batch).now_or_never().unwrap().unwrap();
+
+    assert_eq!(progress.finished(), 4, "the partition moves on");
+    let dead = log.records("campanile.dead");
+    assert_eq!(dead.len(), 1);
+    let letter: serde_json::Value = serde_json::from_slice(&dead[0].1).unwrap();
+    assert_eq!((&letter["reason"], &letter["offset"], &letter["value"]), (&"panic".into(), &1.into(), &"ZXZlbnQgMQ==".into()));
+    let users = store.users();
+    let marks: Vec<(String, usize, i64)> = users
+        .iter()
+        .map(|(user, stored, _)| {
+            let record = codec::decode(&stored.record).unwrap();
+            (user.to_string(), record.seen.len(), record.marks[0].offset)
+        })
+        .collect();
+    assert_eq!(marks, [("a".to_owned(), 3, 2), ("b".to_owned(), 1, 3)], "also what was buried is marked as applied");
+}
