@@ -115,8 +115,12 @@ impl Reader {
     pub fn rest(&mut self, commits: &mut Commits) -> Result<(), SourceError> {
         let all = self.offsets.partitions();
         self.source.hold(&all, true)?;
-        let polled = self.source.poll(Duration::ZERO, &mut |_| ControlFlow::Break(()))?;
-        commits.rebalanced(&mut self.offsets, &polled)?;
+        match self.source.poll(Duration::ZERO, &mut |_| ControlFlow::Break(())) {
+            Ok(polled) => commits.rebalanced(&mut self.offsets, &polled)?,
+            // What is started is finished all the same.
+            Err(SourceError::Unavailable(_)) => {}
+            Err(error) => return Err(error),
+        }
         self.appending.look(&*self.append);
         Ok(())
     }

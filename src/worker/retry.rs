@@ -184,8 +184,12 @@ impl RetryReader {
     /// Keeps the group served while a stopping worker finishes its work; nothing more is read.
     pub fn rest(&mut self, commits: &mut Commits) -> Result<(), SourceError> {
         self.source.hold(&self.offsets.partitions(), true)?;
-        let polled = self.source.poll(Duration::ZERO, &mut |_| ControlFlow::Break(()))?;
-        commits.rebalanced(&mut self.offsets, &polled)?;
+        match self.source.poll(Duration::ZERO, &mut |_| ControlFlow::Break(())) {
+            Ok(polled) => commits.rebalanced(&mut self.offsets, &polled)?,
+            // What is started is finished all the same.
+            Err(SourceError::Unavailable(_)) => {}
+            Err(error) => return Err(error),
+        }
         self.appending.look(&*self.append);
         Ok(())
     }
