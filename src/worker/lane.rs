@@ -1,7 +1,7 @@
 //! A lane: turns what its users bring, and finds slots for what the turns give out. It waits for the store and for nothing else; the
 //! jobs it answers with are run beside it.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -73,6 +73,8 @@ pub struct Lane {
     unanswered: Vec<Work>,
     /// Jobs and queued deliveries of each user.
     busy: HashMap<UserId, usize>,
+    /// Events of each user that are in the turn, any of which may become a delivery.
+    in_turn: BTreeMap<UserId, usize>,
     /// Events of users that are busy enough, in their order.
     patient: HashMap<UserId, VecDeque<Work>>,
     patient_events: usize,
@@ -99,6 +101,7 @@ impl Lane {
             overflow: VecDeque::new(),
             unanswered: Vec::new(),
             busy: HashMap::new(),
+            in_turn: BTreeMap::new(),
             patient: HashMap::new(),
             patient_events: 0,
             granted: Vec::new(),
@@ -162,18 +165,38 @@ impl Lane {
 
     /// Takes an event in, or has it wait while its user is busy enough; the user's events keep their order.
     fn admit(&mut self, work: Work) {
-        let busy = self.busy.get(&work.user).copied().unwrap_or(0);
-        match self.patient.get_mut(&work.user) {
-            Some(waiting) => waiting.push_back(work),
-            None if busy >= USER_DELIVERIES => {
-                self.patient.insert(work.user.clone(), VecDeque::from([work]));
-            }
-            None => return self.unanswered.push(work),
+        if !self.patient.contains_key(&work.user) && self.room(&work.user) > 0 {
+            return self.take_in(work);
         }
         self.patient_events += 1;
+        self.patient.entry_ref(&work.user).or_default().push_back(work);
     }
 
-    /// A job of this user is over: one of its waiting events goes on.
+    fn take_in(&mut self, work: Work) {
+        *self.in_turn.entry(work.user.clone()).or_insert(0) += 1;
+        self.unanswered.push(work);
+    }
+
+    /// How many more events of a user may be taken in.
+    fn room(&self, user: &UserId) -> usize {
+        let busy = self.busy.get(user).copied().unwrap_or(0);
+        let in_turn = self.in_turn.get(user).copied().unwrap_or(0);
+        USER_DELIVERIES.saturating_sub(busy + in_turn)
+    }
+
+    /// Takes in what a user's room allows.
+    fn go_on(&mut self, user: &UserId) {
+        let room = self.room(user);
+        let Some(waiting) = self.patient.get_mut(user) else { return };
+        let going: Vec<Work> = waiting.drain(..room.min(waiting.len())).collect();
+        if waiting.is_empty() {
+            self.patient.remove(user);
+        }
+        self.patient_events -= going.len();
+        going.into_iter().for_each(|work| self.take_in(work));
+    }
+
+    /// A job of this user is over.
     fn finished(&mut self, user: &UserId) {
         if let Some(busy) = self.busy.get_mut(user) {
             *busy -= 1;
@@ -181,14 +204,7 @@ impl Lane {
                 self.busy.remove(user);
             }
         }
-        let Some(waiting) = self.patient.get_mut(user) else { return };
-        // Most events give out no delivery: all go on once nothing is under way, so that none waits for a job that never comes.
-        let going = if self.busy.contains_key(user) { 1 } else { waiting.len() };
-        self.unanswered.extend(waiting.drain(..going.min(waiting.len())));
-        self.patient_events -= going;
-        if waiting.is_empty() {
-            self.patient.remove(user);
-        }
+        self.go_on(user);
     }
 
     /// Offers what a turn gave out.
@@ -196,6 +212,10 @@ impl Lane {
         let in_force = self.follower.in_force();
         for delivery in turned.deliveries.iter().chain(turned.failures.iter().map(|(delivery, _)| delivery)) {
             *self.busy.entry_ref(&delivery.user).or_insert(0) += 1;
+        }
+        // What was in the turn is now busy or over: the next of those users go on with the next turn.
+        for user in std::mem::take(&mut self.in_turn).into_keys() {
+            self.go_on(&user);
         }
         for (user, until) in turned.held {
             self.held.hold(until, user);
