@@ -111,9 +111,10 @@ impl KafkaSettings {
     pub(super) fn producer(&self) -> Result<ClientConfig, SettingsError> {
         let mut config = self.client()?;
         config.set("enable.idempotence", "true").set("acks", "all");
-        // Nobody waits for a line but the settling of its delivery, and every partition's batch is a request of its own: at 13,000
-        // deliveries a second 5 ms made requests of a few lines each, at 15 us of CPU a line.
-        config.set("linger.ms", "25");
+        // Every partition's batch is a request of its own: at 13,000 deliveries a second 5 ms made requests of a few lines each, at
+        // 15 us of CPU a line. Longer costs less, but what is not acknowledged is not settled, and a killed worker's unsettled
+        // deliveries are sent again (measured: 250 repeats with 5 ms, 850 with 25).
+        config.set("linger.ms", "10");
         // Measured with lines of 350 bytes, CPU a line: lz4 as none (1.6 to 2.1 us), zstd 5.1 to 5.4; and lz4 carries the most.
         config.set("compression.type", "lz4");
         // Where Java's producers put the same key.
