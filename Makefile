@@ -9,7 +9,8 @@ help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
 
 demo: setup-build ## build, then show in seconds what Campanile does (needs no server)
-	@$(CARGO) run --quiet --locked -- demo
+	@$(CARGO) build --locked --bin campanile
+	@$(CARGO) run --quiet --locked --bin campanile -- demo
 
 test: setup check unit integration ## everything CI runs: format, lints, unit tests, tests on a real Kafka and Redis
 
@@ -21,8 +22,8 @@ setup: ## install what building and testing need
 
 check: ## formatting and lints, warnings are errors; the engine compiles alone
 	$(CARGO) fmt --check
-	$(CARGO) check --quiet --locked --lib --no-default-features
-	$(CARGO) clippy --quiet --locked --all-targets -- -D warnings
+	$(CARGO) check --locked --lib --no-default-features
+	$(CARGO) clippy --locked --all-targets -- -D warnings
 
 unit: ## the engine's tests alone, then all unit tests
 	$(CARGO) test --locked --lib --no-default-features
