@@ -209,6 +209,5 @@ fn tell(lines: &[Outcome], received: &[Received]) {
         );
     }
     println!("\nNot even asked: joon's cart c-2 was bought in time (e7), ana's review had 2 stars (e9).");
-    println!("\nEvery line above is in the outcomes topic. Next: `campanile run --apply config/campaigns`, then send events with");
-    println!("`campanile ingest config/events/sample.ndjson --server http://127.0.0.1:8080`. README.md goes on from here.");
+    println!("\nEvery line above is in the outcomes topic. Next: \"One process, no servers\" in README.md.");
 }
