@@ -76,7 +76,7 @@ fn check_all(expected: &BTreeMap<Message, Course>, endpoints: &Endpoints, outcom
     }
 }
 
-/// The endpoint said `Retry-After: 1`.
+/// The endpoint said `Retry-After: 1`. The worker that waits may not be the one that was told: their clocks agree to some milliseconds.
 fn check_retry_after(endpoints: &Endpoints) {
     let mut first = BTreeMap::new();
     for seen in endpoints.moody.seen().iter().filter(|seen| seen.path.contains("retry-after")) {
@@ -85,7 +85,7 @@ fn check_retry_after(endpoints: &Endpoints) {
             1 => drop(first.insert(id, seen.at)),
             _ => {
                 let waited = seen.at - first[&id];
-                assert!(waited >= Duration::from_secs(1), "{id} was tried again after {waited:?}");
+                assert!(waited >= Duration::from_millis(950), "{id} was tried again after {waited:?}");
             }
         }
     }
