@@ -1,5 +1,6 @@
 //! When offsets are committed, with which note, and what a note says when it comes back.
 
+use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
@@ -110,6 +111,17 @@ impl Commits {
         tell(source, offsets, &ready)
     }
 
+    /// Keeps the group served while a stopping worker finishes its work; nothing more is read.
+    pub fn rest(&mut self, source: &mut dyn Source, offsets: &mut Offsets) -> Result<(), SourceError> {
+        source.hold(&offsets.partitions(), true)?;
+        match source.poll(Duration::ZERO, &mut |_| ControlFlow::Break(())) {
+            Ok(polled) => self.rebalanced(offsets, &polled),
+            // What is started is finished all the same.
+            Err(SourceError::Unavailable(_)) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
     /// For a worker that leaves: commits all that is finished, without the lag, if every lane has confirmed after its last turn.
     pub fn leave(&mut self, source: &mut dyn Source, offsets: &mut Offsets) -> Result<(), SourceError> {
         if !self.lanes.iter().all(|lane| lane.left.load(Ordering::Acquire)) {
@@ -206,10 +218,6 @@ impl Appending {
                 }
             }
         }
-    }
-
-    pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
     }
 }
 

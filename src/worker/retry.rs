@@ -183,13 +183,7 @@ impl RetryReader {
 
     /// Keeps the group served while a stopping worker finishes its work; nothing more is read.
     pub fn rest(&mut self, commits: &mut Commits) -> Result<(), SourceError> {
-        self.source.hold(&self.offsets.partitions(), true)?;
-        match self.source.poll(Duration::ZERO, &mut |_| ControlFlow::Break(())) {
-            Ok(polled) => commits.rebalanced(&mut self.offsets, &polled)?,
-            // What is started is finished all the same.
-            Err(SourceError::Unavailable(_)) => {}
-            Err(error) => return Err(error),
-        }
+        commits.rest(&mut *self.source, &mut self.offsets)?;
         self.appending.look(&*self.append);
         Ok(())
     }

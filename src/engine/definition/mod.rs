@@ -275,6 +275,16 @@ pub enum ContentType {
     Text,
 }
 
+impl ContentType {
+    /// The media type that is sent.
+    pub fn media_type(self) -> &'static str {
+        match self {
+            ContentType::Json => "application/json",
+            ContentType::Text => "text/plain; charset=utf-8",
+        }
+    }
+}
+
 #[derive(Clone, Debug, PartialEq)]
 pub enum Body {
     /// Nothing written: `{"campaign","delivery_id","user_id","event","timestamp","properties"}`; a GET has none.

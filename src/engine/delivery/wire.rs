@@ -66,17 +66,9 @@ pub fn attempt_headers(attempt: &Attempt, content_type: Option<ContentType>) -> 
         ("webhook-timestamp", attempt.at.0.div_euclid(1000).to_string()),
         ("webhook-attempt", attempt.number.to_string()),
         ("user-agent", USER_AGENT.to_owned()),
-        ("content-type", content_type_value(content_type.unwrap_or(ContentType::Json)).to_owned()),
+        ("content-type", content_type.unwrap_or(ContentType::Json).media_type().to_owned()),
     ];
     own.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
-}
-
-/// The media type that is sent.
-pub fn content_type_value(content_type: ContentType) -> &'static str {
-    match content_type {
-        ContentType::Json => "application/json",
-        ContentType::Text => "text/plain; charset=utf-8",
-    }
 }
 
 /// The text with every secret in its place, written as that place needs it.

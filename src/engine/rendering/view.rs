@@ -21,7 +21,7 @@ pub fn curl(request: &Request) -> String {
         let line = if value.is_empty() { format!("{name};") } else { format!("{name}: {value}") };
         let _ = write!(command, " \\\n  --header {}", quoted(&line));
     };
-    header("content-type", media_type(request.content_type));
+    header("content-type", request.content_type.media_type());
     request.headers.iter().for_each(|(name, value)| header(name, &shown(value)));
     if let Some(body) = &request.body {
         let _ = write!(command, " \\\n  --data-raw {}", quoted(&shown(body)));
@@ -42,7 +42,7 @@ pub fn table(request: &Request) -> String {
         let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
         rows.push(("param", decoded(name), decoded(value)));
     }
-    rows.push(("header", "content-type".to_owned(), media_type(request.content_type).to_owned()));
+    rows.push(("header", "content-type".to_owned(), request.content_type.media_type().to_owned()));
     rows.extend(request.headers.iter().map(|(name, value)| ("header", name.to_string(), shown(value))));
     if let Some(body) = &request.body {
         body_rows(&shown(body), request.content_type, &mut rows);
@@ -65,13 +65,6 @@ fn body_rows(body: &str, content_type: ContentType, rows: &mut Vec<(&'static str
     match json.as_ref().and_then(|json| json.as_object()) {
         Some(object) => rows.extend(object.iter().map(|(name, value)| ("body", name.to_owned(), value.to_string()))),
         None => rows.push(("body", String::new(), body.to_owned())),
-    }
-}
-
-fn media_type(content_type: ContentType) -> &'static str {
-    match content_type {
-        ContentType::Json => "application/json",
-        ContentType::Text => "text/plain; charset=utf-8",
     }
 }
 
