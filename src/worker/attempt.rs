@@ -96,9 +96,9 @@ pub async fn park(outside: &Outside, delivery: Delivery, wait: Duration) -> Opti
     let made = Some(delivery.entry.phase.attempt()).filter(|attempt| *attempt > 1).unwrap_or(0);
     let until = outside.clock.now().after(wait);
     let message = RetryMessage::of(&delivery, made, until)?;
+    confirm_decided(outside, &delivery).await;
     append_surely(&*outside.append, vec![message.line(&outside.settings.topics, outside.clock.now())]).await;
     outside.metrics.retry_scheduled();
-    confirm_decided(outside, &delivery).await;
     Some((delivery.user, Input::Parked { id: delivery.entry.id, attempt: made, until }))
 }
 
@@ -144,9 +144,9 @@ async fn settle(
     let until = now.after(wait);
     let message = RetryMessage::of(&delivery, attempt, until)?;
     let line = attempt_line(outside, &delivery, AttemptResult::Retrying, status, Some(&delivery::cause(answer)), answer.latency);
+    confirm_decided(outside, &delivery).await;
     append_surely(&*outside.append, vec![line, message.line(&outside.settings.topics, now)]).await;
     outside.metrics.retry_scheduled();
-    confirm_decided(outside, &delivery).await;
     if lease::fits(now, wait, lease, manner.timeout) {
         return None;
     }
@@ -207,7 +207,8 @@ fn attempt_line(
     outcomes::attempt(&outside.settings.topics, &attempt)
 }
 
-/// A delivery is settled only when its `sent` line is acknowledged; one that was not is written again from the claim.
+/// A delivery is settled only when its `sent` line is acknowledged; one that was not is written again from the claim. Before a retry message,
+/// not after it: whoever reads that goes on with the delivery and does not repeat the line, which only a take-over does.
 async fn confirm_decided(outside: &Outside, delivery: &Delivery) {
     if delivery.decided.clone().wait().await.is_err() {
         let decision = Decision::sent(&delivery.user, &delivery.entry.claim, delivery.entry.id);
