@@ -8,11 +8,7 @@
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 
-use campanile::engine::definition::{
-    Again, Body, Campaign, Condition, ContentType, Fatigue, Inaction, Method, Operand, Pattern, Resend, Rule, Status, Test, Trigger,
-    Webhook,
-};
-use campanile::engine::id::CampaignId;
+use campanile::engine::definition::{Again, Campaign, Condition, Inaction, Operand, Pattern, Status, Test, Trigger, Webhook};
 use campanile::engine::matching::Index;
 use campanile::engine::time::Timestamp;
 use campanile::engine::value::{Object, Value};
@@ -153,30 +149,7 @@ fn literal(value: impl Into<Value>) -> Operand {
 
 fn campaign(i: u64, trigger: Trigger) -> Campaign {
     let key = format!("c{i}");
-    Campaign {
-        id: CampaignId::of(&key),
-        key: key.into(),
-        title: None,
-        description: None,
-        version: 1,
-        status: Some(Status::Running),
-        tags: Vec::new(),
-        channel: None,
-        priority: 0,
-        trigger,
-        audience: Rule::All(Vec::new()),
-        fatigue: Fatigue { resend: Resend::Never, frequency_cap: true },
-        webhook: Webhook {
-            url: "https://h.example/".into(),
-            host: "h.example".into(),
-            method: Method::Post,
-            params: Vec::new(),
-            headers: Vec::new(),
-            content_type: ContentType::Json,
-            body: Body::Default,
-            destination: None,
-        },
-    }
+    Campaign { status: Some(Status::Running), ..Campaign::new(&key, trigger, Webhook::new("https://h.example/", "h.example")) }
 }
 
 /// splitmix64

@@ -7,8 +7,8 @@
 use std::hint::black_box;
 use std::time::Instant;
 
-use campanile::engine::definition::{Body, Campaign, Condition, ContentType, Fatigue, Method, Pattern, Resend, Rule, Trigger, Webhook};
-use campanile::engine::id::{CampaignId, DeliveryId};
+use campanile::engine::definition::{Body, Campaign, Condition, Pattern, Trigger, Webhook};
+use campanile::engine::id::DeliveryId;
 use campanile::engine::profile::Profile;
 use campanile::engine::rendering::{Scope, Triggered, compile, render};
 use campanile::engine::time::Timestamp;
@@ -76,28 +76,13 @@ fn median(mut call: impl FnMut()) -> f64 {
 }
 
 fn campaign(body: Body) -> Campaign {
-    Campaign {
-        id: CampaignId::of("cart-abandoned"),
-        key: "cart-abandoned".into(),
-        title: None,
-        description: None,
-        version: 1,
-        status: None,
-        tags: vec![],
-        channel: None,
-        priority: 0,
-        trigger: Trigger::Action(Pattern { event: "cart_added".into(), condition: Condition::ALWAYS }),
-        audience: Rule::All(vec![]),
-        fatigue: Fatigue { resend: Resend::Never, frequency_cap: true },
-        webhook: Webhook {
-            url: "https://api.kakao.example/v1/messages/{{ event.sku }}".into(),
-            host: "api.kakao.example".into(),
-            method: Method::Post,
-            params: vec![],
+    Campaign::new(
+        "cart-abandoned",
+        Trigger::Action(Pattern { event: "cart_added".into(), condition: Condition::ALWAYS }),
+        Webhook {
             headers: vec![("X-Source".into(), "campanile".into())],
-            content_type: ContentType::Json,
             body,
-            destination: None,
+            ..Webhook::new("https://api.kakao.example/v1/messages/{{ event.sku }}", "api.kakao.example")
         },
-    }
+    )
 }

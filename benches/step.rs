@@ -9,12 +9,12 @@ use std::time::{Duration, Instant};
 
 use campanile::engine::catalog::{InForce, Policy};
 use campanile::engine::definition::{
-    Body as WebhookBody, Campaign, Condition, ContentType, Fatigue, FrequencyCap, Method, Operand, Pattern, Resend, Rule, Status, Test,
-    Trigger, Webhook, Workspace,
+    Body as WebhookBody, Campaign, Condition, Fatigue, FrequencyCap, Operand, Pattern, Period, Resend, Rule, Status, Test, Trigger,
+    Webhook, Workspace,
 };
 use campanile::engine::delivery::Backoff;
 use campanile::engine::event::{Body, Event, Position, SourceId};
-use campanile::engine::id::{CampaignId, UserId};
+use campanile::engine::id::UserId;
 use campanile::engine::record::{SEEN_IDS, codec};
 use campanile::engine::step::{Input, Known, Verdict, step};
 use campanile::engine::time::Timestamp;
@@ -141,7 +141,12 @@ fn in_force() -> InForce {
         id_key: b"0123456789abcdef0123456789abcdef".to_vec(),
         allow_http: false,
     };
-    let cap = |limit, per, channel: Option<&str>| FrequencyCap { limit, per, channel: channel.map(Into::into), tag: None };
+    let cap = |limit, per, channel: Option<&str>| FrequencyCap {
+        limit,
+        period: Period::Sliding(per),
+        channel: channel.map(Into::into),
+        tag: None,
+    };
     let frequency_caps = vec![cap(3, 24 * hour, None), cap(1, hour, Some("sms"))];
     let workspace = Workspace { timezone: Some("Asia/Seoul".into()), frequency_caps, ..Workspace::default() };
     InForce::assemble(1, (0..CAMPAIGNS).map(campaign).collect(), Vec::new(), workspace, policy)
@@ -154,27 +159,19 @@ fn campaign(i: usize) -> Campaign {
     let category = test("category", Test::Eq(Operand::Value(Value::text(format!("k{}", i / NAMES)))));
     let amount = test("amount", Test::Gte(Operand::Value(Value::Int(100))));
     Campaign {
-        id: CampaignId::of(&key),
-        key: key.into(),
-        title: None,
-        description: None,
-        version: 1,
         status: Some(Status::Running),
         tags: vec!["cart".into()],
         channel: Some("sms".into()),
-        priority: 0,
-        trigger: Trigger::Action(Pattern { event: format!("n{:02}", i % NAMES).into(), condition: Condition::All(vec![category, amount]) }),
         audience: Rule::User(test("plan", Test::Eq(Operand::Value("gold".into())))),
-        fatigue: Fatigue { resend: Resend::Always, frequency_cap: true },
-        webhook: Webhook {
-            url: "https://api.kakao.example/v1/messages/{{ event.sku }}".into(),
-            host: "api.kakao.example".into(),
-            method: Method::Post,
-            params: Vec::new(),
-            headers: vec![("X-Source".into(), "campanile".into())],
-            content_type: ContentType::Json,
-            body: WebhookBody::Map(Value::from_json(&BODY.replace("\n    ", " ")).expect("the benchmark's own text")),
-            destination: None,
-        },
+        fatigue: Fatigue { resend: Resend::Always, ..Fatigue::default() },
+        ..Campaign::new(
+            &key,
+            Trigger::Action(Pattern { event: format!("n{:02}", i % NAMES).into(), condition: Condition::All(vec![category, amount]) }),
+            Webhook {
+                headers: vec![("X-Source".into(), "campanile".into())],
+                body: WebhookBody::Map(Value::from_json(&BODY.replace("\n    ", " ")).expect("the benchmark's own text")),
+                ..Webhook::new("https://api.kakao.example/v1/messages/{{ event.sku }}", "api.kakao.example")
+            },
+        )
     }
 }

@@ -18,5 +18,6 @@ fn judge_rule(rule: &Rule, scope: &Scope) -> Truth {
         Rule::Any(rules) => Truth::any(rules.iter().map(|rule| judge_rule(rule, scope))),
         Rule::Not(rule) => !judge_rule(rule, scope),
         Rule::User(condition) => judge_user(condition, scope),
+        Rule::Cohort(_) | Rule::Did(_) => Truth::Unknown,
     }
 }

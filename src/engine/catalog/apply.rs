@@ -218,13 +218,13 @@ fn as_problems(document: &Written, found: impl IntoIterator<Item = TemplateProbl
 fn campaign_of(document: &Written) -> Option<&Campaign> {
     match &document.definition {
         Definition::Campaign(campaign) => Some(campaign),
-        Definition::Destination(_) | Definition::Workspace(_) => None,
+        Definition::Cohort(_) | Definition::Destination(_) | Definition::Workspace(_) => None,
     }
 }
 
 fn destination_of(document: &Written) -> Option<&Destination> {
     match &document.definition {
         Definition::Destination(destination) => Some(destination),
-        Definition::Campaign(_) | Definition::Workspace(_) => None,
+        Definition::Campaign(_) | Definition::Cohort(_) | Definition::Workspace(_) => None,
     }
 }

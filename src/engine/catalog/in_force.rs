@@ -159,6 +159,7 @@ impl Sorted {
                     let status = document.status.or(Some(Status::Ready));
                     sorted.campaigns.push(Campaign { version: document.version, status, ..*campaign });
                 }
+                Ok(Definition::Cohort(_)) => {}
                 Ok(Definition::Destination(destination)) => sorted.destinations.push(*destination),
                 Ok(Definition::Workspace(workspace)) => sorted.workspace = *workspace,
                 Err(problems) if document.kind == Kind::Workspace => return Err(problems),

@@ -6,7 +6,7 @@ use super::document::ReadOptions;
 use super::problem::Problems;
 use super::reader::{self, MAX_SPAN, Reader};
 use super::text::{Data, Node};
-use super::{Campaign, Fatigue, Resend, Rule, Status, rule, trigger, webhook};
+use super::{Active, Campaign, Control, Fatigue, Resend, Rule, Status, rule, trigger, webhook};
 use crate::engine::id::CampaignId;
 use crate::engine::value::Value;
 
@@ -55,9 +55,13 @@ pub(super) fn campaign(node: &Node, options: &ReadOptions, problems: &Problems) 
         tags,
         channel,
         priority,
+        active: Active::default(),
         trigger: trigger?,
         audience: audience?,
+        control: Control::default(),
+        limit: None,
         fatigue,
+        goal: None,
         webhook: webhook?,
     })
 }
@@ -97,7 +101,7 @@ fn tags(reader: &mut Reader<'_>) -> Vec<Box<str>> {
 }
 
 fn fatigue(campaign: &mut Reader<'_>) -> Fatigue {
-    let mut fatigue = Fatigue { resend: Resend::Never, frequency_cap: true };
+    let mut fatigue = Fatigue::default();
     let Some(mut reader) = campaign.map("fatigue") else { return fatigue };
     if let Some(node) = reader.get("resend") {
         fatigue.resend = resend(node, reader.problems).unwrap_or(Resend::Never);

@@ -33,5 +33,5 @@ pub(super) fn destination(node: &Node, problems: &Problems) -> Option<Destinatio
     let max_retries = count(reader.integer("max_retries", 0..=i64::from(MAX_RETRIES)));
     let headers = webhook::headers(&mut reader);
     reader.close(&LATER);
-    Some(Destination { key: key?.into(), host: host?, max_in_flight, timeout, max_retries, headers })
+    Some(Destination { max_in_flight, timeout, max_retries, headers, ..Destination::new(key?.into(), host?) })
 }

@@ -135,6 +135,7 @@ fn document(node: &Node, options: &ReadOptions, problems: &Problems) -> Option<D
     let definition = definition.filter(|_| problems.errors() == before)?;
     let key = match &definition {
         Definition::Campaign(campaign) => campaign.key.clone(),
+        Definition::Cohort(cohort) => cohort.key.clone(),
         Definition::Destination(destination) => destination.key.clone(),
         Definition::Workspace(_) => WORKSPACE_KEY.into(),
     };

@@ -50,7 +50,17 @@ pub(super) fn webhook(node: &Node, options: &ReadOptions, problems: &Problems) -
     let destination = reader.name("destination").map(Into::into);
     reader.close(&["link"]);
     let (url, host) = url?;
-    Some(Webhook { url, host, method, params, headers, content_type: content_type.unwrap_or(ContentType::Json), body: body?, destination })
+    Some(Webhook {
+        url,
+        host,
+        method,
+        params,
+        headers,
+        content_type: content_type.unwrap_or(ContentType::Json),
+        body: body?,
+        links: Vec::new(),
+        destination,
+    })
 }
 
 /// The URL as written, and its host.

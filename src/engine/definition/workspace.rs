@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::problem::{Problems, nearest};
 use super::reader::{self, Reader};
 use super::text::Node;
-use super::{FrequencyCap, Workspace, trigger};
+use super::{FrequencyCap, Period, Workspace, trigger};
 
 /// How many frequency caps there may be, and how long their window (contract, section 3): a record keeps every send that the
 /// longest window still counts.
@@ -33,7 +33,7 @@ pub(super) fn workspace(node: &Node, problems: &Problems) -> Option<Workspace> {
     }
     let track = track.iter().filter_map(|node| trigger::event_name(node, "an item of `track`", problems)).collect();
     reader.close(&["quiet_hours"]);
-    Some(Workspace { timezone, frequency_caps, track })
+    Some(Workspace { timezone, frequency_caps, quiet_hours: None, track })
 }
 
 /// An IANA zone name, in its proper spelling.
@@ -65,5 +65,5 @@ fn cap(node: &Node, problems: &Problems) -> Option<FrequencyCap> {
         reader::unsupported(entry.place, "calendar", problems);
     }
     reader.close(&[]);
-    Some(FrequencyCap { limit: limit.and_then(|limit| u32::try_from(limit).ok())?, per: per?, channel, tag })
+    Some(FrequencyCap { limit: limit.and_then(|limit| u32::try_from(limit).ok())?, period: Period::Sliding(per?), channel, tag })
 }

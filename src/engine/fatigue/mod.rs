@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use super::definition::{Campaign, FrequencyCap, Resend};
+use super::definition::{Campaign, FrequencyCap, Period, Resend};
 use super::effect::Reason;
 use super::id::stable_hash;
 use super::record::{Claim, CountedSend, Exposure, Ledger};
@@ -38,7 +38,7 @@ pub fn exceeded<'a>(ledger: &Ledger, campaign: &Campaign, caps: &'a [FrequencyCa
         // Labels are hashed only where it may come to that.
         ledger.sends.len() >= limit && {
             let labels = labels_of_cap(cap);
-            ledger.sends.iter().filter(|send| send.at > now.before(cap.per) && carries(send, &labels)).count() >= limit
+            ledger.sends.iter().filter(|send| send.at > now.before(window(cap)) && carries(send, &labels)).count() >= limit
         }
     })
 }
@@ -95,7 +95,8 @@ fn prune_sends(ledger: &mut Ledger, caps: &[FrequencyCap], now: Timestamp) {
     if ledger.sends.len() <= MIN_COUNTED_SENDS {
         return;
     }
-    let mut room: Vec<(u32, Vec<Label>, Timestamp)> = caps.iter().map(|cap| (cap.limit, labels_of_cap(cap), now.before(cap.per))).collect();
+    let mut room: Vec<(u32, Vec<Label>, Timestamp)> =
+        caps.iter().map(|cap| (cap.limit, labels_of_cap(cap), now.before(window(cap)))).collect();
     let count = ledger.sends.len();
     let mut kept: Vec<bool> = vec![false; count];
     for (place, send) in ledger.sends.iter().enumerate().rev() {
@@ -118,6 +119,13 @@ fn exposure<'a>(ledger: &'a Ledger, campaign: &Campaign) -> Option<&'a Exposure>
 fn concerns(cap: &FrequencyCap, campaign: &Campaign) -> bool {
     let channel = cap.channel.as_ref().is_none_or(|channel| campaign.channel.as_ref() == Some(channel));
     channel && cap.tag.as_ref().is_none_or(|tag| campaign.tags.contains(tag))
+}
+
+fn window(cap: &FrequencyCap) -> Duration {
+    match cap.period {
+        Period::Sliding(span) => span,
+        Period::Calendar(_) => LONGEST_CAP,
+    }
 }
 
 /// A channel or a tag in four bytes. Two that collide count for each other, once in four thousand million pairs.

@@ -9,7 +9,7 @@ fn ledger(sends: &[(i64, &str)]) -> Ledger {
 }
 
 fn cap(limit: u32, millis: u64, channel: Option<&str>) -> FrequencyCap {
-    FrequencyCap { limit, per: Duration::from_millis(millis), channel: channel.map(Into::into), tag: None }
+    FrequencyCap { limit, period: Period::Sliding(Duration::from_millis(millis)), channel: channel.map(Into::into), tag: None }
 }
 
 #[test]

@@ -166,6 +166,6 @@ fn waits_for(trigger: &Trigger) -> Vec<(Role, &Pattern)> {
     match trigger {
         Trigger::Action(pattern) => vec![(Role::Fires, pattern)],
         Trigger::Inaction(inaction) => vec![(Role::Cancels, &inaction.without), (Role::Starts, &inaction.after)],
-        Trigger::Api => Vec::new(),
+        _ => Vec::new(),
     }
 }

@@ -6,34 +6,10 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::engine::condition::notation::{condition, object};
-use crate::engine::definition::{Again, Body, ContentType, Fatigue, Inaction, Method, Resend, Rule, Webhook};
-use crate::engine::id::CampaignId;
+use crate::engine::definition::{Again, Inaction, Webhook};
 
 fn campaign(status: Status, trigger: Trigger) -> Campaign {
-    Campaign {
-        id: CampaignId::of("k"),
-        key: "k".into(),
-        title: None,
-        description: None,
-        version: 1,
-        status: Some(status),
-        tags: Vec::new(),
-        channel: None,
-        priority: 0,
-        trigger,
-        audience: Rule::All(Vec::new()),
-        fatigue: Fatigue { resend: Resend::Never, frequency_cap: true },
-        webhook: Webhook {
-            url: "https://h.example/".into(),
-            host: "h.example".into(),
-            method: Method::Post,
-            params: Vec::new(),
-            headers: Vec::new(),
-            content_type: ContentType::Json,
-            body: Body::Default,
-            destination: None,
-        },
-    }
+    Campaign { status: Some(status), ..Campaign::new("k", trigger, Webhook::new("https://h.example/", "h.example")) }
 }
 
 fn pattern(event: &str, where_: &str) -> Pattern {

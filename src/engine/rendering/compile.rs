@@ -127,7 +127,7 @@ fn body(campaign: &Campaign, problems: &mut Vec<TemplateProblem>) -> Option<Vec<
     }
     let mut parts = Vec::new();
     match &webhook.body {
-        Body::Default => default_body(campaign, &mut parts, problems),
+        Body::Default | Body::Profiles(_) => default_body(campaign, &mut parts, problems),
         Body::Map(value) => map_body(value, "webhook.body", &mut parts, problems),
         Body::Text(text) if webhook.content_type == ContentType::Text => {
             compile_text(text, &RAW_TEXT, "webhook.body", &mut parts, problems);

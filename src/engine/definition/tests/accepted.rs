@@ -6,6 +6,7 @@ use proptest::prelude::*;
 
 use super::super::*;
 use super::{API, HOOK, accepted, clash, definition};
+use crate::engine::value::Value;
 
 fn campaign(text: &str) -> Campaign {
     match definition(text) {
@@ -66,37 +67,35 @@ webhook:
     let pattern = |event: &str, condition| Pattern { event: event.into(), condition };
     let same = |after: &str, without: &str| SamePair { after: after.into(), without: without.into() };
     let expect = Campaign {
-        id: CampaignId::of("cart-abandoned"),
-        key: "cart-abandoned".into(),
         title: Some("Cart abandoned".into()),
         description: Some("After half an hour".into()),
-        version: 1,
         status: Some(Status::Running),
         tags: vec!["cart".into(), "promo".into()],
         channel: Some("sms".into()),
         priority: -3,
-        trigger: Trigger::Inaction(Inaction {
-            after: pattern("cart_added", test("amount", Test::Gte(number(50_000)))),
-            without: pattern("purchase", Condition::ALWAYS),
-            within: Duration::from_secs(1800),
-            same: vec![same("cart_id", "cart_id"), same("shop", "order.shop")],
-            again: Again::Restart,
-        }),
         audience: Rule::All(vec![
             Rule::User(test("country", Test::Eq(text("KR")))),
             Rule::Not(Box::new(Rule::User(test("staff", Test::Eq(Operand::Value(true.into())))))),
         ]),
-        fatigue: Fatigue { resend: Resend::After(Duration::from_secs(7 * 86_400)), frequency_cap: false },
-        webhook: Webhook {
-            url: "https://API.kakao.example:443/v1/{{ event.kind }}".into(),
-            host: "api.kakao.example".into(),
-            method: Method::Put,
-            params: vec![("user".into(), "{{ user.id }}".into()), ("n".into(), 1.into())],
-            headers: vec![("X-Source".into(), "campanile".into())],
-            content_type: ContentType::Json,
-            body: Body::Map(Value::from_json(r#"{"to":"{{ user.phone }}","nested":{"list":[1,null,"{{ x }}"]}}"#).unwrap()),
-            destination: Some("kakao".into()),
-        },
+        fatigue: Fatigue { resend: Resend::After(Duration::from_secs(7 * 86_400)), frequency_cap: false, ..Fatigue::default() },
+        ..Campaign::new(
+            "cart-abandoned",
+            Trigger::Inaction(Inaction {
+                after: pattern("cart_added", test("amount", Test::Gte(number(50_000)))),
+                without: pattern("purchase", Condition::ALWAYS),
+                within: Duration::from_secs(1800),
+                same: vec![same("cart_id", "cart_id"), same("shop", "order.shop")],
+                again: Again::Restart,
+            }),
+            Webhook {
+                method: Method::Put,
+                params: vec![("user".into(), "{{ user.id }}".into()), ("n".into(), 1.into())],
+                headers: vec![("X-Source".into(), "campanile".into())],
+                body: Body::Map(Value::from_json(r#"{"to":"{{ user.phone }}","nested":{"list":[1,null,"{{ x }}"]}}"#).unwrap()),
+                destination: Some("kakao".into()),
+                ..Webhook::new("https://API.kakao.example:443/v1/{{ event.kind }}", "api.kakao.example")
+            },
+        )
     };
     assert_eq!(read, expect);
 }
@@ -106,7 +105,7 @@ fn what_is_not_written_has_its_default() {
     let read = with(&format!("{API}\n{HOOK}"));
     assert_eq!((read.status, read.priority, read.channel.as_deref(), read.tags.len()), (None, 0, None, 0));
     assert_eq!(read.audience, Rule::All(vec![]));
-    assert_eq!(read.fatigue, Fatigue { resend: Resend::Never, frequency_cap: true });
+    assert_eq!(read.fatigue, Fatigue::default());
     let Webhook { method, content_type, body, destination, .. } = read.webhook;
     assert_eq!((method, content_type, body, destination), (Method::Post, ContentType::Json, Body::Default, None));
 }
@@ -224,8 +223,7 @@ fn fatigue_is_read() {
 #[test]
 fn destinations_are_read() {
     let least = definition("{kind: destination, key: d, match: H.example}");
-    let bare =
-        Destination { key: "d".into(), host: "h.example".into(), max_in_flight: None, timeout: None, max_retries: None, headers: vec![] };
+    let bare = Destination::new("d".into(), "h.example".into());
     assert_eq!(least, Definition::Destination(Box::new(bare.clone())));
     let full = definition(
         "kind: destination\nkey: d\nmatch: h.example:8443\nmax_in_flight: 8\ntimeout: 90s\nmax_retries: 0\nheaders: {X-Key: 'Key {{ secret.k }}'}",
@@ -247,13 +245,14 @@ fn workspaces_are_read() {
     let written = "kind: workspace\ntimezone: asia/seoul\ntrack: [login]\nfrequency_caps:\n  - {limit: 3, per: 1d}\n  - {limit: 1, per: 60m, channel: sms, tag: promo}";
     let cap = |limit, hours: u64, channel: Option<&str>, tag: Option<&str>| FrequencyCap {
         limit,
-        per: Duration::from_secs(hours * 3600),
+        period: Period::Sliding(Duration::from_secs(hours * 3600)),
         channel: channel.map(Into::into),
         tag: tag.map(Into::into),
     };
     let expect = Workspace {
         timezone: Some("Asia/Seoul".into()),
         frequency_caps: vec![cap(3, 24, None, None), cap(1, 1, Some("sms"), Some("promo"))],
+        quiet_hours: None,
         track: vec!["login".into()],
     };
     assert_eq!(definition(written), Definition::Workspace(Box::new(expect)));

@@ -7,8 +7,7 @@ mod problems;
 mod requests;
 
 use super::*;
-use crate::engine::definition::{Body, Condition, ContentType, Destination, Fatigue, Method, Pattern, Resend, Rule, Trigger, Webhook};
-use crate::engine::id::CampaignId;
+use crate::engine::definition::{Body, Condition, ContentType, Destination, Method, Pattern, Trigger, Webhook};
 use crate::engine::record::Quoting;
 use crate::engine::value::Value;
 
@@ -30,30 +29,12 @@ fn object(text: &str) -> Object {
 
 impl Case {
     pub fn new(body: Body) -> Case {
-        let webhook = Webhook {
-            url: "https://a.example/v1".into(),
-            host: "a.example".into(),
-            method: Method::Post,
-            params: vec![],
-            headers: vec![],
-            content_type: ContentType::Json,
-            body,
-            destination: None,
-        };
+        let webhook = Webhook { body, ..Webhook::new("https://a.example/v1", "a.example") };
         let campaign = Campaign {
-            id: CampaignId::of("cart"),
-            key: "cart".into(),
             title: Some("Cart \"left\"".into()),
-            description: None,
             version: 3,
-            status: None,
             tags: vec!["promo".into(), "한".into()],
-            channel: None,
-            priority: 0,
-            trigger: Trigger::Action(Pattern { event: "cart_added".into(), condition: Condition::ALWAYS }),
-            audience: Rule::All(vec![]),
-            fatigue: Fatigue { resend: Resend::Never, frequency_cap: true },
-            webhook,
+            ..Campaign::new("cart", Trigger::Action(Pattern { event: "cart_added".into(), condition: Condition::ALWAYS }), webhook)
         };
         let properties = object(
             r#"{"name":"Anna \"A\" Ö","amount":120.5,"count":3,"big":18446744073709551615,"whole":10.0,"yes":true,"no":false,"nothing":null,

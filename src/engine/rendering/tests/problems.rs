@@ -121,12 +121,8 @@ fn every_field_is_named_and_all_problems_come_at_once() {
     case.campaign.webhook.params = vec![("p".into(), Value::text("{{ x | y }}")), ("o".into(), json("{}"))];
     case.campaign.webhook.headers = vec![("X-H".into(), "{{ user.x".into()), ("X-L".into(), "a\nb".into())];
     case.destination = Some(Destination {
-        key: "kakao".into(),
-        host: "a.example".into(),
-        max_in_flight: None,
-        timeout: None,
-        max_retries: None,
         headers: vec![("X-D".into(), "{{ user.name }}".into())],
+        ..Destination::new("kakao".into(), "a.example".into())
     });
     let expect = "\
 webhook.url (line 1, column 22): there is no variable `evnt`; did you mean `event`?

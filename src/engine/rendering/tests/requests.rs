@@ -57,14 +57,7 @@ fn headers(own: &[(&str, &str)], destination: Option<&[(&str, &str)]>) -> String
     let pairs = |list: &[(&str, &str)]| list.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect();
     let mut case = Case::new(Body::Default);
     case.campaign.webhook.headers = pairs(own);
-    case.destination = destination.map(|list| Destination {
-        key: "kakao".into(),
-        host: "a.example".into(),
-        max_in_flight: None,
-        timeout: None,
-        max_retries: None,
-        headers: pairs(list),
-    });
+    case.destination = destination.map(|list| Destination { headers: pairs(list), ..Destination::new("kakao".into(), "a.example".into()) });
     match case.render() {
         Ok(rendered) => {
             let lines = rendered.request.headers.iter().map(|(name, value)| format!("{name}: {}", frozen_text(value)));

@@ -82,28 +82,8 @@ fn pattern(event: &str) -> Pattern {
 
 fn campaign(key: &str, trigger: Trigger) -> Campaign {
     Campaign {
-        id: CampaignId::of(key),
-        key: key.into(),
-        title: None,
-        description: None,
-        version: 1,
         status: Some(Status::Running),
-        tags: Vec::new(),
-        channel: None,
-        priority: 0,
-        trigger,
-        audience: Rule::All(Vec::new()),
-        fatigue: Fatigue { resend: Resend::Never, frequency_cap: true },
-        webhook: Webhook {
-            url: "https://api.example.com/send".into(),
-            host: "api.example.com".into(),
-            method: Method::Post,
-            params: Vec::new(),
-            headers: Vec::new(),
-            content_type: ContentType::Json,
-            body: Body::Default,
-            destination: None,
-        },
+        ..Campaign::new(key, trigger, Webhook::new("https://api.example.com/send", "api.example.com"))
     }
 }
 
@@ -179,7 +159,7 @@ trait With: Sized {
         let condition = Condition::Test { path: path.into(), test };
         self.with(|campaign| match &mut campaign.trigger {
             Trigger::Action(pattern) | Trigger::Inaction(Inaction { after: pattern, .. }) => pattern.condition = condition,
-            Trigger::Api => panic!("no pattern"),
+            _ => panic!("no pattern"),
         })
     }
 }
@@ -192,7 +172,15 @@ impl With for Campaign {
 }
 
 fn cap(limit: u32, per: &str) -> FrequencyCap {
-    FrequencyCap { limit, per: span(per), channel: None, tag: None }
+    FrequencyCap { limit, period: Period::Sliding(span(per)), channel: None, tag: None }
+}
+
+/// The window of a sliding cap.
+fn window(cap: &FrequencyCap) -> Duration {
+    match cap.period {
+        Period::Sliding(span) => span,
+        Period::Calendar(unit) => panic!("{unit:?} does not slide"),
+    }
 }
 
 // ---------------------------------------------------------------- scripts
@@ -373,7 +361,7 @@ fn show(effect: &Effect, known: &Known, deliveries: &BTreeMap<String, (DeliveryI
         Effect::Decided(line) => match (line.outcome, line.reason, &line.rule) {
             (Outcome::Sent, ..) => format!("sent {}", line.campaign),
             (_, Some(reason), Some(RuleShown::Cap(cap))) => {
-                format!("{}: {} {}/{}", line.campaign, reason.as_str(), cap.limit, duration_text::format(cap.per))
+                format!("{}: {} {}/{}", line.campaign, reason.as_str(), cap.limit, duration_text::format(window(cap)))
             }
             (_, Some(reason), _) => format!("{}: {}", line.campaign, reason.as_str()),
             (outcome, None, _) => panic!("{outcome:?} without a reason"),

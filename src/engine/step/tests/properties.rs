@@ -182,8 +182,8 @@ impl Play {
                 .map(|line| line.at)
                 .collect();
             for end in &concerned {
-                let within = concerned.iter().filter(|at| **at <= *end && **at > end.before(cap.per)).count();
-                assert!(within <= cap.limit as usize, "{within} sends within {:?} of {end} against {cap:?}", cap.per);
+                let within = concerned.iter().filter(|at| **at <= *end && **at > end.before(window(cap))).count();
+                assert!(within <= cap.limit as usize, "{within} sends within {:?} of {end} against {cap:?}", window(cap));
             }
         }
         let once = self.sent.values().filter(|line| &*line.campaign == "once").count();
