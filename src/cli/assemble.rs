@@ -6,7 +6,7 @@ use super::Failure;
 use super::settings::Loaded;
 use crate::adapter::clock::SystemClock;
 use crate::adapter::embedded::{self, Embedded, EmbeddedSettings};
-use crate::adapter::kafka::{KafkaAppend, KafkaSettings, KafkaSource, Start as KafkaStart};
+use crate::adapter::kafka::{AdminError, KafkaAppend, KafkaSettings, KafkaSource, Start as KafkaStart};
 use crate::adapter::redis::{self, RedisSettings};
 use crate::config::{Config, Start};
 use crate::worker::ports::{Append, Clock, Source, SourceError, StateError, Store};
@@ -137,4 +137,12 @@ impl Parts {
 
 fn retry_group(group: &str) -> String {
     format!("{group}.retry")
+}
+
+/// What an error of the brokers means for a command.
+pub fn admin_failure(error: AdminError) -> Failure {
+    match error {
+        AdminError::Unreachable { .. } => Failure::Unreachable(error.to_string()),
+        AdminError::Settings(_) | AdminError::Failed(_) => Failure::Refused(error.to_string()),
+    }
 }

@@ -17,6 +17,7 @@ use crate::config::{Config, File};
 use crate::engine::catalog::{Apply, Catalog, apply};
 use crate::engine::definition::{ReadOptions, read};
 use crate::secrets::Secrets;
+use crate::telemetry::probes::Health;
 use crate::worker::ports::{Append, Line, Source};
 use crate::worker::run::Stop;
 
@@ -74,7 +75,7 @@ pub fn run(_: &DemoArgs) -> Result<(), Failure> {
     let parts = runtime.block_on(assemble::open(&loaded))?;
     runtime.block_on(put(&*parts.store, &definitions))?;
     let mut outcomes = parts.reader("demo", &[&format!("{}.outcomes", loaded.config.kafka.prefix)])?;
-    let worker = Assembled::new(&runtime, &loaded, parts)?;
+    let worker = Assembled::new(&runtime, &loaded, parts, Health::new())?;
     introduce();
     let stop = Stop::default();
     let lines = std::thread::scope(|scope| {

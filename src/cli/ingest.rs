@@ -10,11 +10,11 @@ use indicatif::{ProgressBar, ProgressStyle};
 use serde::Deserialize;
 use tokio::time::{Instant, sleep_until};
 
-use super::assemble::kafka;
+use super::assemble::{admin_failure, kafka};
 use super::settings::load;
 use super::{ConfigArgs, Failure, runtime};
 use crate::adapter::clock::SystemClock;
-use crate::adapter::kafka::KafkaAppend;
+use crate::adapter::kafka::{Admin, KafkaAppend};
 use crate::api::check::check;
 use crate::worker::ports::{Append, AppendError, Clock, Line};
 
@@ -45,6 +45,9 @@ pub struct IngestArgs {
     #[arg(long, value_name = "N", default_value_t = 0)]
     skip: u64,
 }
+
+/// How long the brokers may take to say that they are there.
+const REACH_WAIT: Duration = Duration::from_secs(10);
 
 /// Events handed over at once.
 const BATCH: usize = 500;
@@ -89,6 +92,9 @@ fn target(args: &IngestArgs) -> Result<Target, Failure> {
             "kafka.brokers is `embedded`: the log belongs to the worker that runs; send to it with --server http://127.0.0.1:8080".into(),
         ));
     };
+    // Appending to brokers that are not there takes half a minute to say so, and does not name them.
+    let reach = Admin::open(&settings, REACH_WAIT).and_then(|admin| admin.reach());
+    reach.map_err(admin_failure)?;
     let append = KafkaAppend::open(&settings).map_err(|error| Failure::Refused(error.to_string()))?;
     let topic = loaded.config.kafka.events[0].as_str().into();
     Ok(Target::Kafka { append, topic, clock: SystemClock::new(), max_lateness: loaded.config.triggers.max_lateness })

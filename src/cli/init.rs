@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use super::assemble::{kafka, open_redis};
+use super::assemble::{admin_failure, kafka, open_redis};
 use super::settings::{Loaded, load};
 use super::{ConfigArgs, Failure, runtime};
-use crate::adapter::kafka::{Admin, AdminError, Finding, State, topics};
+use crate::adapter::kafka::{Admin, Finding, State, topics};
 
 /// Creates the topics with the right settings, checks Kafka and Redis, and says what is wrong
 #[derive(clap::Args, Debug)]
@@ -51,14 +51,8 @@ async fn kafka_topics(loaded: &Loaded, check_only: bool) -> Result<(), Failure> 
     let findings = if check_only { admin.check(&needed).await } else { admin.create(&needed).await };
     let findings = findings.map_err(admin_failure)?;
     findings.iter().for_each(|finding| println!("{}", show(finding)));
-    if findings.iter().all(|finding| matches!(finding.state, State::Fits | State::Created)) { Ok(()) } else { Err(Failure::Told) }
-}
-
-fn admin_failure(error: AdminError) -> Failure {
-    match error {
-        AdminError::Unreachable { .. } => Failure::Unreachable(error.to_string()),
-        AdminError::Settings(_) | AdminError::Failed(_) => Failure::Refused(error.to_string()),
-    }
+    let works = |finding: &Finding| matches!(finding.state, State::Fits | State::Created | State::Advice { .. });
+    if findings.iter().all(works) { Ok(()) } else { Err(Failure::Told) }
 }
 
 fn show(finding: &Finding) -> String {
@@ -68,6 +62,7 @@ fn show(finding: &Finding) -> String {
         State::Created => format!("topic {topic}: created"),
         State::Missing => format!("topic {topic}: missing; `campanile init` without --check creates it"),
         State::Setting { name, is, needed, why } => format!("topic {topic}: {name} is {is}, needed is {needed}: {why}"),
+        State::Advice { name, is, better, why } => format!("topic {topic}: fits; {name} is {is}, {better} would be better: {why}"),
         State::Failed(why) => format!("topic {topic}: {why}"),
     }
 }

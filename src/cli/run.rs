@@ -48,15 +48,17 @@ pub fn run(args: &RunArgs) -> Result<(), Failure> {
     init_log(&loaded.config)?;
     tracing::info!(version = env!("CARGO_PKG_VERSION"), settings = %loaded.from, "campanile starts");
     let runtime = runtime();
+    // First, so that one who stops it at once does not end it in the middle of something.
+    let stop = Stop::default();
+    let health = Health::new();
+    stop_on_signals(&runtime, &stop, &health)?;
     let http = Http::bind(&runtime, &loaded)?;
     let parts = runtime.block_on(assemble::open(&loaded))?;
     if let Some(path) = &args.apply {
         let changes = runtime.block_on(apply_directory(&*parts.store, path, loaded.config.delivery.allow_http))?;
         changes.iter().for_each(|change| tracing::info!("{change}"));
     }
-    let worker = Assembled::new(&runtime, &loaded, parts)?;
-    let stop = Stop::default();
-    stop_on_signals(&runtime, &stop, &worker.health)?;
+    let worker = Assembled::new(&runtime, &loaded, parts, health)?;
     http.serve(&runtime, &loaded, &worker)?;
     worker.run_until(&loaded, args.accept_state, &stop)
 }
@@ -71,14 +73,13 @@ pub struct Assembled {
 }
 
 impl Assembled {
-    pub fn new(runtime: &Runtime, loaded: &Loaded, parts: Parts) -> Result<Assembled, Failure> {
+    pub fn new(runtime: &Runtime, loaded: &Loaded, parts: Parts, health: Arc<Health>) -> Result<Assembled, Failure> {
         let identity = runtime.block_on(async { parts.store.session().await?.identity().await }).map_err(state_failure)?;
         let metrics = Metrics::new(loaded.campaign_label()).map_err(|error| Failure::Refused(error.to_string()))?;
         let webhook = loaded.webhook()?;
         // Made once here for its errors: a lane could only stop.
         let _context = runtime.enter();
         WebhookClient::new(&webhook).map_err(|error| Failure::Refused(error.to_string()))?;
-        let health = Health::new();
         health.not_ready("worker", "it has not read the definitions yet");
         Ok(Assembled { follower: Arc::new(Follower::new(loaded.policy(&identity.id))), metrics: Arc::new(metrics), health, webhook, parts })
     }

@@ -43,6 +43,9 @@ impl LaneStatus {
 /// Commits are looked at this often.
 const EVERY: Duration = Duration::from_secs(1);
 
+/// While a log is away, it says so this often: its client answers ten times a second.
+const AWAY_SAID_EVERY: Duration = Duration::from_secs(10);
+
 /// Asks the store who it is, waiting and asking again for the answer; gives up only on a store that stays away.
 pub type AskIdentity = Box<dyn FnMut() -> Result<Identity, StateError> + Send>;
 
@@ -54,6 +57,7 @@ pub struct Commits {
     store: Identity,
     accept_state: bool,
     looked: Duration,
+    away_said: Option<Duration>,
 }
 
 impl Commits {
@@ -64,11 +68,27 @@ impl Commits {
         accept_state: bool,
     ) -> Result<Commits, StateError> {
         let store = identity()?;
-        Ok(Commits { lanes, clock, identity, store, accept_state, looked: Duration::ZERO })
+        Ok(Commits { lanes, clock, identity, store, accept_state, looked: Duration::ZERO, away_said: None })
+    }
+
+    /// Takes over what a poll learned. A log that is away is waited for.
+    pub fn polled(&mut self, offsets: &mut Offsets, polled: Result<Polled, SourceError>) -> Result<(), SourceError> {
+        match polled {
+            Ok(polled) => self.rebalanced(offsets, &polled),
+            Err(SourceError::Unavailable(error)) => {
+                let now = self.clock.monotonic();
+                if self.away_said.is_none_or(|said| now.saturating_sub(said) >= AWAY_SAID_EVERY) {
+                    tracing::warn!(%error, "the log cannot be read just now: waiting for it");
+                    self.away_said = Some(now);
+                }
+                Ok(())
+            }
+            Err(error) => Err(error),
+        }
     }
 
     /// Takes a rebalance over. Refuses partitions whose notes speak of another store, or of more than this one has seen.
-    pub fn rebalanced(&mut self, offsets: &mut Offsets, polled: &Polled) -> Result<(), SourceError> {
+    fn rebalanced(&mut self, offsets: &mut Offsets, polled: &Polled) -> Result<(), SourceError> {
         for partition in &polled.revoked {
             tracing::debug!(topic = %partition.topic, partition = partition.number, "partition handed over");
             offsets.revoke(partition);
@@ -114,12 +134,8 @@ impl Commits {
     /// Keeps the group served while a stopping worker finishes its work; nothing more is read.
     pub fn rest(&mut self, source: &mut dyn Source, offsets: &mut Offsets) -> Result<(), SourceError> {
         source.hold(&offsets.partitions(), true)?;
-        match source.poll(Duration::ZERO, &mut |_| ControlFlow::Break(())) {
-            Ok(polled) => self.rebalanced(offsets, &polled),
-            // What is started is finished all the same.
-            Err(SourceError::Unavailable(_)) => Ok(()),
-            Err(error) => Err(error),
-        }
+        let polled = source.poll(Duration::ZERO, &mut |_| ControlFlow::Break(()));
+        self.polled(offsets, polled)
     }
 
     /// For a worker that leaves: commits all that is finished, without the lag, if every lane has confirmed after its last turn.

@@ -140,11 +140,7 @@ impl Reader {
         if let Some((lane, work)) = stalled {
             self.stalled = Some(Stalled { lane, work, since: self.clock.monotonic(), paused: false });
         }
-        match polled {
-            Ok(polled) => commits.rebalanced(&mut self.offsets, &polled)?,
-            Err(SourceError::Unavailable(error)) => tracing::warn!(%error, "the events topics cannot be read just now"),
-            Err(error) => return Err(error),
-        }
+        commits.polled(&mut self.offsets, polled)?;
         failed.map_or(Ok(()), Err)
     }
 

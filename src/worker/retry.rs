@@ -150,11 +150,7 @@ impl RetryReader {
             bytes += take(offsets, &message, &mut read);
             if bytes > room { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         });
-        match polled {
-            Ok(polled) => commits.rebalanced(&mut self.offsets, &polled)?,
-            Err(SourceError::Unavailable(error)) => tracing::warn!(%error, "the retry topics cannot be read just now"),
-            Err(error) => return Err(error),
-        }
+        commits.polled(&mut self.offsets, polled)?;
         for Read { partition, time, message } in read {
             match message {
                 Ok(held) => self.accept(partition, time, held, now)?,

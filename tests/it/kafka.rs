@@ -380,7 +380,7 @@ fn topics_are_made_once_and_judged() {
     assert_eq!(states(wait(admin.create(&needed)).expect("findings")), vec![State::Created; needed.len()]);
     assert_eq!(states(wait(admin.create(&needed)).expect("findings")), vec![State::Fits; needed.len()]);
 
-    let mut more = needed[0].clone();
+    let mut more = needed[1].clone();
     more.keep *= 2;
     more.max_record_bytes *= 2;
     let found = wait(admin.check(&[more])).expect("findings");

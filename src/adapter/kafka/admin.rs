@@ -20,6 +20,8 @@ pub struct Topic {
     pub keep: Duration,
     /// The largest record that must be accepted.
     pub max_record_bytes: u32,
+    /// The producers': how large their records may be is theirs to choose.
+    pub of_producers: bool,
 }
 
 /// What was found of one topic.
@@ -41,6 +43,13 @@ pub enum State {
         name: &'static str,
         is: String,
         needed: String,
+        why: &'static str,
+    },
+    /// It is there and works; this setting may be worth another look.
+    Advice {
+        name: &'static str,
+        is: String,
+        better: String,
         why: &'static str,
     },
     /// It could not be looked at or made.
@@ -87,10 +96,11 @@ pub fn topics(events: &[String], prefix: &str) -> Vec<Topic> {
         partitions: PARTITIONS,
         keep: DAY * keep_days,
         max_record_bytes,
+        of_producers: false,
     };
     let mut all: Vec<Topic> = events
         .iter()
-        .map(|name| Topic { name: name.clone(), partitions: PARTITIONS, keep: DAY, max_record_bytes: MAX_EVENT_BYTES })
+        .map(|name| Topic { name: name.clone(), partitions: PARTITIONS, keep: DAY, max_record_bytes: MAX_EVENT_BYTES, of_producers: true })
         .collect();
     all.extend(["retry", "retry.1m", "retry.5m", "retry.30m"].map(|name| ours(name, 3, MAX_SMALL_BYTES)));
     all.push(ours("runs", 7, MAX_SMALL_BYTES));
@@ -251,7 +261,13 @@ fn judge(topic: &Topic, replicas: usize, value: &dyn Fn(&str) -> String) -> Vec<
     );
     let max_bytes = value("max.message.bytes");
     let wide = max_bytes.parse::<u64>().is_ok_and(|bytes| bytes >= u64::from(topic.max_record_bytes));
-    need(wide, "max.message.bytes", max_bytes, format!("at least {}", topic.max_record_bytes), "larger records are refused");
+    need(
+        wide || topic.of_producers,
+        "max.message.bytes",
+        max_bytes.clone(),
+        format!("at least {}", topic.max_record_bytes),
+        "larger records are refused",
+    );
     let in_sync = value("min.insync.replicas");
     let needed = in_sync_needed(replicas);
     let safe = in_sync.parse::<usize>().is_ok_and(|count| count >= needed && count <= replicas.max(1));
@@ -262,6 +278,10 @@ fn judge(topic: &Topic, replicas: usize, value: &dyn Fn(&str) -> String) -> Vec<
         format!("{needed} with {replicas} replicas"),
         "fewer: an acknowledged record can be lost with a broker; as many as there are replicas: one broker down stops all writing",
     );
+    if !wide && topic.of_producers {
+        let why = "events over HTTP may have 1 MiB; what this topic refuses is answered with an error";
+        wrong.push(State::Advice { name: "max.message.bytes", is: max_bytes, better: topic.max_record_bytes.to_string(), why });
+    }
     wrong
 }
 
@@ -276,23 +296,29 @@ mod tests {
 
     #[test]
     fn settings_that_lose_records_are_found() {
-        let topic = Topic { name: "t".into(), partitions: 12, keep: DAY, max_record_bytes: 1000 };
-        let check = |settings: [&str; 4], replicas: usize, expect: &[&str]| {
+        let ours = Topic { name: "t".into(), partitions: 12, keep: DAY, max_record_bytes: 1000, of_producers: false };
+        let theirs = Topic { of_producers: true, ..ours.clone() };
+        let check_of = |topic: &Topic, settings: [&str; 4], replicas: usize, expect: &[&str]| {
             let value = |name: &str| {
                 let at =
                     ["cleanup.policy", "retention.ms", "max.message.bytes", "min.insync.replicas"].iter().position(|known| *known == name);
                 settings[at.expect("a known setting")].to_owned()
             };
-            let found: Vec<&str> = judge(&topic, replicas, &value)
+            let found: Vec<&str> = judge(topic, replicas, &value)
                 .iter()
                 .map(|state| match state {
                     State::Setting { name, .. } => *name,
+                    State::Advice { .. } => "advice",
                     other => panic!("{other:?}"),
                 })
                 .collect();
             assert_eq!(found, expect, "{settings:?} with {replicas}");
         };
+        let check = |settings, replicas, expect: &[&str]| check_of(&ours, settings, replicas, expect);
         check(["delete", "86400000", "1000", "1"], 1, &[]);
+        check_of(&theirs, ["delete", "86400000", "1000", "1"], 1, &[]);
+        check_of(&theirs, ["delete", "86400000", "999", "1"], 1, &["advice"]);
+        check_of(&theirs, ["compact", "86400000", "999", "1"], 1, &["cleanup.policy", "advice"]);
         check(["delete", "-1", "2000", "2"], 3, &[]);
         check(["compact", "86400000", "1000", "1"], 1, &["cleanup.policy"]);
         check(["compact,delete", "86400000", "1000", "1"], 1, &["cleanup.policy"]);

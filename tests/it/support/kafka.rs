@@ -88,7 +88,8 @@ pub fn topic(partitions: i32) -> String {
 pub fn topic_on(brokers: &str, partitions: i32) -> String {
     let name = fresh("topic");
     let admin = Admin::open(&KafkaSettings::new(brokers, "admin"), Duration::from_secs(30)).expect("an admin client");
-    let wanted = Topic { name: name.clone(), partitions, keep: Duration::from_secs(86_400), max_record_bytes: 2 * 1024 * 1024 };
+    let wanted =
+        Topic { name: name.clone(), partitions, keep: Duration::from_secs(86_400), max_record_bytes: 2 * 1024 * 1024, of_producers: false };
     let found = wait(admin.create(&[wanted])).expect("a reachable broker");
     assert!(found.iter().all(|one| one.state == State::Created), "{found:?}");
     name
