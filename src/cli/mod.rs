@@ -8,6 +8,7 @@ mod init;
 pub mod receive;
 mod run;
 mod settings;
+mod test;
 mod validate;
 
 use std::fmt;
@@ -31,6 +32,7 @@ enum Command {
     Init(init::InitArgs),
     Ingest(ingest::IngestArgs),
     Validate(validate::ValidateArgs),
+    Test(test::TestArgs),
     Receive(receive::ReceiveArgs),
 }
 
@@ -85,6 +87,7 @@ pub fn main() -> ExitCode {
         Command::Init(args) => init::run(&args),
         Command::Ingest(args) => ingest::run(&args),
         Command::Validate(args) => validate::run(&args),
+        Command::Test(args) => test::run(&args),
         Command::Receive(args) => runtime().block_on(receive::run(args)).map_err(Failure::from),
     };
     match result {

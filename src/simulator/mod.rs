@@ -2,5 +2,6 @@
 
 pub mod endpoints;
 pub mod ports;
+pub mod rules;
 pub mod scenario;
 pub mod worker;

@@ -1,6 +1,7 @@
 //! A simulated worker: the real reader, retry reader, lane, due loop and attempts, driven round by round. It has no turn of its own;
 //! dropping it is its crash.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,6 +9,7 @@ use futures_util::FutureExt;
 use tokio::sync::mpsc;
 
 use crate::engine::catalog::Policy;
+use crate::engine::delivery::Backoff;
 use crate::engine::time::Timestamp;
 use crate::telemetry::metrics::Metrics;
 use crate::worker::attempt::Outside;
@@ -20,7 +22,7 @@ use crate::worker::lane::{self, Lane, Mail};
 use crate::worker::ports::{SourceError, StateError, Store};
 use crate::worker::reader::{Intake, Reader, Shared};
 use crate::worker::retry::RetryReader;
-use crate::worker::settings::Settings;
+use crate::worker::settings::{Settings, Topics};
 use crate::worker::store_clock::StoreClock;
 use crate::worker::turn::{Turn, Work};
 
@@ -190,6 +192,36 @@ impl Intake for Queue {
     fn offer(&mut self, _: usize, work: Work) -> Result<(), Box<Work>> {
         self.0.push(work);
         Ok(())
+    }
+}
+
+/// The settings of a worker that does everything at once.
+pub fn settings() -> Settings {
+    Settings {
+        topics: Topics::new(&["events".into()], "campanile"),
+        generation: 1,
+        lanes: 1,
+        max_in_flight: 1024,
+        ends_every: Duration::ZERO,
+        drain: Duration::ZERO,
+        omit: BTreeSet::new(),
+        accept_state: false,
+    }
+}
+
+/// The defaults of the settings, with a fixed key for delivery ids.
+pub fn policy() -> Policy {
+    let hour = Duration::from_secs(3600);
+    Policy {
+        max_age: hour,
+        max_lateness: 72 * hour,
+        max_overdue: hour,
+        timeout: Duration::from_secs(3),
+        max_retries: 3,
+        backoff: Backoff { base: Duration::from_secs(1), max: Duration::from_secs(10) },
+        expires: 24 * hour,
+        id_key: b"simulated".to_vec(),
+        allow_http: true,
     }
 }
 
