@@ -69,14 +69,8 @@ pub fn run(args: &TestArgs) -> Result<(), Failure> {
 
 fn run_file(file: &Path, text: &str) -> Tested {
     let shown = file.display().to_string();
-    let mut result = Tested {
-        file: shown.clone(),
-        name: None,
-        problems: Vec::new(),
-        differences: Vec::new(),
-        stopped: None,
-        unreadable: Vec::new(),
-    };
+    let mut result =
+        Tested { file: shown.clone(), name: None, problems: Vec::new(), differences: Vec::new(), stopped: None, unreadable: Vec::new() };
     let scenario = match Scenario::read(&shown, text, &|directory| open(file, directory)) {
         Ok(scenario) => scenario,
         Err(problems) => {

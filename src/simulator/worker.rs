@@ -178,6 +178,33 @@ impl SimulatedWorker {
         Ok(worked)
     }
 
+    /// A round for an event that has just come: reads it and turns it, and leaves out what only time makes due. Answers whether it led to
+    /// anything that more rounds must carry on.
+    pub fn event_round(&mut self) -> Result<bool, Stopped> {
+        let mut queue = Queue::default();
+        tolerate_source(self.reader.look(Duration::ZERO, &mut queue, &mut self.event_commits))?;
+        if queue.0.is_empty() {
+            return Ok(false);
+        }
+        let mail: Vec<Mail> = queue.0.into_iter().map(Mail::Work).collect();
+        let jobs = tolerate(ready(self.lane.handle(mail)))?;
+        let more = jobs.is_none() || self.lane.has_leftovers();
+        let jobs = jobs.unwrap_or_default();
+        let worked = more || !jobs.is_empty();
+        for job in jobs {
+            if let Some(mail) = ready(lane::run(job, &self.outside)) {
+                let _ = self.sender.send(mail);
+            }
+        }
+        Ok(worked)
+    }
+
+    /// Follows the definitions at once.
+    pub fn follow(&mut self) -> Result<(), Stopped> {
+        ready(self.follower.catch_up(self.due.state()))?;
+        Ok(())
+    }
+
     /// When something will next want to be done although nothing comes in.
     pub fn next_time(&self) -> Option<Timestamp> {
         [self.world.store.next_wake(), self.retries.next_ready()].into_iter().flatten().min()

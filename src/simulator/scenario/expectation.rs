@@ -78,7 +78,8 @@ pub fn differences(scenario: &Scenario, ended: &Ended) -> Vec<Difference> {
     let mut met = taken.iter().map(Option::is_some);
     let mut differences = Vec::new();
     for expected in &scenario.expect {
-        let holds = if is_sent(expected) { met.next().unwrap_or(false) } else { facts.iter().any(|fact| expected.differs(fact).is_empty()) };
+        let holds =
+            if is_sent(expected) { met.next().unwrap_or(false) } else { facts.iter().any(|fact| expected.differs(fact).is_empty()) };
         if !holds {
             // What another expectation has found is not this one's.
             let free = facts.iter().filter(|fact| {

@@ -64,7 +64,11 @@ impl<'a> Run<'a> {
         let world = World {
             store: MemoryStore::new("simulated", shared.clone(), faults.clone()),
             log: MemoryLog::new(2, shared, faults),
-            endpoints: Endpoints::new(scenario.answers.clone(), scenario.links.clone(), Secrets { values: scenario.secrets.clone(), otherwise: None }),
+            endpoints: Endpoints::new(
+                scenario.answers.clone(),
+                scenario.links.clone(),
+                Secrets { values: scenario.secrets.clone(), otherwise: None },
+            ),
             clock,
         };
         let run = Run { world, settings: settings(), policy: policy(), worker: None, starts: 0, rounds: 0, scenario };
