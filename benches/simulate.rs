@@ -62,7 +62,7 @@ fn events() -> String {
         );
         let _ = match number % 100 {
             0 | 50 => {
-                let plan = if user % 20 == 0 { "gold" } else { "free" };
+                let plan = if user.is_multiple_of(20) { "gold" } else { "free" };
                 writeln!(
                     text,
                     r#"{{"type":"identify","messageId":"m{number}","userId":"u{user}","timestamp":"{at}","traits":{{"name":"Kim","country":"KR","plan":"{plan}"}}}}"#

@@ -86,7 +86,8 @@ pub fn differences(scenario: &Scenario, ended: &Ended) -> Vec<Difference> {
                 let place = sent.iter().position(|sent| std::ptr::eq(*sent, *fact));
                 !is_sent(expected) || place.is_none_or(|place| !taken.contains(&Some(place)))
             });
-            differences.push(missing(scenario, expected, free));
+            let repeated = facts.iter().any(|fact| expected.differs(fact).is_empty());
+            differences.push(missing(scenario, expected, free, repeated));
         }
     }
     let unlisted = (0..sent.len()).filter(|place| !taken.contains(&Some(*place)));
@@ -119,7 +120,8 @@ fn find(expected: usize, fits: &[Vec<usize>], owners: &mut [Option<usize>], trie
     false
 }
 
-fn missing<'a>(scenario: &Scenario, expected: &Expected, facts: impl Iterator<Item = &'a Fact<'a>>) -> Difference {
+/// `repeated`: it came, but no more often than other expectations ask for it.
+fn missing<'a>(scenario: &Scenario, expected: &Expected, facts: impl Iterator<Item = &'a Fact<'a>>, repeated: bool) -> Difference {
     let mut near: Vec<(usize, Candidate)> = facts
         .filter(|fact| expected.campaign.as_ref().is_none_or(|campaign| *campaign == fact.line.campaign))
         .filter(|fact| expected.user_id.as_ref().is_none_or(|user| *user == fact.line.user_id))
@@ -128,7 +130,11 @@ fn missing<'a>(scenario: &Scenario, expected: &Expected, facts: impl Iterator<It
         .collect();
     near.sort_by_key(|(differs, _)| *differs);
     let nearest: Vec<Candidate> = near.into_iter().take(MAX_NEAREST).map(|(_, candidate)| candidate).collect();
-    let why = nearest.is_empty().then(|| nothing(scenario, expected));
+    let why = match (repeated, nearest.is_empty()) {
+        (true, _) => Some("it came, but not as often as it is listed".to_owned()),
+        (false, true) => Some(nothing(scenario, expected)),
+        (false, false) => None,
+    };
     Difference::Missing { place: expected.place, expected: expected.show(), nearest, why }
 }
 
