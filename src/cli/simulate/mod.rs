@@ -43,8 +43,11 @@ pub struct SimulateArgs {
     #[arg(long, required = true, value_name = "DIR")]
     definitions: Vec<PathBuf>,
     /// Files of events, a JSON object a line (- for standard input)
-    #[arg(long, required = true, num_args = 1.., value_name = "FILE")]
+    #[arg(long, required_unless_present = "topic", num_args = 1.., value_name = "FILE")]
     events: Vec<PathBuf>,
+    /// A Kafka topic instead of files (not in this version)
+    #[arg(long, conflicts_with = "events", value_name = "TOPIC")]
+    topic: Option<String>,
     /// When the campaigns start [default: the first event]
     #[arg(long, value_name = "TIME", value_parser = instant)]
     from: Option<Timestamp>,
@@ -91,6 +94,10 @@ struct Input {
 }
 
 pub fn run(args: &SimulateArgs) -> Result<(), Failure> {
+    if let Some(topic) = &args.topic {
+        let way_out = "export it to a file, a JSON object a line, and give --events";
+        return Err(Failure::Refused(format!("reading the topic `{topic}` is not supported by this version: {way_out}")));
+    }
     if args.from.zip(args.to).is_some_and(|(from, to)| to < from) {
         return Err(Failure::Refused("--to lies before --from".into()));
     }
