@@ -34,6 +34,7 @@ fn post(url: String) -> HttpRequest {
         url,
         headers: headers.map(|(name, value)| (name.to_owned(), value.to_owned())).into(),
         body: Some(br#"{"to":"+82"}"#.to_vec()),
+        ca: None,
         timeout: PATIENCE,
     }
 }
