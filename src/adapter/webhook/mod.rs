@@ -9,6 +9,7 @@ mod failure;
 mod pool;
 mod request;
 mod resolver;
+mod special;
 mod stream;
 mod trust;
 
