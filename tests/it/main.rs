@@ -10,6 +10,7 @@ mod support {
     pub mod endpoint;
     pub mod kafka;
     pub mod load;
+    pub mod names;
     pub mod process;
     pub mod redis;
     pub mod topic;
@@ -34,3 +35,4 @@ mod state;
 mod state_local;
 mod state_redis;
 mod webhook;
+mod webhook_addresses;

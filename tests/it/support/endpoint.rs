@@ -8,6 +8,7 @@
 //! | `/first/K/REST` | behaves as `/REST` to attempts 1 to K, then answers 200 |
 //! | `/retry-after/V` | 429 with `Retry-After: V` |
 //! | `/redirect` | 302 to `/status/200` |
+//! | `/redirect-to/N/HOST` | N to `http://HOST/` |
 //! | `/hang` | reads the request, never answers |
 //! | `/slow` | 200 whose body never ends, a byte at first and then nothing |
 //! | `/huge` | 200 whose body is larger than anybody should read |
@@ -226,6 +227,10 @@ async fn answer<S: AsyncWrite + AsyncRead + Reset + Unpin>(stream: &mut S, seen:
         }
         "retry-after" => respond(stream, 429, &format!("retry-after: {}\r\n", parts.next().unwrap_or_default())).await,
         "redirect" => respond(stream, 302, "location: /status/200\r\n").await,
+        "redirect-to" => {
+            let status = number(parts.next());
+            respond(stream, status, &format!("location: http://{}/\r\n", parts.next().unwrap_or_default())).await
+        }
         "hang" => {
             // Ends when the client goes away.
             let mut rest = Vec::new();
