@@ -7,7 +7,9 @@
 )]
 
 mod support {
+    pub mod certificates;
     pub mod endpoint;
+    pub mod hostile;
     pub mod kafka;
     pub mod load;
     pub mod names;
@@ -36,3 +38,4 @@ mod state_local;
 mod state_redis;
 mod webhook;
 mod webhook_addresses;
+mod webhook_hostile;
