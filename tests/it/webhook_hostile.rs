@@ -11,6 +11,8 @@ use campanile::worker::ports::{Exchange, HttpRequest};
 use futures_util::future::{join, join_all};
 use rustls::ServerConfig;
 use tokio::net::{TcpSocket, TcpStream};
+use tokio::runtime::Handle;
+use tokio::task::yield_now;
 use tokio::time::{Instant, timeout};
 
 use crate::support::certificates::{Authority, Validity, self_signed};
@@ -274,6 +276,26 @@ async fn a_destination_has_authorities_of_its_own() {
         assert_eq!(ask(&theirs, Some(broken)).await.status, TLS, "{broken:?}");
     }
     assert_eq!(theirs.count(), 2);
+}
+
+#[tokio::test]
+async fn what_was_given_up_does_not_run_on() {
+    let authority = Authority::new();
+    let client = client(vec![authority.pem()]);
+    for (scheme, tls) in [("http", None), ("https", Some(authority.server("127.0.0.1", Validity::Now)))] {
+        let hostile = Hostile::start(tls, &[Freeze]).await;
+        let tasks = || Handle::current().metrics().num_alive_tasks();
+        let script_added = tasks() + 1;
+        let request = post(format!("{scheme}://{}/", hostile.address()), LARGE_BODY_BYTES);
+        assert_eq!(client.exchange(HttpRequest { timeout: SHORT, ..request }).await.status, TIMEOUT);
+        // The endpoint has not moved, and will not.
+        let over = async {
+            while tasks() > script_added {
+                yield_now().await;
+            }
+        };
+        timeout(PATIENCE, over).await.unwrap_or_else(|_| panic!("over {scheme}: {} tasks", tasks()));
+    }
 }
 
 #[tokio::test]
