@@ -107,6 +107,7 @@ impl Sender {
 }
 
 fn reqwest_client(pem: &str) -> Result<reqwest::Client> {
+    let _ = rustls::crypto::ring::default_provider().install_default();
     let builder = reqwest::Client::builder()
         .http1_only()
         .redirect(reqwest::redirect::Policy::none())

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use campanile::adapter::webhook::{MAX_EXCERPT_BYTES, WebhookClient, WebhookSettings};
+use campanile::adapter::webhook::{MAX_CIRCLES, MAX_EXCERPT_BYTES, WebhookClient, WebhookSettings};
 use campanile::engine::definition::Method;
 use campanile::engine::delivery::{Answer, Failure};
 use campanile::worker::ports::{Exchange, HttpRequest};
@@ -276,6 +276,23 @@ async fn a_destination_has_authorities_of_its_own() {
         assert_eq!(ask(&theirs, Some(broken)).await.status, TLS, "{broken:?}");
     }
     assert_eq!(theirs.count(), 2);
+}
+
+#[tokio::test]
+async fn only_so_many_sets_of_authorities_are_kept() {
+    let endpoint = Endpoint::tls("localhost").await;
+    let client = client(Vec::new());
+    let authority = endpoint.roots().concat();
+    let mut order: Vec<usize> = (0..=MAX_CIRCLES).collect();
+    order.extend([MAX_CIRCLES, 0]);
+    for set in order {
+        let ca = format!("{authority}{}", "\n".repeat(set));
+        let request = HttpRequest { ca: Some(ca.into()), ..post(endpoint.named_url("/"), 1) };
+        assert_eq!(client.exchange(request).await.status, Ok(200));
+    }
+    let connections: Vec<usize> = endpoint.seen().iter().map(|seen| seen.connection).collect();
+    assert_eq!(connections[..=MAX_CIRCLES], (0..=MAX_CIRCLES).collect::<Vec<_>>());
+    assert_eq!(connections[MAX_CIRCLES + 1..], [MAX_CIRCLES, MAX_CIRCLES + 1], "the last is kept, the first made room");
 }
 
 #[tokio::test]

@@ -43,8 +43,8 @@ pub const MAX_BODY_BYTES: usize = 16 * 1024;
 pub const MAX_EXCERPT_BYTES: usize = 1024;
 /// Longest `Retry-After` that is passed on; an HTTP date has 29 bytes.
 const MAX_RETRY_AFTER_BYTES: usize = 64;
-/// Destinations with authorities of their own whose connections are kept; the one used least lately makes room.
-const MAX_CIRCLES: usize = 32;
+/// Sets of authorities, beside the one for everyone, whose connections are kept; the one used least lately makes room.
+pub const MAX_CIRCLES: usize = 32;
 
 /// What may be called.
 #[derive(Clone, Debug, Default)]
@@ -110,10 +110,11 @@ impl WebhookClient {
         Ok(WebhookClient { opener, allow_http: settings.allow_http, trust, everyone, apart: RefCell::default() })
     }
 
-    async fn attempt(&self, request: HttpRequest, reply: &mut Reply) -> Result<u16, Failure> {
-        let circle = self.circle(request.ca.as_ref())?;
+    async fn attempt(&self, mut request: HttpRequest, reply: &mut Reply) -> Result<u16, Failure> {
+        let ca = request.ca.take();
         let (origin, wire) = prepare(request)?;
         self.admit(&origin)?;
+        let circle = self.circle(ca.as_ref())?;
         let (connection, response) = self.send(&circle, &origin, wire).await?;
         let status = response.status().as_u16();
         reply.retry_after = retry_after(response.headers());

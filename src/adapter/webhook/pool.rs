@@ -13,7 +13,7 @@ use tokio::time::{Instant, sleep_until};
 const MAX_IDLE: Duration = Duration::from_secs(15);
 /// Idle connections kept to one origin, by each lane: the default of a destination's `max_in_flight`.
 const MAX_IDLE_PER_ORIGIN: usize = 64;
-/// Idle connections kept in all, by each lane.
+/// Idle connections kept in one pool.
 const MAX_IDLE_IN_ALL: usize = 1024;
 
 /// A pool; its connections are closed with it.

@@ -62,10 +62,16 @@ pub fn prepare(request: HttpRequest) -> Result<(Origin, Request<Full<Bytes>>), F
     // The parser has escaped what a request line cannot hold.
     let uri = Uri::from_maybe_shared(text.slice(path_begins..query_ends)).map_err(|_| Failure::Protocol)?;
     let authority = text.slice(host_begins..path_begins);
+    let says_empty =
+        request.body.as_ref().is_none_or(Vec::is_empty) && matches!(request.method, Method::Post | Method::Put | Method::Patch);
     let mut wire = Request::new(Full::from(request.body.unwrap_or_default()));
     *wire.method_mut() = method(request.method);
     *wire.uri_mut() = uri;
     *wire.headers_mut() = headers(authority, request.headers)?;
+    if says_empty {
+        // Asked for by RFC 9110, section 8.6, and by servers that answer 411 without; hyper leaves it out.
+        wire.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
+    }
     Ok((Origin { text: text.slice(..path_begins), is_https, host, port }, wire))
 }
 

@@ -42,12 +42,15 @@ impl Trust {
 
     /// These and the authorities of a PEM text.
     pub fn and(&self, pem: &str) -> Result<Trust, AuthorityError> {
-        let mut roots = self.roots.clone();
-        let before = roots.len();
-        for certificate in CertificateDer::pem_slice_iter(pem.as_bytes()) {
-            roots.add(certificate?)?;
+        let certificates = CertificateDer::pem_slice_iter(pem.as_bytes()).collect::<Result<Vec<_>, _>>()?;
+        if certificates.is_empty() {
+            return Err(AuthorityError::Empty);
         }
-        if roots.len() == before { Err(AuthorityError::Empty) } else { Ok(Trust { roots }) }
+        let mut roots = self.roots.clone();
+        for certificate in certificates {
+            roots.add(certificate)?;
+        }
+        Ok(Trust { roots })
     }
 
     /// TLS 1.2 and 1.3, chain, name and dates verified, sessions resumed.
