@@ -7,9 +7,12 @@
 )]
 
 mod support {
+    pub mod certificates;
     pub mod endpoint;
+    pub mod hostile;
     pub mod kafka;
     pub mod load;
+    pub mod names;
     pub mod process;
     pub mod redis;
     pub mod topic;
@@ -35,3 +38,5 @@ mod state;
 mod state_local;
 mod state_redis;
 mod webhook;
+mod webhook_addresses;
+mod webhook_hostile;
