@@ -94,7 +94,6 @@ impl Index {
 
     /// Appends what the event means to whom, in order of campaign, and for one campaign in the order of [`Role`]. Conditions that
     /// need the user count as met. `zone` is the workspace's IANA zone, `now` the instant of judging.
-
     pub fn matches(&self, event: &str, properties: &Object, now: Timestamp, zone: &str, out: &mut Vec<Match>) {
         let Some(filed) = self.names.get(event) else { return };
         let scope = Scope { event: Some(properties), user: None, user_id: "", now, zone };
