@@ -24,7 +24,7 @@ pub const MAX_TRACKED_BYTES: usize = 24 * 1024;
 /// Values taken from one property of one event: it may be an array.
 const MAX_VALUES: usize = 64;
 
-/// Notes an event for all trackers that want it, at its own time, in whatever order events are read. `scope` is that of the user; a
+/// Notes an event for all trackers that want it, as of its own time, in whatever order events are read. `scope` is that of the user; a
 /// value reference `{event: path}` in a tracker's conditions is the event's own property. Answers whether any wanted it. Each
 /// event is to be noted once: nothing here knows it again.
 pub fn note_event(kept: &mut Kept, trackers: &Trackers, event: &str, properties: &Object, at: Timestamp, scope: &Scope) -> bool {
@@ -42,7 +42,7 @@ pub fn note_where(
     admits: &dyn Fn(TrackerId) -> bool,
 ) -> bool {
     let mut wanted = false;
-    let scope = Scope { event: Some(properties), ..*scope };
+    let scope = Scope { event: Some(properties), now: at, ..*scope };
     trackers.each_wanting(event, properties, &scope, &mut |tracker| {
         if admits(tracker.id) {
             wanted = true;
