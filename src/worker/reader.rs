@@ -313,8 +313,10 @@ pub fn interest(
     let event = header.into_event(place, &Limits { max_lateness: in_force.policy.max_lateness })?;
     if let Body::Track { name, properties } = &event.body {
         matches.clear();
-        in_force.index.matches(name, properties, now, in_force.zone(), matches);
-        if matches.is_empty() && event.context_traits.is_empty() {
+        let zone = in_force.zone();
+        in_force.index.matches(name, properties, now, zone, matches);
+        let is_wanted = !matches.is_empty() || in_force.trackers.wants(name, properties, now, zone);
+        if !is_wanted && event.context_traits.is_empty() {
             return Ok(None);
         }
     }

@@ -6,7 +6,11 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::engine::condition::notation::{condition, object};
-use crate::engine::definition::{Again, Inaction, Webhook};
+use crate::engine::condition::{Truth, judge};
+use crate::engine::definition::{
+    Absence, Actions, Again, Bound, Cohort, Crossing, DateOffset, Did, EventDate, Goal, Inaction, Measure, Members, Order, Rule, Webhook,
+    Window, Workspace, ZoneChoice,
+};
 
 fn campaign(status: Status, trigger: Trigger) -> Campaign {
     Campaign { status: Some(status), ..Campaign::new("k", trigger, Webhook::new("https://h.example/", "h.example")) }
@@ -25,8 +29,12 @@ fn inaction(after: Pattern, without: Pattern) -> Campaign {
     campaign(Status::Running, Trigger::Inaction(Inaction { after, without, within, same: Vec::new(), again: Again::Ignore }))
 }
 
+fn built(campaigns: &[&Campaign]) -> Index {
+    Index::build(campaigns, &Cohorts::default(), &Trackers::default())
+}
+
 fn found(campaigns: &[Campaign], event: &str, properties: &str) -> Vec<(u32, Role)> {
-    let index = Index::build(&campaigns.iter().collect::<Vec<_>>());
+    let index = built(&campaigns.iter().collect::<Vec<_>>());
     let mut out = Vec::new();
     index.matches(event, &object(properties), Timestamp(0), "UTC", &mut out);
     out.iter().map(|found| (found.campaign, found.role)).collect()
@@ -113,22 +121,81 @@ fn an_inaction_cancels_before_it_starts_and_campaigns_keep_their_order() {
 }
 
 #[test]
+fn every_trigger_and_goal_finds_its_events() {
+    let actions = |order| {
+        let events = vec![pattern("a", "{}"), pattern("b", r#"{"n":1}"#), pattern("a", r#"{"n":1}"#)];
+        Trigger::Actions(Actions { events, order, within: None, same: Vec::new() })
+    };
+    let absence = Absence { after: pattern("a", "{}"), without: pattern("seen", "{}"), in_last: None };
+    let when = DateOffset { offset_ms: 0, at: None, zone: ZoneChoice::User };
+    let date = EventDate { pattern: pattern("b", "{}"), property: None, when, same: Vec::new(), again: Again::Ignore };
+    let goal = Goal { pattern: pattern("a", r#"{"n":1}"#), within: Duration::from_secs(1) };
+    let campaigns = [
+        campaign(Status::Running, actions(Order::Any)),
+        campaign(Status::Running, Trigger::Absence(absence)),
+        campaign(Status::Running, Trigger::EventDate(date)),
+        Campaign { goal: Some(goal), ..campaign(Status::Running, Trigger::Action(pattern("a", "{}"))) },
+        campaign(Status::Running, Trigger::Action(pattern("$delivered", r#"{"campaign":"k"}"#))),
+    ];
+    let check = |event: &str, properties: &str, expect: &[(u32, Role)]| assert_eq!(found(&campaigns, event, properties), expect, "{event}");
+    check("a", r#"{"n":1}"#, &[(0, Role::Part(0)), (0, Role::Part(2)), (1, Role::Fires), (3, Role::Converts), (3, Role::Fires)]);
+    check("a", "{}", &[(0, Role::Part(0)), (1, Role::Fires), (3, Role::Fires)]);
+    check("b", r#"{"n":1}"#, &[(0, Role::Part(1)), (2, Role::Dates)]);
+    check("$delivered", r#"{"campaign":"k"}"#, &[(4, Role::Fires)]);
+    check("$delivered", r#"{"campaign":"l"}"#, &[]);
+    check("seen", "{}", &[]);
+}
+
+#[test]
+fn cohorts_and_trackers_make_events_known() {
+    let did = |event, where_| {
+        let (measure, window) = (Measure::Count(vec![Bound::Gte(1.0)]), Window::Ever);
+        Rule::Did(Box::new(Did { pattern: pattern(event, where_), measure, window }))
+    };
+    let cohort = |key: &str, rule| Cohort { key: key.into(), members: Members::Rule(rule) };
+    let inner = Rule::Any(vec![did("inner", "{}"), did("inner", r#"{"n":1}"#), Rule::Cohort("outer".into())]);
+    let outer = Rule::All(vec![did("outer", r#"{"n":1}"#), Rule::Not(Box::new(Rule::Cohort("inner".into())))]);
+    let cohorts = Cohorts::new([cohort("outer", outer), cohort("inner", inner), cohort("other", did("other", "{}"))]);
+    let entered = campaign(Status::Paused, Trigger::Cohort { cohort: "outer".into(), crossing: Crossing::Entered });
+    let gone = campaign(Status::Running, Trigger::Cohort { cohort: "gone".into(), crossing: Crossing::Left });
+    let campaigns = [action("{}"), entered, gone];
+    let campaigns: Vec<&Campaign> = campaigns.iter().collect();
+    let workspace = Workspace { track: vec!["login".into()], ..Workspace::default() };
+    let trackers = Trackers::compile(campaigns.iter().copied(), cohorts.iter(), &workspace);
+    let index = Index::build(&campaigns, &cohorts, &trackers);
+    let check = |event: &str, properties: &str, known: bool, expect: &[u32]| {
+        let mut out = Vec::new();
+        index.matches(event, &object(properties), Timestamp(0), "UTC", &mut out);
+        let joined: Vec<u32> = out.iter().filter(|found| found.role == Role::Joins).map(|found| found.campaign).collect();
+        assert_eq!((index.knows(event), joined.as_slice()), (known, expect), "{event} {properties}");
+    };
+    check("outer", r#"{"n":1}"#, true, &[1]);
+    check("outer", "{}", true, &[]);
+    check("inner", r#"{"n":1}"#, true, &[1]);
+    check("other", "{}", true, &[]);
+    check("login", "{}", true, &[]);
+    check("e", "{}", true, &[]);
+    check("unheard", "{}", false, &[]);
+    assert_eq!(index.by_membership(), [1, 2]);
+}
+
+#[test]
 fn only_campaigns_in_force_are_known() {
     let of = |status| campaign(status, Trigger::Action(pattern(&format!("{status:?}"), "{}")));
     let mut unsaid = of(Status::Running);
     unsaid.status = None;
     let campaigns = [of(Status::Ready), of(Status::Running), of(Status::Paused), of(Status::Ended)];
-    let index = Index::build(&campaigns.iter().collect::<Vec<_>>());
+    let index = built(&campaigns.iter().collect::<Vec<_>>());
     let known = ["Ready", "Running", "Paused", "Ended", ""].map(|name| index.knows(name));
     assert_eq!(known, [false, true, true, false, false]);
-    assert!(!Index::build(&[&unsaid]).knows("Running"));
+    assert!(!built(&[&unsaid]).knows("Running"));
     assert_eq!(found(&campaigns, "Paused", "{}"), [(2, Role::Fires)]);
 }
 
 #[test]
 fn campaigns_are_filed_under_what_tells_them_apart() {
     let campaigns: Vec<Campaign> = (0..100).map(|i| action(&format!(r#"{{"country":"KR","c":"k{i}","first":true}}"#))).collect();
-    let index = Index::build(&campaigns.iter().collect::<Vec<_>>());
+    let index = built(&campaigns.iter().collect::<Vec<_>>());
     let name = &index.names["e"];
     let paths: Vec<&str> = name.fields.iter().map(|field| &*field.path).collect();
     assert_eq!((paths, name.fields[0].by_value.len(), name.unfiled.len()), (vec!["c"], 100, 0));
@@ -137,7 +204,7 @@ fn campaigns_are_filed_under_what_tells_them_apart() {
 #[test]
 fn one_path_is_preferred_among_equals() {
     let campaigns: Vec<Campaign> = (0..50).map(|i| action(&format!(r#"{{"only-{i}":1,"sku":"S{i}"}}"#))).collect();
-    let index = Index::build(&campaigns.iter().collect::<Vec<_>>());
+    let index = built(&campaigns.iter().collect::<Vec<_>>());
     assert_eq!(index.names["e"].fields.len(), 1);
 }
 

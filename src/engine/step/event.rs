@@ -152,7 +152,7 @@ impl<'a> Work<'a> {
         let record = &mut self.known.record;
         let timers = std::mem::take(&mut record.timers);
         let pending = std::mem::take(&mut record.pending);
-        record.history = Vec::new();
+        record.history = Default::default();
         record.ledger = Default::default();
         record.tombstone = record.tombstone.max(Some(event.timestamp));
         self.profile_changed |= !self.known.profile.is_empty();

@@ -15,9 +15,8 @@
 use jiff::tz::TimeZone;
 
 use super::claim::Occasion;
-use crate::engine::audience;
+use crate::engine::audience::{self, Scope};
 use crate::engine::catalog::InForce;
-use crate::engine::condition::Scope;
 use crate::engine::definition::{Campaign, Rule, Status, Workspace};
 use crate::engine::effect::{Reason, RuleShown};
 use crate::engine::fatigue;
@@ -123,5 +122,6 @@ fn caps(case: &Case) -> Result<(), Stop> {
 
 fn scope<'a>(case: &Case<'a>, event: Option<&'a Object>) -> Scope<'a> {
     let zone = zone(case.profile, &case.in_force.workspace);
-    Scope { event, user: Some(case.profile), user_id: case.user, now: case.now, zone }
+    let cohorts = &case.in_force.cohorts;
+    Scope { event, user: Some(case.profile), user_id: case.user, now: case.now, zone, history: None, cohorts }
 }
