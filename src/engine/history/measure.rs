@@ -45,8 +45,7 @@ pub enum Found {
 impl History<'_> {
     pub fn measure(&self, did: &Did) -> Measured {
         let Source { found, since } = self.find(did);
-        let begins = self.begins(window_of(did));
-        let complete = since <= begins;
+        let complete = self.is_whole(window_of(did), since);
         let (as_known, truth) = match (found, &did.measure) {
             (Found::Time(first), Measure::First(window)) => self.judge_first(first, *window, since),
             (Found::Time(last), Measure::Last(window)) => self.judge_last(last, *window, since),
@@ -185,6 +184,15 @@ impl History<'_> {
         }
     }
 
+    /// Whether what is known since then is all that the window asks for. Without a window, what came before anybody asked counts as not
+    /// having happened (`validate` and `start` warn of it); what was known and given up does not.
+    fn is_whole(&self, window: Window, since: Timestamp) -> bool {
+        match window {
+            Window::Ever => since <= self.at && self.kept.lost.is_none(),
+            Window::InLast(_) | Window::Between(..) => since <= self.begins(window),
+        }
+    }
+
     fn contains(&self, window: Window, at: Timestamp) -> bool {
         match window {
             Window::Ever => true,
@@ -198,7 +206,7 @@ impl History<'_> {
     fn judge_first(&self, first: Option<Timestamp>, window: Window, since: Timestamp) -> (bool, Truth) {
         let as_known = first.is_some_and(|first| self.contains(window, first));
         let begins = self.begins(window);
-        let decided = since <= begins || first.is_some_and(|first| window == Window::Ever || (first <= begins && !as_known));
+        let decided = self.is_whole(window, since) || first.is_some_and(|first| window == Window::Ever || (first <= begins && !as_known));
         (as_known, if decided { Truth::from(as_known) } else { Truth::Unknown })
     }
 
@@ -210,7 +218,7 @@ impl History<'_> {
             Window::Ever | Window::InLast(_) => self.at,
         };
         let decided = match last {
-            _ if since <= self.begins(window) => true,
+            _ if self.is_whole(window, since) => true,
             Some(last) if as_known => since <= last.max(ends),
             Some(last) => last > ends,
             None => false,
@@ -237,7 +245,11 @@ pub fn never(history: &History, absence: &Absence, itself: bool) -> Truth {
         }
         since = since.min(history.since(tracker.id));
     }
-    if since <= begins { Truth::True } else { Truth::Unknown }
+    let known = match absence.in_last {
+        Some(_) => since <= begins,
+        None => history.is_whole(Window::Ever, since),
+    };
+    if known { Truth::True } else { Truth::Unknown }
 }
 
 struct Source {
