@@ -9,7 +9,8 @@ use serde_json::json;
 use super::Failure;
 use super::settings::{join, read_file};
 use crate::adapter::clock::SystemClock;
-use crate::engine::catalog::{Apply, Catalog, apply};
+use crate::engine::catalog::{Apply, Catalog, apply, check_sound};
+use crate::engine::definition::problem::sort;
 use crate::engine::definition::{Document, Problem, ReadOptions, Severity, read, users_of_file};
 use crate::worker::ports::Clock;
 
@@ -41,10 +42,14 @@ pub fn run(args: &ValidateArgs) -> Result<(), Failure> {
     let options = ReadOptions { allow_http: args.allow_http };
     let (documents, mut problems) = read_paths(&args.paths, &options)?;
     let count = documents.len();
-    if !problems.iter().any(Problem::is_error) {
+    let found = if problems.iter().any(Problem::is_error) {
+        check_sound(documents, options)
+    } else {
         let options = Apply { read: options, ..Apply::default() };
-        problems.extend(apply(&Catalog::default(), documents, &options, SystemClock::new().now()).err().unwrap_or_default());
-    }
+        apply(&Catalog::default(), documents, &options, SystemClock::new().now()).err().unwrap_or_default()
+    };
+    problems.extend(found);
+    sort(&mut problems);
     let errors = problems.iter().filter(|problem| problem.is_error()).count();
     match args.format {
         Format::Json => println!("{}", json!({"definitions": count, "problems": problems.iter().map(as_json).collect::<Vec<_>>()})),

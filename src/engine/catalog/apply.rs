@@ -9,7 +9,7 @@ use super::destinations::Finder;
 use super::{Catalog, Document};
 use crate::engine::definition::problem::sort;
 use crate::engine::definition::{
-    Campaign, Definition, Destination, Document as Written, Kind, Problem, ReadOptions, Status, check_together, read_canonical,
+    Campaign, Definition, Destination, Document as Written, Kind, Problem, ReadOptions, Status, check_some_together, read_canonical,
 };
 use crate::engine::rendering::{self, TemplateProblem};
 use crate::engine::time::Timestamp;
@@ -79,7 +79,7 @@ pub fn apply(current: &Catalog, written: Vec<Written>, options: &Apply, now: Tim
         current.documents.iter().map(|document| ((document.kind, document.key.clone()), document.clone())).collect();
     let mut changes: BTreeMap<Name, Change> = BTreeMap::new();
     for document in &written {
-        let name = (document.kind, document.key.clone());
+        let name = name(document);
         match decide(next.get(&name), document, options) {
             Ok((stored, what)) => {
                 changes.insert(name.clone(), change(&stored, what));
@@ -89,10 +89,10 @@ pub fn apply(current: &Catalog, written: Vec<Written>, options: &Apply, now: Tim
         }
     }
     if options.prune {
-        let names: BTreeSet<Name> = written.iter().map(|document| (document.kind, document.key.clone())).collect();
+        let names: BTreeSet<Name> = written.iter().map(name).collect();
         prune(&names, &mut next, &mut changes);
     }
-    problems.extend(check_all(written, &next, &changes, options));
+    problems.extend(check_all(written, &next, &changes, options, true));
     if !problems.is_empty() {
         sort(&mut problems);
         return Err(problems);
@@ -110,7 +110,22 @@ pub fn note_tracked(catalog: &mut Catalog, trackers: impl Iterator<Item = u64>, 
     catalog.tracked = trackers.map(|tracker| (tracker, since(tracker))).collect();
 }
 
+/// What is wrong with these documents when others beside them could not be read: so that all problems show at once. What they
+/// refer to may be among the others and is not missed.
+pub fn check_sound(written: Vec<Written>, read: ReadOptions) -> Vec<Problem> {
+    let options = Apply { read, ..Apply::default() };
+    let made = written.iter().filter_map(|document| Some((name(document), decide(None, document, &options).ok()?.0)));
+    let next: BTreeMap<Name, Document> = made.collect();
+    let mut problems = check_all(written, &next, &BTreeMap::new(), &options, false);
+    sort(&mut problems);
+    problems
+}
+
 type Name = (Kind, Box<str>);
+
+fn name(document: &Written) -> Name {
+    (document.kind, document.key.clone())
+}
 
 fn change(stored: &Document, what: What) -> Change {
     Change { kind: stored.kind, key: stored.key.clone(), what, version: stored.version, status: stored.status }
@@ -185,8 +200,14 @@ fn prune(names: &BTreeSet<Name>, next: &mut BTreeMap<Name, Document>, changes: &
 
 /// What is wrong with the whole as it would be: references, and the content of campaigns that this touches. A stored
 /// document that this version cannot read takes no part; [`super::InForce`] leaves it out and says so.
-fn check_all(written: Vec<Written>, next: &BTreeMap<Name, Document>, changes: &BTreeMap<Name, Change>, options: &Apply) -> Vec<Problem> {
-    let names: BTreeSet<Name> = written.iter().map(|document| (document.kind, document.key.clone())).collect();
+fn check_all(
+    written: Vec<Written>,
+    next: &BTreeMap<Name, Document>,
+    changes: &BTreeMap<Name, Change>,
+    options: &Apply,
+    whole: bool,
+) -> Vec<Problem> {
+    let names: BTreeSet<Name> = written.iter().map(name).collect();
     let untouched = next.iter().filter(|(name, _)| !names.contains(*name)).map(|(_, document)| document);
     let mut all = written;
     all.extend(untouched.filter_map(|document| read_canonical(&document.shown_as(), &document.canonical, &options.read).ok()));
@@ -196,7 +217,7 @@ fn check_all(written: Vec<Written>, next: &BTreeMap<Name, Document>, changes: &B
             campaign.status = stored.status;
         }
     }
-    let mut problems = check_together(&all);
+    let mut problems = check_some_together(&all, whole);
     let destinations: Vec<&Destination> = all.iter().filter_map(destination_of).collect();
     let finder = Finder::of(destinations.iter().copied());
     let moved = |kind| changes.values().any(|change| change.kind == kind && change.what != What::Unchanged);

@@ -6,7 +6,7 @@ mod apply;
 mod destinations;
 mod in_force;
 
-pub use apply::{Apply, Change, What, apply, note_tracked};
+pub use apply::{Apply, Change, What, apply, check_sound, note_tracked};
 pub use destinations::{DEFAULT_MAX_IN_FLIGHT, Route};
 pub use in_force::{CampaignInForce, InForce, Policy};
 

@@ -375,6 +375,16 @@ fn a_cohort_leaves_only_when_nothing_names_it() {
 }
 
 #[test]
+fn what_is_missing_may_be_among_what_could_not_be_read() {
+    let itself = campaign("b", "").replace("{api: {}}", "{action: {event: $sent}}");
+    let text = [campaign("a", "audience: {cohort: gone}").replace("example/'", "example/{{ x', destination: d"), itself].concat();
+    let (documents, _) = read("t", &text, &ReadOptions::default());
+    let shown = lines(&check_sound(documents, ReadOptions::default()));
+    assert_eq!(shown.matches(" error: ").count(), 2, "{shown}");
+    assert!(shown.contains("`webhook.url` does not compile") && shown.contains("campaign `b` starts itself"), "{shown}");
+}
+
+#[test]
 fn trackers_are_known_since_they_were_first_asked_for() {
     let later = NOW.after(Duration::from_secs(60));
     let mut catalog = stored(&campaign("a", ""));

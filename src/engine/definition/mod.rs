@@ -44,4 +44,4 @@ pub use cohort::{MAX_LISTED, users_of_file};
 pub use document::{Document, Kind, Places, ReadOptions, WORKSPACE_KEY, read, read_canonical};
 pub use problem::{Place, Problem, Severity};
 pub use schema::schema;
-pub use together::check_together;
+pub use together::{check_some_together, check_together};

@@ -87,3 +87,34 @@ fn each_kind_has_a_schema_of_its_own() {
         assert_eq!(is_valid(r#"{"kind":"destination","key":"k","match":"h.example"}"#), kind == Kind::Destination, "{kind}");
     }
 }
+
+/// The published files, and what they are made of.
+const PUBLISHED: [(&str, &str, Option<Kind>); 5] = [
+    ("definitions", include_str!("../../../../docs/schema/definitions.json"), None),
+    ("campaign", include_str!("../../../../docs/schema/campaign.json"), Some(Kind::Campaign)),
+    ("cohort", include_str!("../../../../docs/schema/cohort.json"), Some(Kind::Cohort)),
+    ("destination", include_str!("../../../../docs/schema/destination.json"), Some(Kind::Destination)),
+    ("workspace", include_str!("../../../../docs/schema/workspace.json"), Some(Kind::Workspace)),
+];
+
+#[test]
+fn the_published_schema_is_the_one_that_is_made() {
+    for (name, text, kind) in PUBLISHED {
+        assert!(text == format!("{:#}\n", schema(kind)), "docs/schema/{name}.json is of another version: `make schema` writes it anew");
+    }
+}
+
+#[test]
+fn the_samples_fit_and_tell_editors_where_the_schema_is() {
+    for text in [
+        include_str!("../../../../config/campaigns/cart-abandoned.yaml"),
+        include_str!("../../../../config/campaigns/points.yaml"),
+        include_str!("../../../../config/campaigns/review-thanks.yaml"),
+        include_str!("../../../../config/campaigns/workspace.yaml"),
+        include_str!("../../../../config/demo/definitions.yaml"),
+        include_str!("../../../../config/try/campaigns.yaml"),
+    ] {
+        assert!(text.starts_with("# yaml-language-server: $schema=../../docs/schema/definitions.json\n"), "{text}");
+        agrees(text, &[]);
+    }
+}

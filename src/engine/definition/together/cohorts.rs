@@ -10,11 +10,12 @@ use super::cycles::cycles;
 /// How deep cohorts may name cohorts: who judges a rule goes down as far.
 pub const MAX_NESTING: usize = 16;
 
-/// What is wrong with the cohorts among these documents, and with those who name them.
-pub(super) fn cohort_problems(documents: &[Document]) -> Vec<Problem> {
+/// What is wrong with the cohorts among these documents, and with those who name them; whether one is missing shows only when
+/// these are the whole.
+pub(super) fn cohort_problems(documents: &[Document], whole: bool) -> Vec<Problem> {
     let cohorts: Vec<&Document> = documents.iter().filter(|document| document.kind == Kind::Cohort).collect();
     let by_key: BTreeMap<&str, usize> = cohorts.iter().enumerate().map(|(at, document)| (&*document.key, at)).collect();
-    let mut problems = missing(documents, &by_key);
+    let mut problems = if whole { missing(documents, &by_key) } else { Vec::new() };
     let named = |at: usize| cohorts[at].cohorts.iter().filter_map(|(key, _)| by_key.get(&**key).copied());
     let edges: BTreeSet<(usize, usize)> = (0..cohorts.len()).flat_map(|from| named(from).map(move |to| (from, to))).collect();
     let circles = cycles(&edges);

@@ -11,8 +11,13 @@ use super::problem::{Problem, meant, sort};
 use super::{Body, Campaign, Definition, Destination, Status};
 use crate::engine::id::CampaignId;
 
-/// Every problem among these documents. Ended campaigns refer to nothing any more.
+/// Every problem among these documents, which are all there are. Ended campaigns refer to nothing any more.
 pub fn check_together(documents: &[Document]) -> Vec<Problem> {
+    check_some_together(documents, true)
+}
+
+/// Every problem among these documents. If they are not the whole, nothing is missed: it may be among the others.
+pub fn check_some_together(documents: &[Document], whole: bool) -> Vec<Problem> {
     let mut problems = Vec::new();
     repeated(documents, &mut problems);
     colliding(documents, CampaignId::of, &mut problems);
@@ -21,10 +26,11 @@ pub fn check_together(documents: &[Document]) -> Vec<Problem> {
     for (document, campaign) in &campaigns {
         match destinations.of_campaign(document, campaign) {
             Ok(destination) => problems.extend(destination.and_then(|destination| batch_problem(document, campaign, destination))),
-            Err(problem) => problems.push(problem),
+            Err(problem) if whole => problems.push(problem),
+            Err(_) => {}
         }
     }
-    problems.extend(cohorts::cohort_problems(documents));
+    problems.extend(cohorts::cohort_problems(documents, whole));
     problems.extend(chains::chain_problems(&campaigns));
     problems.extend(documents.iter().filter_map(not_uploaded));
     sort(&mut problems);
