@@ -101,7 +101,7 @@ pub fn run(args: &SimulateArgs) -> Result<(), Failure> {
     if args.from.zip(args.to).is_some_and(|(from, to)| to < from) {
         return Err(Failure::Refused("--to lies before --from".into()));
     }
-    let catalog = started(definitions(&args.definitions)?);
+    let mut catalog = started(definitions(&args.definitions)?);
     let endpoints = endpoints(args)?;
     let in_force = InForce::compile(&catalog, policy()).map_err(|problems| Failure::Refused(join(&problems)))?;
     let bar = progress();
@@ -109,6 +109,7 @@ pub fn run(args: &SimulateArgs) -> Result<(), Failure> {
     let Some(from) = args.from.or(input.first) else {
         return Err(Failure::Refused("there is no event in these files that can be read; give --from to simulate without".into()));
     };
+    catalog.track_since(from);
     let mut funnels = Funnels::default();
     let campaigns = in_force.campaigns.iter().filter(|campaign| campaign.definition.status != Some(Status::Ended));
     campaigns.for_each(|campaign| funnels.list(&campaign.definition.key));
@@ -129,7 +130,7 @@ fn definitions(paths: &[PathBuf]) -> Result<Catalog, Failure> {
     if problems.iter().any(Problem::is_error) {
         return Err(Failure::Refused(format!("the definitions cannot be used\n{}", join(&problems))));
     }
-    let applied = apply(&Catalog::default(), documents, &Apply { read: options, ..Apply::default() });
+    let applied = apply(&Catalog::default(), documents, &Apply { read: options, ..Apply::default() }, Timestamp::MIN);
     let (catalog, _) = applied.map_err(|problems| Failure::Refused(format!("the definitions cannot be used\n{}", join(&problems))))?;
     Ok(catalog)
 }

@@ -96,12 +96,12 @@ impl<'a> Written<'a> {
             links: map.list("links").into_iter().flatten().filter_map(|node| LinkRule::read(node, problems)).collect(),
             expect: map.list("expect").into_iter().flatten().filter_map(|node| expected(node, problems)).collect(),
         };
-        map.close(&[]);
+        map.close();
         Some(written)
     }
 
     fn check(self, open: OpenDirectory<'_>, problems: &Problems) -> Option<Scenario> {
-        let catalog = self.catalog(open, problems)?;
+        let catalog = self.catalog(self.from.unwrap_or(Timestamp::MIN), open, problems)?;
         let keys: Vec<&str> = catalog.documents.iter().filter(|document| document.kind == Kind::Campaign).map(|d| &*d.key).collect();
         for expected in &self.expect {
             if let Some(campaign) = expected.campaign.as_deref().filter(|campaign| !keys.contains(campaign)) {
@@ -115,7 +115,7 @@ impl<'a> Written<'a> {
     }
 
     /// The definitions as they would be stored.
-    fn catalog(&self, open: OpenDirectory<'_>, problems: &Problems) -> Option<Catalog> {
+    fn catalog(&self, from: Timestamp, open: OpenDirectory<'_>, problems: &Problems) -> Option<Catalog> {
         let inline = Inline::of(self.definitions.unwrap_or_default());
         let (mut documents, found) = definition::read(problems.file(), &inline.text, &READ);
         let report = |found: Vec<Problem>| found.into_iter().for_each(|problem| problems.push(inline.in_place(problems.file(), problem)));
@@ -126,8 +126,11 @@ impl<'a> Written<'a> {
         if problems.errors() > 0 {
             return None;
         }
-        match apply(&Catalog::default(), documents, &Apply { read: READ, ..Apply::default() }) {
-            Ok((catalog, _)) => Some(catalog),
+        match apply(&Catalog::default(), documents, &Apply { read: READ, ..Apply::default() }, from) {
+            Ok((mut catalog, _)) => {
+                catalog.track_since(from);
+                Some(catalog)
+            }
             Err(found) => {
                 report(found);
                 None
@@ -233,7 +236,7 @@ fn expected(node: &Node, problems: &Problems) -> Option<Expected> {
         attempts: map.integer("attempts", 0..=i64::from(u32::MAX)).and_then(|attempts| u32::try_from(attempts).ok()),
         result: map.choice("result", &RESULTS).map(Into::into),
     };
-    map.close(&[]);
+    map.close();
     if problems.errors() == before && expected.outcome.is_none() && expected.attempts.is_none() && expected.result.is_none() {
         let help = "such as `outcome: sent`, or `attempts: 4, result: failed`";
         problems.error_with_help(node.place, "an expectation needs `outcome`, `attempts` or `result`", help);
