@@ -8,6 +8,8 @@ pub mod id;
 pub mod time;
 pub mod value;
 
+pub mod calendar;
+
 pub mod event;
 pub mod profile;
 pub mod reading;
