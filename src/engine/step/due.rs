@@ -3,6 +3,7 @@
 use super::Work;
 use super::applied;
 use super::claim::Occasion;
+use super::deferral;
 use crate::engine::definition::{Status, Trigger};
 use crate::engine::effect::Reason;
 use crate::engine::fatigue;
@@ -34,7 +35,7 @@ impl Work<'_> {
                 && match self.status(timer.campaign) {
                     Status::Ended => true,
                     Status::Ready | Status::Paused => false,
-                    Status::Running => self.is_read(timer.due, read_to),
+                    Status::Running => !self.waits_for_reading(&timer) || self.is_read(timer.due, read_to),
                 };
             if fires { due.push(timer) } else { kept.push(timer) }
         }
@@ -48,12 +49,19 @@ impl Work<'_> {
     fn fire(&mut self, timer: &Timer) {
         let Some(campaign) = self.in_force.campaign(timer.campaign) else { return };
         match campaign.definition.trigger {
+            _ if deferral::is_deferral(timer) => self.decide(campaign, &Occasion::of_timer(timer)),
             Trigger::Inaction(_) => self.decide(campaign, &Occasion::of_timer(timer)),
             _ if self.status(timer.campaign) == Status::Ended => {
                 self.hold(campaign, &Occasion::of_timer(timer), Reason::CampaignEnded.into());
             }
             _ => {}
         }
+    }
+
+    /// Whether something that is not read yet may still cancel what falls due.
+    fn waits_for_reading(&self, timer: &Timer) -> bool {
+        let campaign = self.in_force.campaign(timer.campaign);
+        !deferral::is_deferral(timer) || campaign.is_some_and(|campaign| matches!(campaign.definition.trigger, Trigger::Inaction(_)))
     }
 
     fn is_read(&mut self, due: Timestamp, read_to: Timestamp) -> bool {
@@ -78,7 +86,7 @@ impl Work<'_> {
         applied::prune(record, horizon, true);
         history::prune(&mut record.history, horizon);
         let current = record.definitions <= in_force.revision;
-        fatigue::prune(&mut record.ledger, &in_force.workspace.frequency_caps, now, |exposure| {
+        fatigue::prune(&mut record.ledger, &in_force.workspace.frequency_caps, now, horizon, |exposure| {
             let ended = super::status_of(in_force, exposure.campaign) == Status::Ended;
             !(ended && current) || exposure.last > now.before(KEPT_AFTER_END)
         });

@@ -42,6 +42,8 @@ impl<'a> Work<'a> {
         // Patterns are judged as of the event's own time: read again, or late, it means the same.
         in_force.index.matches(event.name, event.properties, event.timestamp, zone, &mut matches);
         matches.retain(|found| self.is_met(found, event));
+        // First: what this event triggers itself, it does not convert.
+        self.convert(&matches, event);
         for found in &matches {
             let Some(campaign) = in_force.campaigns.get(found.campaign as usize) else { continue };
             match (found.role, &campaign.definition.trigger) {
@@ -50,6 +52,7 @@ impl<'a> Work<'a> {
                 (Role::Cancels, Trigger::Inaction(inaction)) => {
                     let key = key_of_without(inaction, event.properties);
                     inaction::cancel(&mut self.known.record.timers, campaign.definition.id, key, event.timestamp);
+                    self.cancel_deferred(campaign, key, event.timestamp);
                 }
                 _ => {}
             }
@@ -68,6 +71,10 @@ impl<'a> Work<'a> {
     fn is_met(&self, found: &Match, event: &Happening) -> bool {
         let Some(campaign) = self.in_force.campaigns.get(found.campaign as usize) else { return false };
         let pattern = match (found.role, &campaign.definition.trigger) {
+            (Role::Converts, _) => match &campaign.definition.goal {
+                Some(goal) => &goal.pattern,
+                None => return false,
+            },
             (Role::Fires, Trigger::Action(pattern)) => pattern,
             (Role::Starts, Trigger::Inaction(inaction)) => &inaction.after,
             (Role::Cancels, Trigger::Inaction(inaction)) => &inaction.without,
