@@ -153,7 +153,7 @@ impl Case<'_> {
     /// The limit that counts here, if the campaign has one.
     pub fn counter(&self) -> Option<Counter> {
         let limit = self.campaign.limit?;
-        let run = self.occasion.and_then(|occasion| occasion.run).filter(|_| limit.per_run);
+        let run = self.occasion.and_then(Occasion::scheduled_run).filter(|_| limit.per_run);
         Some(run.map_or_else(|| self.campaign.key.clone(), |run| format!("{}/{run}", self.campaign.key).into()))
     }
 

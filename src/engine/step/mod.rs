@@ -134,6 +134,10 @@ pub fn step(in_force: &InForce, user: &UserId, known: Known, input: &Input, now:
     }
     let Work { mut known, trace, profile_changed, effects, asks, held_until_read, .. } = work;
     let mut record_changed = before.map_or(trace == Trace::Changed, |before| before != known.record);
+    // An answer holds for one input: limits are edited, and asking again lets nobody else in.
+    if asks.is_empty() {
+        known.admitted.clear();
+    }
     // Also where a judgement changed nothing: nobody with older definitions shall come to another.
     if trace != Trace::Skipped && in_force.revision > known.record.definitions {
         known.record.definitions = in_force.revision;

@@ -10,7 +10,7 @@ use crate::engine::delivery::lease;
 use crate::engine::effect::{Effect, FailCause, Reason};
 use crate::engine::fatigue;
 use crate::engine::id::DeliveryId;
-use crate::engine::record::{Pending, Phase, Request};
+use crate::engine::record::{Arm, Pending, Phase, Request};
 use crate::engine::time::Timestamp;
 
 /// A first attempt that starts later than this after its claim claims again.
@@ -195,11 +195,16 @@ impl Work<'_> {
 
     /// A claim that never started and never will: as if it had not been.
     fn take_back(&mut self, place: usize, stop: Stop) {
-        let entry = self.known.record.pending.remove(place);
+        let mut entry = self.known.record.pending.remove(place);
         let ledger = &mut self.known.record.ledger;
         fatigue::close_goal(ledger, entry.id);
         if let Some(campaign) = self.in_force.campaign(entry.campaign) {
             fatigue::give_back(ledger, &campaign.definition, &entry.claim, entry.counts);
+            if stop.reason == Reason::ControlGroup {
+                entry.claim.arm = Arm::Control;
+                fatigue::note_held_out(ledger, &campaign.definition, entry.counts.key, self.now);
+                fatigue::open_goal(ledger, &campaign.definition, None, self.now);
+            }
         }
         self.drop_pending(&entry, stop);
     }
