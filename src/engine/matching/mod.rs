@@ -82,7 +82,7 @@ impl Index {
         let mut by_name: BTreeMap<&str, Vec<(Match, &Condition)>> = BTreeMap::new();
         for (position, campaign) in (0u32..).zip(campaigns) {
             let awake = matches!(campaign.status, Some(Status::Running | Status::Paused));
-            let triggers = awake.then(|| waits_for(&campaign.trigger)).unwrap_or_default();
+            let triggers = if awake { waits_for(&campaign.trigger) } else { Vec::new() };
             // What was sent before a campaign ended may still convert.
             let goal = campaign.goal.as_ref().filter(|_| awake || campaign.status == Some(Status::Ended));
             for (role, pattern) in goal.map(|goal| (Role::Converts, &goal.pattern)).into_iter().chain(triggers) {

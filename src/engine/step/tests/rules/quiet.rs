@@ -116,10 +116,9 @@ fn a_first_attempt_at_night_claims_again() {
                 "
                 659m track buy => sent a, a#1
                 659m parked a 0
-                660m retry a 0 => sent a, a#1
+                661m retry a 0 => {expect}
             "
-            )
-            .replace("660m retry a 0 => sent a, a#1", &format!("661m retry a 0 => {expect}")),
+            ),
         );
     }
     check_in(
