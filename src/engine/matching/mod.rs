@@ -33,6 +33,8 @@ pub struct Index {
 /// What an event means to a campaign.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Role {
+    /// It is the event of a goal.
+    Converts,
     /// It is the `without` of an inaction: it stops a clock.
     Cancels,
     /// It is the `after` of an inaction, or has the date: it starts a clock.
@@ -72,16 +74,18 @@ struct Field {
 }
 
 impl Index {
-    /// Files the campaigns that are running or paused (a paused one's clocks are still started and stopped). Campaigns that only
+    /// Files the campaigns that are running or paused (a paused one's clocks are still started and stopped), and the goals of ended
+    /// ones. Campaigns that only
     /// wait for an API request are in no list. Cost: a few microseconds a campaign.
     pub fn build(campaigns: &[&Campaign]) -> Index {
         // Ordered, so that equal campaigns give equal indexes.
         let mut by_name: BTreeMap<&str, Vec<(Match, &Condition)>> = BTreeMap::new();
         for (position, campaign) in (0u32..).zip(campaigns) {
-            if !matches!(campaign.status, Some(Status::Running | Status::Paused)) {
-                continue;
-            }
-            for (role, pattern) in waits_for(&campaign.trigger) {
+            let awake = matches!(campaign.status, Some(Status::Running | Status::Paused));
+            let triggers = if awake { waits_for(&campaign.trigger) } else { Vec::new() };
+            // What was sent before a campaign ended may still convert.
+            let goal = campaign.goal.as_ref().filter(|_| awake || campaign.status == Some(Status::Ended));
+            for (role, pattern) in goal.map(|goal| (Role::Converts, &goal.pattern)).into_iter().chain(triggers) {
                 by_name.entry(&pattern.event).or_default().push((Match { campaign: position, role }, &pattern.condition));
             }
         }

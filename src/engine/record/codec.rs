@@ -170,8 +170,9 @@ mod tests {
             arm: Arm::Treatment,
         };
         let expires = Timestamp(1_795_257_001_000);
+        let counts = Counts { key: Some([5; 8]), in_caps: true };
         let origin = request.is_some().then(|| Box::new(timer(0).origin));
-        Pending { id: DeliveryId([number; 16]), campaign: CampaignId(9), claim, expires, phase, origin, request }
+        Pending { id: DeliveryId([number; 16]), campaign: CampaignId(9), claim, counts, expires, phase, origin, request }
     }
 
     /// One of everything that a record can hold.
@@ -205,8 +206,21 @@ mod tests {
             }],
             occurrences: vec![Occurrence { campaign: CampaignId(9), name: "2027".into(), at: Timestamp(1_795_168_800_000) }],
             ledger: Ledger {
-                exposures: vec![Exposure { campaign: CampaignId(9), last: Timestamp(1_795_170_601_000), count: 2 }],
+                exposures: vec![Exposure {
+                    campaign: CampaignId(9),
+                    key: Some([5; 8]),
+                    arm: Arm::Control,
+                    last: Timestamp(1_795_170_601_000),
+                    count: 2,
+                }],
                 sends: vec![CountedSend { at: Timestamp(1_795_170_601_000), labels: vec![[1, 2, 3, 4]] }],
+                goals: vec![OpenGoal {
+                    campaign: CampaignId(9),
+                    sent_at: Timestamp(1_795_170_601_000),
+                    until: Timestamp(1_795_775_401_000),
+                    delivery: Some(DeliveryId([1; 16])),
+                    converted: Some([6; 8]),
+                }],
             },
             pending: vec![
                 pending(1, Phase::Sending { attempt: 1, lease: Timestamp(1_795_170_634_000) }, Some(request)),
@@ -239,10 +253,10 @@ mod tests {
 
     #[test]
     fn format_1_stays_what_it_is() {
-        assert_eq!(decode(&unhex(GOLDEN_RECORD)), Ok(full_record()));
-        assert_eq!(decode_profile(&unhex(GOLDEN_PROFILE)), Ok(full_profile()));
         assert_eq!(hex(&encode(&full_record())).trim(), GOLDEN_RECORD.trim(), "the bytes of format 1 have changed: raise FORMAT");
         assert_eq!(hex(&encode_profile(&full_profile())).trim(), GOLDEN_PROFILE.trim(), "the bytes of format 1 have changed: raise FORMAT");
+        assert_eq!(decode(&unhex(GOLDEN_RECORD)), Ok(full_record()));
+        assert_eq!(decode_profile(&unhex(GOLDEN_PROFILE)), Ok(full_profile()));
     }
 
     #[test]
@@ -284,8 +298,11 @@ mod tests {
             history: (0..3).map(|i| Instants { tracker: CampaignId(i), key: [0; 8], at: vec![at] }).collect(),
             timers: vec![Timer { origin: Origin { properties: Object::new(), ..timer(0).origin }, ..timer(0) }],
             ledger: Ledger {
-                exposures: (0..5).map(|i| Exposure { campaign: CampaignId(i), last: at, count: 1 }).collect(),
+                exposures: (0..5)
+                    .map(|i| Exposure { campaign: CampaignId(i), key: None, arm: Arm::Treatment, last: at, count: 1 })
+                    .collect(),
                 sends: (0..3).map(|_| CountedSend { at, labels: vec![[1; 4]] }).collect(),
+                ..Ledger::default()
             },
             ..Record::default()
         };

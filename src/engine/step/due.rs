@@ -103,7 +103,7 @@ impl<'a> Work<'a> {
             }
         });
         record.occurrences.retain(|known| !ended(known.campaign) || known.at > now.before(KEPT_AFTER_END));
-        fatigue::prune(&mut record.ledger, &in_force.workspace.frequency_caps, now, |exposure| {
+        fatigue::prune(&mut record.ledger, &in_force.workspace.frequency_caps, now, horizon, |exposure| {
             !ended(exposure.campaign) || exposure.last > now.before(KEPT_AFTER_END)
         });
         self.profile_changed |= self.known.profile.prune(horizon);

@@ -11,6 +11,7 @@ use crate::engine::record::{TimerKind, TriggerKind};
 impl<'a> Work<'a> {
     pub(super) fn event(&mut self, event: &Event) {
         if applied::is_applied(&self.known.record, event.position) {
+            self.convert_again(event);
             return self.skip();
         }
         applied::advance(&mut self.known.record, event.position);

@@ -45,6 +45,8 @@ impl<'a> Work<'a> {
         matches.retain(|found| self.is_met(found, event));
         // Several events of one set may be met at once.
         matches.dedup();
+        // First: what this event triggers itself, it does not convert.
+        self.convert(&matches, event);
         for found in &matches {
             let Some(campaign) = in_force.campaigns.get(found.campaign as usize) else { continue };
             if event.depth > MAX_CHAIN && matches!(found.role, Role::Fires | Role::Starts) {
@@ -60,6 +62,7 @@ impl<'a> Work<'a> {
                 (Role::Cancels, Trigger::Inaction(inaction)) => {
                     let key = key_of_without(inaction, event.properties);
                     inaction::cancel(&mut self.known.record.timers, campaign.definition.id, key, event.timestamp);
+                    self.cancel_deferred(campaign, key, event.timestamp);
                 }
                 _ => {}
             }
@@ -78,6 +81,10 @@ impl<'a> Work<'a> {
     fn is_met(&self, found: &Match, event: &Happening) -> bool {
         let Some(campaign) = self.in_force.campaigns.get(found.campaign as usize) else { return false };
         let pattern = match (found.role, &campaign.definition.trigger) {
+            (Role::Converts, _) => match &campaign.definition.goal {
+                Some(goal) => &goal.pattern,
+                None => return false,
+            },
             (Role::Fires, Trigger::Action(pattern)) => pattern,
             (Role::Fires, Trigger::Actions(actions)) => return self.meets(actions, event.name, event.timestamp, event.properties) != 0,
             (Role::Starts, Trigger::Inaction(inaction)) => &inaction.after,
