@@ -192,6 +192,7 @@ impl Work<'_> {
             user: self.user,
             profile,
             ledger: &record.ledger,
+            past: &record.history,
             admitted,
             occasion,
             key,

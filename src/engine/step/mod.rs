@@ -27,6 +27,7 @@ mod event;
 mod gates;
 mod goals;
 mod happening;
+mod memberships;
 mod pending;
 mod run;
 mod wake;
