@@ -123,7 +123,7 @@ mod tests {
     use crate::engine::definition::{ContentType, Method};
     use crate::engine::effect::FailCause;
     use crate::engine::event::SourceId;
-    use crate::engine::id::{CampaignId, DeliveryId};
+    use crate::engine::id::{CampaignId, DeliveryId, TrackerId};
     use crate::engine::record::*;
     use crate::engine::time::Timestamp;
     use crate::engine::value::Object;
@@ -175,6 +175,26 @@ mod tests {
         Pending { id: DeliveryId([number; 16]), campaign: CampaignId(9), claim, counts, expires, phase, origin, request }
     }
 
+    fn full_history() -> Kept {
+        let at = Timestamp(1_795_168_800_000);
+        let totals = Totals { count: 2, sum: 3.5, rest: -0.25, min: 1.0, max: 2.5 };
+        let samples = Samples { recent: vec![Sample { at, value: 2.5 }], older: vec![Bucket { slice: 7, newest: Timestamp(9), totals }] };
+        let kinds = vec![
+            Data::Count(300),
+            Data::Ends { first: Timestamp(-1), last: at },
+            Data::Newest(vec![Timestamp(-1), at]),
+            Data::Totals(totals),
+            Data::Samples(samples),
+            Data::Distinct(Distinct { level: 2, values: vec![([4; 8], at)] }),
+            Data::Ahead { count: 1, first: at, newest: vec![at] },
+        ];
+        Kept {
+            without: vec![Instants { tracker: CampaignId(9), key: [3; 8], at: vec![Timestamp(-1), at] }],
+            tracked: (0..).zip(kinds).map(|(id, data)| Tracked { tracker: TrackerId(id), data }).collect(),
+            lost: Some(at),
+        }
+    }
+
     /// One of everything that a record can hold.
     fn full_record() -> Record {
         let request = Request {
@@ -189,7 +209,7 @@ mod tests {
             definitions: 12,
             marks: vec![Mark { source: SourceId(7), offset: 1_000_000, broker_time: Timestamp(1_795_168_801_000) }],
             seen: vec![SeenId { hash: [1; 8], broker_time: Timestamp(1_795_168_801_000) }],
-            history: vec![Instants { tracker: CampaignId(9), key: [3; 8], at: vec![Timestamp(-1), Timestamp(1_795_168_800_000)] }],
+            history: full_history(),
             timers: vec![timer(0), deferred()],
             sequences: vec![Sequence {
                 campaign: CampaignId(9),
@@ -294,7 +314,14 @@ mod tests {
         let record = Record {
             definitions: 12,
             marks: vec![Mark { source: SourceId(u64::MAX), offset: 1_000_000, broker_time: at }],
-            history: (0..3).map(|i| Instants { tracker: CampaignId(i), key: [0; 8], at: vec![at] }).collect(),
+            history: Kept {
+                tracked: vec![
+                    Tracked { tracker: TrackerId(1), data: Data::Count(100) },
+                    Tracked { tracker: TrackerId(2), data: Data::Newest(vec![at; 3]) },
+                    Tracked { tracker: TrackerId(3), data: Data::Ends { first: at, last: at } },
+                ],
+                ..Kept::default()
+            },
             timers: vec![Timer { origin: Origin { properties: Object::new(), ..timer(0).origin }, ..timer(0) }],
             ledger: Ledger {
                 exposures: (0..5)

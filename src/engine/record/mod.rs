@@ -1,7 +1,10 @@
 //! All that is known of a user's behaviour, as one value that is stored whole. Its parts are opaque here: the rooms that own
-//! them hold the rules (`fatigue` the ledger, `trigger` the timers, `history` the instants, `delivery` the pending entries).
+//! them hold the rules (`fatigue` the ledger, `trigger` the timers, `history` the past, `delivery` the pending entries).
 
 pub mod codec;
+mod history;
+
+pub use history::{Bucket, Data, Distinct, Instants, Kept, Sample, Samples, Totals, Tracked, ValueHash};
 
 use serde::{Deserialize, Serialize};
 
@@ -21,8 +24,8 @@ pub struct Record {
     pub marks: Vec<Mark>,
     /// Hashes of the last message ids, oldest first, at most [`SEEN_IDS`].
     pub seen: Vec<SeenId>,
-    /// Instants of tracked events, for rules that look back.
-    pub history: Vec<Instants>,
+    /// What is kept of the past, for rules that look back.
+    pub history: Kept,
     /// Clocks that run.
     pub timers: Vec<Timer>,
     /// Sets of events that are not complete.
@@ -54,16 +57,6 @@ pub struct Mark {
 pub struct SeenId {
     pub hash: [u8; 8],
     pub broker_time: Timestamp,
-}
-
-/// The newest instants of one tracked pattern and key, oldest first.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Instants {
-    /// What is tracked: the campaign that asks, for it alone knows its pattern.
-    pub tracker: CampaignId,
-    /// Stable hash of the correlating values, zero without `same`.
-    pub key: [u8; 8],
-    pub at: Vec<Timestamp>,
 }
 
 /// A clock: at `due` the campaign wants to be judged for this user.

@@ -84,8 +84,8 @@ impl Work<'_> {
         let horizon = read_to.min(now).before(in_force.policy.max_lateness);
         let record = &mut self.known.record;
         applied::prune(record, horizon, true);
-        history::prune(&mut record.history, horizon);
         let current = record.definitions <= in_force.revision;
+        history::prune(&mut record.history, current.then_some(&in_force.trackers), horizon);
         fatigue::prune(&mut record.ledger, &in_force.workspace.frequency_caps, now, horizon, |exposure| {
             let ended = super::status_of(in_force, exposure.campaign) == Status::Ended;
             !(ended && current) || exposure.last > now.before(KEPT_AFTER_END)

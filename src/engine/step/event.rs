@@ -68,7 +68,7 @@ impl<'a> Work<'a> {
         let record = &mut self.known.record;
         let timers = std::mem::take(&mut record.timers);
         let pending = std::mem::take(&mut record.pending);
-        record.history = Vec::new();
+        record.history = Default::default();
         record.sequences = Vec::new();
         record.occurrences = Vec::new();
         record.ledger = Default::default();

@@ -24,13 +24,13 @@ use serde::Serialize;
 
 use super::Counter;
 use super::claim::Occasion;
-use crate::engine::audience;
+use crate::engine::audience::{self, Lack, Scope, Verdict};
 use crate::engine::calendar::Zone;
 use crate::engine::catalog::InForce;
-use crate::engine::condition::Scope;
-use crate::engine::definition::{Campaign, OnQuiet, Rule, Status, Workspace};
+use crate::engine::definition::{Campaign, OnQuiet, Status, Workspace};
 use crate::engine::effect::{Reason, RuleShown};
 use crate::engine::fatigue;
+use crate::engine::history::History;
 use crate::engine::id::UserId;
 use crate::engine::profile::Profile;
 use crate::engine::record::{Arm, ExposureKey, Ledger};
@@ -108,6 +108,7 @@ pub(super) struct Case<'a> {
     pub user: &'a UserId,
     pub profile: &'a Profile,
     pub ledger: &'a Ledger,
+    pub history: History<'a>,
     /// What the store said of limits.
     pub admitted: &'a [(Counter, bool)],
     /// Why to send. `None` for a claim that is taken anew: its event is not kept that long.
@@ -192,13 +193,12 @@ fn late(case: &Case) -> Result<(), Stop> {
 
 /// Without the event, an audience that asks for it keeps its verdict.
 fn in_audience(case: &Case) -> Result<(), Stop> {
-    let scope = scope(case);
-    if audience::includes(&case.campaign.audience, &scope) {
-        return Ok(());
+    match audience::judge(&case.campaign.audience, &scope(case)) {
+        Verdict::In => Ok(()),
+        Verdict::Unknown(Lack::History) => Err(Reason::HistoryIncomplete.into()),
+        Verdict::Unknown(Lack::Scope) if case.occasion.is_none() => Ok(()),
+        Verdict::Out | Verdict::Unknown(Lack::Cohort | Lack::Scope) => Err(Reason::NotInAudience.into()),
     }
-    // Three-valued: what is neither true nor false without the event depends on it.
-    let certainly_not = case.occasion.is_some() || audience::includes(&Rule::Not(Box::new(case.campaign.audience.clone())), &scope);
-    if certainly_not { Err(Reason::NotInAudience.into()) } else { Ok(()) }
 }
 
 fn resend(case: &Case) -> Result<(), Stop> {
@@ -257,8 +257,9 @@ fn limit(case: &Case) -> Result<(), Stop> {
     if refused { Err(Reason::TargetLimit.into()) } else { Ok(()) }
 }
 
-fn scope<'a>(case: &Case<'a>) -> Scope<'a> {
+pub(super) fn scope<'a>(case: &Case<'a>) -> Scope<'a> {
     let event: Option<&Object> = case.occasion.map(|occasion| occasion.properties);
     let zone = zone(case.profile, &case.in_force.workspace);
-    Scope { event, user: Some(case.profile), user_id: case.user, now: case.now, zone }
+    let cohorts = &case.in_force.cohorts;
+    Scope { event, user: Some(case.profile), user_id: case.user, now: case.now, zone, history: Some(case.history), cohorts }
 }
