@@ -38,6 +38,8 @@ pub struct InForce {
     pub policy: Policy,
     /// Documents that this version cannot use, with the reasons: they are not in force, all others are.
     pub left_out: Vec<Problem>,
+    /// Positions of the running and paused campaigns whose trigger is a date of the user: their clocks follow profiles.
+    pub user_dates: Vec<usize>,
     by_id: HashMap<CampaignId, usize>,
     finder: Finder,
     waits_for_reading: bool,
@@ -114,6 +116,7 @@ impl InForce {
         let (cohorts, trackers, index) = look_back(&definitions, cohorts, &workspace);
         let by_id = in_force.iter().enumerate().map(|(at, campaign)| (campaign.definition.id, at)).collect();
         let waits_for_reading = in_force.iter().any(|campaign| matches!(campaign.definition.trigger, Trigger::Inaction(_)));
+        let user_dates = awake(&in_force, |trigger| matches!(trigger, Trigger::UserDate(_)));
         InForce {
             revision,
             campaigns: in_force,
@@ -125,6 +128,7 @@ impl InForce {
             destinations,
             policy,
             left_out,
+            user_dates,
             by_id,
             finder,
             waits_for_reading,
@@ -214,6 +218,13 @@ fn look_back(campaigns: &[&Campaign], cohorts: Vec<Cohort>, workspace: &Workspac
     let trackers = Trackers::compile(campaigns.iter().copied(), cohorts.iter(), workspace);
     let index = Index::build(campaigns, &cohorts, &trackers);
     (cohorts, trackers, index)
+}
+
+/// The positions of campaigns that are running or paused and have such a trigger.
+fn awake(campaigns: &[CampaignInForce], such: impl Fn(&Trigger) -> bool) -> Vec<usize> {
+    let is_awake = |campaign: &Campaign| matches!(campaign.status, Some(Status::Running | Status::Paused));
+    let found = campaigns.iter().enumerate().filter(|(_, campaign)| is_awake(&campaign.definition) && such(&campaign.definition.trigger));
+    found.map(|(place, _)| place).collect()
 }
 
 fn compile_campaign(campaign: &Campaign, destination: Option<&Destination>, lost: &[Lost]) -> Result<Template, Vec<Problem>> {

@@ -41,7 +41,7 @@ pub enum Role {
     Converts,
     /// It is the `without` of an inaction: it stops a clock.
     Cancels,
-    /// It is the `after` of an inaction: it starts a clock.
+    /// It is the `after` of an inaction, or has the date: it starts a clock.
     Starts,
     /// It is the action, or the `after` of an inaction that is judged at once.
     Fires,

@@ -89,7 +89,7 @@ impl Work<'_> {
 
     /// A 2xx of any attempt settles a delivery. A final failure does, unless a later attempt is under way; with
     /// `refund_on_failure` caps count it no longer. A 2xx that turns up after that finds nothing to settle, and changes nothing.
-    pub(super) fn attempted(&mut self, id: DeliveryId, attempt: u32, verdict: Verdict) {
+    pub(super) fn attempted(&mut self, id: DeliveryId, attempt: u32, verdict: Verdict, status: Option<u16>, cause: Option<&str>) {
         let settles = |phase: Phase| verdict == Verdict::Delivered || attempt >= phase.attempt();
         let Some(place) = self.place(id).filter(|place| settles(self.known.record.pending[*place].phase)) else {
             return self.skip();
@@ -99,6 +99,7 @@ impl Work<'_> {
         if verdict == Verdict::Failed && refunds {
             fatigue::refund(&mut self.known.record.ledger, &entry.claim, entry.counts);
         }
+        self.chain_settled(&entry, verdict, attempt, status, cause);
     }
 
     /// Deliveries that want something: a lease ran out, the entry expired, its campaign ended, its failure was not written.
