@@ -7,8 +7,9 @@ use super::bounds;
 use super::claim::Occasion;
 use super::gates;
 use crate::engine::audience::{self, Scope, Verdict};
-use crate::engine::catalog::CampaignInForce;
+use crate::engine::catalog::{CampaignInForce, InForce};
 use crate::engine::definition::{Campaign, Crossing, Members, Rule, Status, Trigger};
+use crate::engine::history::History;
 use crate::engine::record::{Origin, Timer, TimerKind, TriggerKind};
 use crate::engine::time::Timestamp;
 use crate::engine::trigger::correlation::NO_KEY;
@@ -102,6 +103,12 @@ impl<'a> Work<'a> {
         timers.find(|(_, timer)| timer.campaign == campaign.id && timer.kind == TimerKind::Membership)
     }
 
+    /// The user's past, seen from an instant.
+    pub(super) fn history(&self, at: Timestamp) -> History<'_> {
+        let InForce { trackers, tracked, .. } = self.in_force;
+        History { kept: &self.known.record.history, trackers, tracked, at }
+    }
+
     fn scope(&self, at: Timestamp) -> Scope<'_> {
         Scope {
             event: None,
@@ -109,7 +116,7 @@ impl<'a> Work<'a> {
             user_id: self.user,
             now: at,
             zone: gates::zone(&self.known.profile, &self.in_force.workspace),
-            history: Some(gates::history(self.in_force, &self.known.record.history, at)),
+            history: Some(self.history(at)),
             cohorts: &self.in_force.cohorts,
         }
     }

@@ -64,6 +64,6 @@ impl<'a> Work<'a> {
     /// Whether the user was deleted and nothing came since: nobody to send anything to.
     fn is_forgotten(&self) -> bool {
         let record = &self.known.record;
-        record.tombstone.is_some() && record.history.is_empty() && self.known.profile.is_empty()
+        record.tombstone.is_some() && record.history == Default::default() && self.known.profile.is_empty()
     }
 }

@@ -175,6 +175,15 @@ impl Play {
                 _ => {}
             }
         }
+        // What a final failure gave back counts no longer.
+        for entry in &self.bench.known.record.pending {
+            let refunds = |key: &str| self.bench.campaigns.iter().any(|known| &*known.key == key && known.fatigue.refund_on_failure);
+            let settled = stepped.known.record.pending.iter().all(|left| left.id != entry.id);
+            let failed = matches!(input, Input::Attempted { verdict: Verdict::Failed, .. });
+            if settled && failed && refunds(&entry.claim.campaign) {
+                self.sent.remove(&entry.id);
+            }
+        }
         if stepped.known.record.tombstone != self.bench.known.record.tombstone {
             // A person who was forgotten starts anew.
             self.sent.clear();
