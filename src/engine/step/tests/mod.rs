@@ -28,6 +28,7 @@ use crate::engine::record::{Arm, Phase, codec};
 use crate::engine::time::millis;
 use crate::engine::value::{Object, Value};
 
+mod absence;
 mod actions;
 mod bounds;
 mod chain;
@@ -35,6 +36,7 @@ mod dates;
 mod deliveries;
 mod gates;
 mod log;
+mod memberships;
 mod properties;
 mod rules;
 mod runs;
