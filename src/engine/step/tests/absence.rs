@@ -13,12 +13,7 @@ fn did(event: &str, in_last: Option<&str>) -> Rule {
 
 /// Runs a script with all history known since `since`.
 fn check_since(since: &str, campaigns: &[Campaign], script: &str) {
-    let mut bench = Bench::new(campaigns, Workspace::default());
-    bench.in_force = in_force(1, campaigns, &Workspace::default()).with_history(Vec::new(), at(since));
-    for line in script.lines().map(str::trim).filter(|line| !line.is_empty()) {
-        let (input, expected) = line.split_once("=>").unwrap_or((line, ""));
-        assert_eq!(bench.line(input.trim()), expected.trim(), "at `{line}` of{script}");
-    }
+    play(Bench::new(campaigns, Workspace::default()).with_past(&[], at(since)), script);
 }
 
 #[test]

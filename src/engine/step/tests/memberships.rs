@@ -29,12 +29,7 @@ fn cohort(key: &str, rule: Rule) -> Cohort {
 
 /// Runs a script with these cohorts, all history known since 30 days before.
 fn check_cohorts(campaigns: &[Campaign], cohorts: &[Cohort], script: &str) {
-    let mut bench = Bench::new(campaigns, Workspace::default());
-    for line in script.lines().map(str::trim).filter(|line| !line.is_empty()) {
-        bench.in_force = bench.in_force.with_history(cohorts.to_vec(), at("-30d"));
-        let (input, expected) = line.split_once("=>").unwrap_or((line, ""));
-        assert_eq!(bench.line(input.trim()), expected.trim(), "at `{line}` of{script}");
-    }
+    play(Bench::new(campaigns, Workspace::default()).with_past(cohorts, at("-30d")), script);
 }
 
 #[test]
@@ -138,17 +133,23 @@ fn a_pause_holds_what_time_changes() {
 
 #[test]
 fn what_becomes_known_only_is_no_crossing() {
-    let rule = Rule::Not(Box::new(did("open", "1h")));
-    let mut bench = Bench::new(&[entered("idle")], Workspace::default());
-    bench.in_force = bench.in_force.with_history(vec![cohort("idle", rule)], START);
-    assert_eq!(bench.line("1m track open"), "");
-    assert_eq!(bench.line("1m timers"), "61m");
-    assert_eq!(bench.line("61m wake"), "sent in, in#1");
-    let mut bench = Bench::new(&[entered("idle")], Workspace::default());
-    let rule = Rule::Not(Box::new(did("open", "1h")));
-    bench.in_force = bench.in_force.with_history(vec![cohort("idle", rule)], START);
-    assert_eq!(bench.line("1m identify {}"), "");
-    assert_eq!(bench.line("62m wake"), "");
+    let idle = || [cohort("idle", Rule::Not(Box::new(did("open", "1h"))))];
+    let bench = || Bench::new(&[entered("idle")], Workspace::default()).with_past(&idle(), START);
+    play(
+        bench(),
+        "
+        1m track open
+        1m timers => 61m
+        61m wake => sent in, in#1
+    ",
+    );
+    play(
+        bench(),
+        "
+        1m identify {}
+        62m wake
+    ",
+    );
 }
 
 #[test]

@@ -31,6 +31,7 @@ use crate::engine::value::{Object, Value};
 mod absence;
 mod actions;
 mod bounds;
+mod campaigns;
 mod chain;
 mod dates;
 mod deliveries;
@@ -43,6 +44,8 @@ mod runs;
 mod triggers;
 mod waking;
 mod writing;
+
+use campaigns::*;
 
 /// The instant `0s` of every script.
 const START: Timestamp = Timestamp(1_795_168_800_000);
@@ -83,161 +86,6 @@ fn object(text: &str) -> Object {
     serde_json::from_str(text).unwrap_or_else(|error| panic!("{text}: {error}"))
 }
 
-// ---------------------------------------------------------------- campaigns
-
-fn pattern(event: &str) -> Pattern {
-    Pattern { event: event.into(), condition: Condition::ALWAYS }
-}
-
-fn campaign(key: &str, trigger: Trigger) -> Campaign {
-    Campaign {
-        status: Some(Status::Running),
-        ..Campaign::new(key, trigger, Webhook::new("https://api.example.com/send", "api.example.com"))
-    }
-}
-
-/// Sends whenever `event` happens, once per user.
-fn action(key: &str, event: &str) -> Campaign {
-    campaign(key, Trigger::Action(pattern(event)))
-}
-
-fn api(key: &str) -> Campaign {
-    campaign(key, Trigger::Api)
-}
-
-/// 30 minutes without `without` after `after`, once per user.
-fn inaction(key: &str, after: &str, without: &str) -> Campaign {
-    let (after, without) = (pattern(after), pattern(without));
-    campaign(key, Trigger::Inaction(Inaction { after, without, within: span("30m"), same: Vec::new(), again: Again::Ignore }))
-}
-
-/// Both events, in any order, for ever, of whatever properties.
-fn actions(key: &str, events: &[&str]) -> Campaign {
-    let events = events.iter().map(|event| pattern(event)).collect();
-    campaign(key, Trigger::Actions(Actions { events, order: Order::Any, within: None, same: Vec::new() }))
-}
-
-fn elapsed(offset: &str) -> DateOffset {
-    DateOffset { offset_ms: at(offset).0 - START.0, at: None, zone: ZoneChoice::User }
-}
-
-fn event_date(key: &str, event: &str, property: Option<&str>, offset: &str) -> Campaign {
-    let (pattern, property) = (pattern(event), property.map(Into::into));
-    campaign(key, Trigger::EventDate(EventDate { pattern, property, when: elapsed(offset), same: Vec::new(), again: Again::Ignore }))
-}
-
-fn user_date(key: &str, property: &str, yearly: bool, offset: &str) -> Campaign {
-    campaign(key, Trigger::UserDate(UserDate { property: property.into(), yearly, when: elapsed(offset) })).always()
-}
-
-fn schedule(key: &str, cron: &str, zone: ZoneChoice) -> Campaign {
-    campaign(key, Trigger::Schedule(Schedule { times: Times::Cron(cron.into()), zone })).always()
-}
-
-/// Changes of a campaign, to be chained.
-trait With: Sized {
-    fn with(self, change: impl FnOnce(&mut Campaign)) -> Campaign;
-
-    fn always(self) -> Campaign {
-        self.with(|campaign| campaign.fatigue.resend = Resend::Always)
-    }
-
-    fn every(self, period: &str) -> Campaign {
-        self.with(|campaign| campaign.fatigue.resend = Resend::After(span(period)))
-    }
-
-    fn uncapped(self) -> Campaign {
-        self.with(|campaign| campaign.fatigue.frequency_cap = false)
-    }
-
-    fn priority(self, priority: i64) -> Campaign {
-        self.with(|campaign| campaign.priority = priority)
-    }
-
-    fn channel(self, channel: &str) -> Campaign {
-        self.with(|campaign| campaign.channel = Some(channel.into()))
-    }
-
-    fn tags(self, tags: &[&str]) -> Campaign {
-        self.with(|campaign| campaign.tags = tags.iter().map(|tag| (*tag).into()).collect())
-    }
-
-    fn body(self, text: &str) -> Campaign {
-        self.with(|campaign| campaign.webhook.body = Body::Text(text.into()))
-    }
-
-    /// Only users whose trait has this value.
-    fn only(self, path: &str, value: impl Into<Value>) -> Campaign {
-        let condition = Condition::Test { path: path.into(), test: Test::Eq(Operand::Value(value.into())) };
-        self.with(|campaign| campaign.audience = Rule::User(condition))
-    }
-
-    fn again(self, chosen: Again) -> Campaign {
-        self.with(|campaign| match &mut campaign.trigger {
-            Trigger::Inaction(inaction) => inaction.again = chosen,
-            Trigger::EventDate(date) => date.again = chosen,
-            _ => panic!("no again"),
-        })
-    }
-
-    fn same(self, after: &str, without: &str) -> Campaign {
-        self.with(|campaign| match &mut campaign.trigger {
-            Trigger::Inaction(inaction) => inaction.same.push(SamePair { after: after.into(), without: without.into() }),
-            Trigger::EventDate(EventDate { same, .. }) | Trigger::Actions(Actions { same, .. }) => same.push(after.into()),
-            _ => panic!("no same"),
-        })
-    }
-
-    fn at(self, hour: u16) -> Campaign {
-        self.with(|campaign| match &mut campaign.trigger {
-            Trigger::EventDate(EventDate { when, .. }) | Trigger::UserDate(UserDate { when, .. }) => when.at = Some(TimeOfDay(hour * 60)),
-            _ => panic!("no date"),
-        })
-    }
-
-    fn within(self, order: Order, span: Option<&str>) -> Campaign {
-        self.with(|campaign| match &mut campaign.trigger {
-            Trigger::Actions(actions) => (actions.order, actions.within) = (order, span.map(self::span)),
-            _ => panic!("no actions"),
-        })
-    }
-
-    /// The (first) pattern holds only where this does.
-    fn given(self, path: &str, test: Test) -> Campaign {
-        let condition = Condition::Test { path: path.into(), test };
-        self.with(|campaign| match &mut campaign.trigger {
-            Trigger::Action(pattern)
-            | Trigger::Inaction(Inaction { after: pattern, .. })
-            | Trigger::EventDate(EventDate { pattern, .. }) => {
-                pattern.condition = condition;
-            }
-            Trigger::Actions(actions) => actions.events[0].condition = condition,
-            _ => panic!("no pattern"),
-        })
-    }
-}
-
-impl With for Campaign {
-    fn with(mut self, change: impl FnOnce(&mut Campaign)) -> Campaign {
-        change(&mut self);
-        self
-    }
-}
-
-fn cap(limit: u32, per: &str) -> FrequencyCap {
-    FrequencyCap { limit, period: Period::Sliding(span(per)), channel: None, tag: None }
-}
-
-/// The period of a cap, as it is written.
-fn period(cap: &FrequencyCap) -> String {
-    match cap.period {
-        Period::Sliding(span) => duration_text::format(span),
-        Period::Calendar(unit) => format!("{unit:?}").to_lowercase(),
-    }
-}
-
-// ---------------------------------------------------------------- scripts
-
 /// Runs a script over campaigns and caps.
 fn check_capped(campaigns: &[Campaign], caps: &[FrequencyCap], script: &str) {
     check_in(Workspace { frequency_caps: caps.to_vec(), ..Workspace::default() }, campaigns, script);
@@ -245,7 +93,10 @@ fn check_capped(campaigns: &[Campaign], caps: &[FrequencyCap], script: &str) {
 
 /// Runs a script over campaigns of a workspace.
 fn check_in(workspace: Workspace, campaigns: &[Campaign], script: &str) {
-    let mut bench = Bench::new(campaigns, workspace);
+    play(Bench::new(campaigns, workspace), script);
+}
+
+fn play(mut bench: Bench, script: &str) {
     for line in script.lines().map(str::trim).filter(|line| !line.is_empty()) {
         let (input, expected) = line.split_once("=>").unwrap_or((line, ""));
         let got = bench.line(input.trim());
@@ -261,6 +112,8 @@ fn check(campaigns: &[Campaign], script: &str) {
 struct Bench {
     campaigns: Vec<Campaign>,
     workspace: Workspace,
+    /// What looks back, and since when all is known.
+    past: Option<(Vec<Cohort>, Timestamp)>,
     in_force: InForce,
     user: UserId,
     known: Known,
@@ -279,6 +132,7 @@ impl Bench {
             campaigns: campaigns.to_vec(),
             in_force: in_force(1, campaigns, &workspace),
             workspace,
+            past: None,
             user: "u1".into(),
             known: Known::default(),
             now: START,
@@ -287,6 +141,13 @@ impl Bench {
             deliveries: BTreeMap::new(),
             limits: BTreeMap::new(),
         }
+    }
+
+    /// With these cohorts, all history known since an instant.
+    fn with_past(mut self, cohorts: &[Cohort], since: Timestamp) -> Bench {
+        self.in_force = self.in_force.with_history(cohorts.to_vec(), since);
+        self.past = Some((cohorts.to_vec(), since));
+        self
     }
 
     fn line(&mut self, line: &str) -> String {
@@ -433,7 +294,11 @@ impl Bench {
         for campaign in self.campaigns.iter_mut().filter(|campaign| &*campaign.key == key) {
             campaign.status = Some(serde_json::from_value(status.into()).unwrap());
         }
-        self.in_force = in_force(self.in_force.revision + 1, &self.campaigns, &self.workspace);
+        let in_force = in_force(self.in_force.revision + 1, &self.campaigns, &self.workspace);
+        self.in_force = match self.past.clone() {
+            Some((cohorts, since)) => in_force.with_history(cohorts, since),
+            None => in_force,
+        };
         String::new()
     }
 

@@ -42,6 +42,12 @@ pub(super) enum Act {
     },
     Identify(i64),
     Delete,
+    /// A run that fell due so many minutes ago.
+    Run {
+        number: u8,
+        late: u32,
+    },
+    Arm(prop::sample::Index),
 }
 
 const NAMES: [&str; 4] = ["add", "buy", "look", "call"];
@@ -60,6 +66,8 @@ pub(super) fn acts() -> impl Strategy<Value = Vec<(i64, Act)>> {
         1 => (which(), status).prop_map(|(which, status)| Act::Status { which, status }),
         1 => (0..3i64).prop_map(Act::Identify),
         1 => Just(Act::Delete),
+        2 => (0..4u8, 0..90u32).prop_map(|(number, late)| Act::Run { number, late }),
+        1 => which().prop_map(Act::Arm),
     ];
     // Mostly forward; now and then the clock steps back.
     let pause = prop_oneof![8 => 0..300_000i64, 1 => 0..7_200_000i64, 1 => -600_000..0i64];
@@ -124,6 +132,11 @@ impl Play {
                 let traits = [("plan".into(), Value::Int(*plan))].into_iter().collect();
                 Input::Event(self.bench.event(EventBody::Identify { traits }, &|_| None))
             }
+            Act::Run { number, late } => {
+                let run = Run { due: now.before(minutes(*late)), name: format!("2026-11-2{number}T09:00").into() };
+                Input::Run { campaign: CampaignId::of("run"), run }
+            }
+            Act::Arm(which) => Input::Arm { campaign: which.get(&self.bench.campaigns).id },
             Act::Delete => Input::Event(self.bench.event(EventBody::Delete, &|_| None)),
             Act::Replay(_) if self.given.is_empty() => return,
             Act::Replay(which) => which.get(&self.given).clone(),
@@ -238,6 +251,34 @@ fn first_counted(cap: &FrequencyCap, end: Timestamp, zone: &str) -> Timestamp {
     }
 }
 
+/// One campaign of each trigger, several waiting for each other.
+fn every_trigger() -> Play {
+    let crossing = |key: &str, crossing| campaign(key, Trigger::Cohort { cohort: "active".into(), crossing }).always();
+    let absence = Absence { after: pattern("look"), without: pattern("buy"), in_last: Some(span("1h")) };
+    let campaigns = [
+        action("act", "buy").always(),
+        actions("set", &["look", "add", "buy"]).within(Order::Given, Some("2h")).always(),
+        actions("twice", &["call", "call"]).same("n", "n").always(),
+        inaction("cart", "add", "buy").always(),
+        campaign("absent", Trigger::Absence(absence)).always(),
+        event_date("later", "buy", None, "1h").same("n", "n").again(Again::Restart).always(),
+        // Traits of this test are small numbers: some seconds after 1970.
+        user_date("ends", "plan", false, "498658h"),
+        user_date("yearly", "plan", true, "7787h"),
+        schedule("run", "0 9 * * *", ZoneChoice::Workspace),
+        crossing("in", Crossing::Entered),
+        crossing("out", Crossing::Left),
+        action("chain", "$sent").always().uncapped(),
+        action("failed", "$failed").always().uncapped(),
+    ];
+    let measure = Measure::Count(vec![Bound::Gte(2.0)]);
+    let rule = Rule::Did(Box::new(Did { pattern: pattern("look"), measure, window: Window::InLast(span("90m")) }));
+    let active = Cohort { key: "active".into(), members: Members::Rule(rule) };
+    let mut play = Play::of(&campaigns, Workspace { frequency_caps: vec![cap(40, "6h")], ..Workspace::default() });
+    play.bench = play.bench.with_past(&[active], at("-30d"));
+    play
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 100, ..ProptestConfig::default() })]
 
@@ -248,6 +289,17 @@ proptest! {
         for (pause, act) in &acts {
             play.act(*pause, act);
             play.check_caps();
+        }
+    }
+
+    #[test]
+    fn every_trigger_can_be_repeated_and_runs_come_once(acts in acts()) {
+        let mut play = every_trigger();
+        for (pause, act) in &acts {
+            play.act(*pause, act);
+            let runs = play.sent.values().filter_map(|line| line.run.as_ref());
+            let distinct: BTreeSet<&Box<str>> = runs.clone().collect();
+            assert_eq!(runs.count(), distinct.len(), "a run came twice");
         }
     }
 
