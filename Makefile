@@ -3,7 +3,7 @@
 
 CARGO ?= cargo
 
-.PHONY: help demo test setup setup-build check unit integration bench fmt clean
+.PHONY: help demo test setup setup-build check unit integration bench schema fmt clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -34,6 +34,12 @@ integration: ## one binary: adapters, worker and commands against servers that i
 
 bench: ## micro-benchmarks; `scripts/bench.sh` runs the one against Kafka and Redis
 	$(CARGO) bench --locked
+
+schema: ## write docs/schema anew, after the language has changed
+	@mkdir -p docs/schema
+	@$(CARGO) run --quiet --locked --bin campanile -- schema > docs/schema/definitions.json
+	@for kind in campaign cohort destination workspace; do \
+		$(CARGO) run --quiet --locked --bin campanile -- schema $$kind > docs/schema/$$kind.json; done
 
 fmt: ## format the code
 	$(CARGO) fmt

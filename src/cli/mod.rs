@@ -7,6 +7,7 @@ mod ingest;
 mod init;
 pub mod receive;
 mod run;
+mod schema;
 mod settings;
 mod validate;
 
@@ -31,6 +32,7 @@ enum Command {
     Init(init::InitArgs),
     Ingest(ingest::IngestArgs),
     Validate(validate::ValidateArgs),
+    Schema(schema::SchemaArgs),
     Receive(receive::ReceiveArgs),
 }
 
@@ -85,6 +87,7 @@ pub fn main() -> ExitCode {
         Command::Init(args) => init::run(&args),
         Command::Ingest(args) => ingest::run(&args),
         Command::Validate(args) => validate::run(&args),
+        Command::Schema(args) => schema::run(&args),
         Command::Receive(args) => runtime().block_on(receive::run(args)).map_err(Failure::from),
     };
     match result {

@@ -192,7 +192,8 @@ impl<'a> Run<'a> {
         if problems.iter().any(Problem::is_error) {
             return Err(show(problems));
         }
-        let (catalog, _) = apply(&Catalog::default(), documents, &Apply { read: options, ..Apply::default() }).map_err(show)?;
+        let options = Apply { read: options, ..Apply::default() };
+        let (catalog, _) = apply(&Catalog::default(), documents, &options, self.scenario.from).map_err(show)?;
         let mut tries = 0;
         loop {
             let put = super::worker::ready(async { self.world.store.session().await?.put_documents(0, &catalog.encode()).await });

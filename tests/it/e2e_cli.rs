@@ -336,7 +336,34 @@ fn receive_prints_what_arrives_and_answers_as_told() {
 #[test]
 fn every_command_has_help_with_an_example() {
     let directory = tempfile::tempdir().expect("a temporary directory");
-    for command in ["run", "demo", "init", "ingest", "validate", "receive"] {
+    for command in ["run", "demo", "init", "ingest", "validate", "schema", "receive"] {
         run(campanile(directory.path(), &[command, "--help"])).expect(0, &["Usage: campanile", &format!("campanile {command}"), "Example"]);
     }
+}
+
+#[test]
+fn the_users_of_a_cohort_may_be_in_a_file_beside_it() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let write = |name: &str, text: &str| std::fs::write(directory.path().join(name), text).expect("a file");
+    std::fs::create_dir(directory.path().join("definitions")).expect("a directory");
+    write("definitions/vip.yaml", "kind: cohort\nkey: vip\nusers_file: ../vip.txt\n");
+    let validate = || run(campanile(directory.path(), &["validate", "definitions"]));
+    validate().expect(1, &["definitions/vip.yaml:3:1: error: definitions/../vip.txt cannot be read"]);
+    write("vip.txt", "u1\nu2\n");
+    validate().expect(0, &["1 definitions, all sound"]);
+    write("vip.txt", &format!("u1\n{}\n", "x".repeat(300)));
+    validate().expect(1, &["definitions/../vip.txt:2:1: error: a user id has at most 256 bytes"]);
+}
+
+#[test]
+fn the_schema_is_that_of_the_documents() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let published = |name: &str| {
+        let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/schema").join(name);
+        std::fs::read_to_string(path).expect("a published schema")
+    };
+    let schema = |arguments: &[&str]| run(campanile(directory.path(), arguments)).expect(0, &[]).stdout;
+    assert_eq!(schema(&["schema"]), published("definitions.json"));
+    assert_eq!(schema(&["schema", "cohort"]), published("cohort.json"));
+    run(campanile(directory.path(), &["schema", "campain"])).expect(2, &["campaign"]);
 }

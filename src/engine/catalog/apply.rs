@@ -3,21 +3,23 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::time::Duration;
 
 use super::destinations::Finder;
 use super::{Catalog, Document};
 use crate::engine::definition::problem::sort;
 use crate::engine::definition::{
-    Campaign, Definition, Destination, Document as Written, Kind, Problem, ReadOptions, Status, check_together, read_canonical,
+    Campaign, Definition, Destination, Document as Written, Kind, Problem, ReadOptions, Status, check_some_together, read_canonical,
 };
 use crate::engine::rendering::{self, TemplateProblem};
+use crate::engine::time::Timestamp;
 
 /// How documents are applied.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Apply {
     /// A running campaign may be edited: paused, changed and resumed in one step.
     pub cycle: bool,
-    /// What is not among the documents leaves: campaigns end, destinations and the workspace are removed.
+    /// What is not among the documents leaves: campaigns end, cohorts, destinations and the workspace are removed.
     pub prune: bool,
     /// By which stored documents are read again.
     pub read: ReadOptions,
@@ -47,7 +49,7 @@ pub enum What {
     Unchanged,
     /// A campaign that left.
     Ended,
-    /// A destination or workspace that left.
+    /// A cohort, destination or workspace that left.
     Removed,
 }
 
@@ -66,15 +68,18 @@ impl fmt::Display for Change {
     }
 }
 
-/// The catalog with these documents, and what became of each in the order of kind and key; or every reason why not. The
-/// revision stays: it is the store's to count. If every change is `Unchanged` there is nothing to store.
-pub fn apply(current: &Catalog, written: Vec<Written>, options: &Apply) -> Result<(Catalog, Vec<Change>), Vec<Problem>> {
+/// Workers learn of new definitions within two seconds; what they begin to track is complete from this much later on.
+const UNTIL_TRACKED: Duration = Duration::from_secs(5);
+
+/// The catalog with these documents at this time, and what became of each in the order of kind and key; or every reason why not.
+/// The revision stays: it is the store's to count. If every change is `Unchanged` there is nothing to store.
+pub fn apply(current: &Catalog, written: Vec<Written>, options: &Apply, now: Timestamp) -> Result<(Catalog, Vec<Change>), Vec<Problem>> {
     let mut problems = Vec::new();
     let mut next: BTreeMap<Name, Document> =
         current.documents.iter().map(|document| ((document.kind, document.key.clone()), document.clone())).collect();
     let mut changes: BTreeMap<Name, Change> = BTreeMap::new();
     for document in &written {
-        let name = (document.kind, document.key.clone());
+        let name = name(document);
         match decide(next.get(&name), document, options) {
             Ok((stored, what)) => {
                 changes.insert(name.clone(), change(&stored, what));
@@ -84,19 +89,44 @@ pub fn apply(current: &Catalog, written: Vec<Written>, options: &Apply) -> Resul
         }
     }
     if options.prune {
-        let names: BTreeSet<Name> = written.iter().map(|document| (document.kind, document.key.clone())).collect();
+        let names: BTreeSet<Name> = written.iter().map(name).collect();
         prune(&names, &mut next, &mut changes);
     }
-    problems.extend(check_all(written, &next, &changes, options));
+    problems.extend(check_all(written, &next, &changes, options, true));
     if !problems.is_empty() {
         sort(&mut problems);
         return Err(problems);
     }
-    let catalog = Catalog { revision: current.revision, documents: next.into_values().collect() };
+    let (documents, tracked) = (next.into_values().collect(), current.tracked.clone());
+    let mut catalog = Catalog { revision: current.revision, documents, tracked };
+    let trackers = super::in_force::trackers(&catalog, &options.read);
+    note_tracked(&mut catalog, trackers.into_iter().map(|tracker| tracker.0), now);
     Ok((catalog, changes.into_values().collect()))
 }
 
+/// Notes since when each of these trackers has been asked for: those that were already, since then; others from `now` on, once
+/// every worker knows. Those that nobody asks for any more are forgotten.
+pub fn note_tracked(catalog: &mut Catalog, trackers: impl Iterator<Item = u64>, now: Timestamp) {
+    let since = |tracker: u64| catalog.tracked.get(&tracker).copied().unwrap_or(now.after(UNTIL_TRACKED));
+    catalog.tracked = trackers.map(|tracker| (tracker, since(tracker))).collect();
+}
+
+/// What is wrong with these documents when others beside them could not be read: so that all problems show at once. What they
+/// refer to may be among the others and is not missed.
+pub fn check_sound(written: Vec<Written>, read: ReadOptions) -> Vec<Problem> {
+    let options = Apply { read, ..Apply::default() };
+    let made = written.iter().filter_map(|document| Some((name(document), decide(None, document, &options).ok()?.0)));
+    let next: BTreeMap<Name, Document> = made.collect();
+    let mut problems = check_all(written, &next, &BTreeMap::new(), &options, false);
+    sort(&mut problems);
+    problems
+}
+
 type Name = (Kind, Box<str>);
+
+fn name(document: &Written) -> Name {
+    (document.kind, document.key.clone())
+}
 
 fn change(stored: &Document, what: What) -> Change {
     Change { kind: stored.kind, key: stored.key.clone(), what, version: stored.version, status: stored.status }
@@ -171,8 +201,14 @@ fn prune(names: &BTreeSet<Name>, next: &mut BTreeMap<Name, Document>, changes: &
 
 /// What is wrong with the whole as it would be: references, and the content of campaigns that this touches. A stored
 /// document that this version cannot read takes no part; [`super::InForce`] leaves it out and says so.
-fn check_all(written: Vec<Written>, next: &BTreeMap<Name, Document>, changes: &BTreeMap<Name, Change>, options: &Apply) -> Vec<Problem> {
-    let names: BTreeSet<Name> = written.iter().map(|document| (document.kind, document.key.clone())).collect();
+fn check_all(
+    written: Vec<Written>,
+    next: &BTreeMap<Name, Document>,
+    changes: &BTreeMap<Name, Change>,
+    options: &Apply,
+    whole: bool,
+) -> Vec<Problem> {
+    let names: BTreeSet<Name> = written.iter().map(name).collect();
     let untouched = next.iter().filter(|(name, _)| !names.contains(*name)).map(|(_, document)| document);
     let mut all = written;
     all.extend(untouched.filter_map(|document| read_canonical(&document.shown_as(), &document.canonical, &options.read).ok()));
@@ -182,7 +218,7 @@ fn check_all(written: Vec<Written>, next: &BTreeMap<Name, Document>, changes: &B
             campaign.status = stored.status;
         }
     }
-    let mut problems = check_together(&all);
+    let mut problems = check_some_together(&all, whole);
     let destinations: Vec<&Destination> = all.iter().filter_map(destination_of).collect();
     let finder = Finder::of(destinations.iter().copied());
     let moved = |kind| changes.values().any(|change| change.kind == kind && change.what != What::Unchanged);

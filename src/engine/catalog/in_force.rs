@@ -1,7 +1,7 @@
 //! What is in force: a catalog read back, with templates compiled and the index built. Made anew for every revision, then only
 //! read; shared by all lanes.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use hashbrown::HashMap;
@@ -10,7 +10,8 @@ use super::destinations::{Finder, Route};
 use super::{Catalog, Document};
 use crate::engine::audience::Cohorts;
 use crate::engine::definition::{
-    Campaign, Cohort, Definition, Destination, Kind, Place, Problem, ReadOptions, Status, Trigger, Webhook, Workspace, read_canonical,
+    Campaign, Cohort, Definition, Destination, Document as Read, Kind, Place, Problem, ReadOptions, Status, Trigger, Webhook, Workspace,
+    read_canonical,
 };
 use crate::engine::delivery::Backoff;
 use crate::engine::history::Trackers;
@@ -76,10 +77,12 @@ impl InForce {
     /// Reads a catalog back. A campaign or destination that cannot be used is left out and reported, with the campaigns that
     /// need it. A workspace that cannot be used refuses the whole: without it the caps would not hold.
     pub fn compile(catalog: &Catalog, policy: Policy) -> Result<InForce, Vec<Problem>> {
-        Ok(InForce::from_sorted(catalog.revision, Sorted::read(catalog, &policy)?, policy))
+        let in_force =
+            InForce::from_sorted(catalog.revision, Sorted::read(catalog, &ReadOptions { allow_http: policy.allow_http })?, policy);
+        Ok(InForce { tracked: catalog.tracked.iter().map(|(id, since)| (TrackerId(*id), *since)).collect(), ..in_force })
     }
 
-    /// Checked definitions in force, with their versions and statuses as they are.
+    /// Checked definitions in force, with their versions and statuses as they are; without cohorts.
     pub fn assemble(
         revision: u64,
         campaigns: Vec<Campaign>,
@@ -158,6 +161,10 @@ impl InForce {
         self.campaign(CampaignId::of(key)).filter(|campaign| &*campaign.definition.key == key)
     }
 
+    pub fn cohort(&self, key: &str) -> Option<&Cohort> {
+        self.cohorts.get(key)
+    }
+
     /// Where a webhook goes: the destination it names, else the one that its host has alone, else just its host.
     pub fn destination_of<'a>(&'a self, webhook: &'a Webhook) -> Route<'a> {
         self.route_to(self.finder.of_webhook(webhook), &webhook.host)
@@ -185,6 +192,13 @@ struct Sorted {
     lost: Vec<Lost>,
 }
 
+/// What these documents ask to be remembered of users.
+pub(super) fn trackers(catalog: &Catalog, options: &ReadOptions) -> Vec<TrackerId> {
+    let Ok(Sorted { campaigns, cohorts, workspace, .. }) = Sorted::read(catalog, options) else { return Vec::new() };
+    let trackers = Trackers::compile(campaigns.iter(), cohorts.iter(), &workspace);
+    trackers.all().iter().map(|tracker| tracker.id).collect()
+}
+
 /// A destination that could not be read: nothing may be sent to it with the wrong limits or without its headers.
 struct Lost {
     key: Box<str>,
@@ -192,25 +206,34 @@ struct Lost {
 }
 
 impl Sorted {
-    fn read(catalog: &Catalog, policy: &Policy) -> Result<Sorted, Vec<Problem>> {
-        let options = ReadOptions { allow_http: policy.allow_http };
+    fn read(catalog: &Catalog, options: &ReadOptions) -> Result<Sorted, Vec<Problem>> {
         let mut sorted = Sorted::default();
+        let mut read = Vec::with_capacity(catalog.documents.len());
+        let mut lost_cohorts = BTreeSet::new();
         for document in &catalog.documents {
-            match read_canonical(&document.shown_as(), &document.canonical, &options).map(|read| read.definition) {
-                Ok(Definition::Campaign(campaign)) => {
-                    let status = document.status.or(Some(Status::Ready));
-                    sorted.campaigns.push(Campaign { version: document.version, status, ..*campaign });
-                }
-                Ok(Definition::Cohort(cohort)) => sorted.cohorts.push(*cohort),
-                Ok(Definition::Destination(destination)) => sorted.destinations.push(*destination),
-                Ok(Definition::Workspace(workspace)) => sorted.workspace = *workspace,
+            match read_canonical(&document.shown_as(), &document.canonical, options) {
+                Ok(found) => read.push((document, found)),
                 Err(problems) if document.kind == Kind::Workspace => return Err(problems),
                 Err(problems) => {
-                    if document.kind == Kind::Destination {
-                        sorted.lost.push(Lost { key: document.key.clone(), host: host_written(document) });
+                    match document.kind {
+                        Kind::Destination => sorted.lost.push(Lost { key: document.key.clone(), host: host_written(document) }),
+                        Kind::Cohort => drop(lost_cohorts.insert(document.key.clone())),
+                        Kind::Campaign | Kind::Workspace => {}
                     }
                     sorted.left_out.extend(problems);
                 }
+            }
+        }
+        sorted.left_out.extend(without_cohorts(&mut read, lost_cohorts));
+        for (stored, found) in read {
+            match found.definition {
+                Definition::Campaign(campaign) => {
+                    let status = stored.status.or(Some(Status::Ready));
+                    sorted.campaigns.push(Campaign { version: stored.version, status, ..*campaign });
+                }
+                Definition::Cohort(cohort) => sorted.cohorts.push(*cohort),
+                Definition::Destination(destination) => sorted.destinations.push(*destination),
+                Definition::Workspace(workspace) => sorted.workspace = *workspace,
             }
         }
         Ok(sorted)
@@ -230,6 +253,26 @@ fn look_back(campaigns: &[&Campaign], cohorts: Vec<Cohort>, workspace: &Workspac
     let trackers = Trackers::compile(campaigns.iter().copied(), cohorts.iter(), workspace);
     let index = Index::build(campaigns, &cohorts, &trackers);
     (cohorts, trackers, index)
+}
+
+/// Takes out what names a cohort that could not be read, and what names that in turn: nobody can say who is meant.
+fn without_cohorts(read: &mut Vec<(&Document, Read)>, mut lost: BTreeSet<Box<str>>) -> Vec<Problem> {
+    let mut left_out = Vec::new();
+    loop {
+        let before = left_out.len();
+        read.retain(|(stored, found)| {
+            let Some((cohort, _)) = found.cohorts.iter().find(|(key, _)| lost.contains(key)) else { return true };
+            let message = format!("its cohort `{cohort}` cannot be used");
+            left_out.push(Problem::error(&stored.shown_as(), Place::START, message));
+            if stored.kind == Kind::Cohort {
+                lost.insert(stored.key.clone());
+            }
+            false
+        });
+        if left_out.len() == before {
+            return left_out;
+        }
+    }
 }
 
 fn compile_campaign(campaign: &Campaign, destination: Option<&Destination>, lost: &[Lost]) -> Result<Template, Vec<Problem>> {
