@@ -162,6 +162,19 @@ fn in_the_order_of_priority_and_with_the_event() {
 }
 
 #[test]
+fn somebody_who_is_forgotten_crosses_nothing() {
+    check_cohorts(
+        &[left("active")],
+        &[cohort("active", did("buy", "1h"))],
+        "
+        0s track buy
+        61m delete
+        62m timers
+    ",
+    );
+}
+
+#[test]
 fn a_send_can_make_a_member() {
     check_cohorts(
         &[action("a", "buy"), entered("reached")],
