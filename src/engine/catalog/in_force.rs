@@ -139,6 +139,11 @@ impl InForce {
         self.by_id.get(&id).map(|at| &self.campaigns[*at])
     }
 
+    /// Where it stands among the campaigns.
+    pub fn position(&self, id: CampaignId) -> Option<u32> {
+        self.by_id.get(&id).and_then(|at| u32::try_from(*at).ok())
+    }
+
     /// The zone of who has none of their own.
     pub fn zone(&self) -> &str {
         self.workspace.timezone.as_deref().unwrap_or("UTC")
@@ -212,19 +217,19 @@ impl Sorted {
     }
 }
 
+/// The positions of campaigns that are running or paused and have such a trigger.
+fn awake(campaigns: &[CampaignInForce], such: impl Fn(&Trigger) -> bool) -> Vec<usize> {
+    let is_awake = |campaign: &Campaign| matches!(campaign.status, Some(Status::Running | Status::Paused));
+    let found = campaigns.iter().enumerate().filter(|(_, campaign)| is_awake(&campaign.definition) && such(&campaign.definition.trigger));
+    found.map(|(place, _)| place).collect()
+}
+
 /// What looks back, and the index that finds it.
 fn look_back(campaigns: &[&Campaign], cohorts: Vec<Cohort>, workspace: &Workspace) -> (Cohorts, Trackers, Index) {
     let cohorts = Cohorts::new(cohorts);
     let trackers = Trackers::compile(campaigns.iter().copied(), cohorts.iter(), workspace);
     let index = Index::build(campaigns, &cohorts, &trackers);
     (cohorts, trackers, index)
-}
-
-/// The positions of campaigns that are running or paused and have such a trigger.
-fn awake(campaigns: &[CampaignInForce], such: impl Fn(&Trigger) -> bool) -> Vec<usize> {
-    let is_awake = |campaign: &Campaign| matches!(campaign.status, Some(Status::Running | Status::Paused));
-    let found = campaigns.iter().enumerate().filter(|(_, campaign)| is_awake(&campaign.definition) && such(&campaign.definition.trigger));
-    found.map(|(place, _)| place).collect()
 }
 
 fn compile_campaign(campaign: &Campaign, destination: Option<&Destination>, lost: &[Lost]) -> Result<Template, Vec<Problem>> {

@@ -56,6 +56,7 @@ impl<'a> Work<'a> {
                 self.decide(campaign, &Occasion::of_timer(timer));
             }
             (TimerKind::UserDate, Trigger::UserDate(_)) => self.fire_user_date(campaign, timer),
+            (TimerKind::Membership, Trigger::Cohort { .. }) => self.fire_membership(campaign, timer),
             _ if self.status(timer.campaign) == Status::Ended && timer.kind != TimerKind::Membership => {
                 self.hold(campaign, &Occasion::of_timer(timer), Reason::CampaignEnded.into());
             }

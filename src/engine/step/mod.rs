@@ -28,6 +28,7 @@ mod explain;
 mod gates;
 mod goals;
 mod happening;
+mod memberships;
 mod pending;
 mod run;
 mod wake;

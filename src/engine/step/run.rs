@@ -53,7 +53,10 @@ impl<'a> Work<'a> {
     pub(super) fn arm(&mut self, campaign: CampaignId) {
         let in_force: &'a _ = self.in_force;
         match in_force.campaign(campaign) {
-            Some(campaign) if !self.is_forgotten() => self.follow_date(campaign),
+            Some(campaign) if !self.is_forgotten() => {
+                self.follow_date(campaign);
+                self.watch_membership(campaign, self.now);
+            }
             _ => self.skip(),
         }
     }

@@ -397,15 +397,15 @@ impl Bench {
         assert_eq!(again.known, stepped.known, "given twice: {input:?}");
         assert_eq!(stepped.record_changed, stepped.known.record != self.known.record, "{input:?}");
         assert!(!again.record_changed && !again.profile_changed, "given twice: {input:?}");
-        // Part of a walk may be repeated; only what was sent or waits is remembered. A conversion's line is repeated with its event, word
-        // for word.
-        let harmless = |effect: &Effect| match effect {
+        let repeats = |effect: &Effect| match effect {
             Effect::Skipped | Effect::Postpone { .. } => true,
+            // A conversion's line is repeated with its event, word for word.
             Effect::Converted(_) => stepped.effects.contains(effect) || stepped.effects == [Effect::Skipped],
+            // Part of a walk may be repeated; only what was sent or waits is remembered.
             Effect::Decided(line) => matches!(input, Input::Run { .. }) && line.outcome == Outcome::Suppressed,
             _ => false,
         };
-        assert!(again.effects.iter().all(harmless), "{:?}", again.effects);
+        assert!(again.effects.iter().all(repeats), "{:?}", again.effects);
         let known = &stepped.known;
         assert_eq!(codec::decode(&codec::encode(&known.record)).as_ref(), Ok(&known.record));
         assert_eq!(codec::decode_profile(&codec::encode_profile(&known.profile)).as_ref(), Ok(&known.profile));

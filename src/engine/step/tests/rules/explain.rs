@@ -83,7 +83,7 @@ fn the_first_that_is_shut_is_what_a_step_records() {
     let workspaces = [Workspace::default(), quiet(OnQuiet::Drop), capped(&[cap(1, "2h")])];
     for campaign in &campaigns {
         for workspace in &workspaces {
-            let mut bench = Bench::new(&[campaign.clone()], workspace.clone());
+            let mut bench = Bench::new(std::slice::from_ref(campaign), workspace.clone());
             for line in ["0s track buy", "10m track buy", "70m track buy", "12h track buy"] {
                 bench.now = at(line.split(' ').next().unwrap_or_default());
                 let first = explained(&bench, "{}").iter().find(|view| view.verdict != Passage::Open).and_then(|view| view.reason);
