@@ -6,12 +6,13 @@ use std::cell::OnceCell;
 use super::gates::{self, Case, Stop};
 use super::happening::Happening;
 use super::{Ask, Known, Work, bounds, deferral};
-use crate::engine::catalog::CampaignInForce;
+use crate::engine::catalog::{CampaignInForce, InForce};
 use crate::engine::definition::Campaign;
 use crate::engine::delivery::delivery_id;
 use crate::engine::delivery::lease;
 use crate::engine::effect::{Decision, Effect, Outcome, Reason, RuleShown};
 use crate::engine::fatigue;
+use crate::engine::history::History;
 use crate::engine::id::DeliveryId;
 use crate::engine::record::{Arm, Claim, ExposureKey, Origin, Pending, Phase, Timer, TimerKind, TriggerKind};
 use crate::engine::rendering::{self, Rendered, Triggered};
@@ -186,13 +187,17 @@ impl Work<'_> {
         let Known { record, profile, admitted } = &self.known;
         let key = occasion.and_then(|occasion| exposure_key(campaign, occasion.properties));
         let decided = occasion.and_then(|occasion| occasion.decided).unwrap_or(self.now);
+        let InForce { trackers, tracked, .. } = self.in_force;
+        // The triggering event counts, though its time may be ahead of the clock.
+        let at = occasion.map_or(self.now, |occasion| occasion.timestamp.max(self.now));
+        let history = History { kept: &record.history, trackers, tracked, at };
         Case {
             in_force: self.in_force,
             campaign,
             user: self.user,
             profile,
             ledger: &record.ledger,
-            past: &record.history,
+            history,
             admitted,
             occasion,
             key,

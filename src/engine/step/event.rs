@@ -24,6 +24,7 @@ impl<'a> Work<'a> {
         if self.known.record.tombstone.is_some_and(|deleted| event.timestamp <= deleted) {
             return self.skip_noted();
         }
+        self.fire_memberships();
         let mut before = self.memberships_before(event);
         self.learn(event);
         if self.profile_changed {

@@ -33,9 +33,9 @@ use crate::engine::fatigue;
 use crate::engine::history::History;
 use crate::engine::id::UserId;
 use crate::engine::profile::Profile;
-use crate::engine::record::{Arm, ExposureKey, Kept, Ledger};
+use crate::engine::record::{Arm, ExposureKey, Ledger};
 use crate::engine::time::Timestamp;
-use crate::engine::value::Value;
+use crate::engine::value::{Object, Value};
 
 /// The gates by name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -108,8 +108,7 @@ pub(super) struct Case<'a> {
     pub user: &'a UserId,
     pub profile: &'a Profile,
     pub ledger: &'a Ledger,
-    /// What the user did.
-    pub past: &'a Kept,
+    pub history: History<'a>,
     /// What the store said of limits.
     pub admitted: &'a [(Counter, bool)],
     /// Why to send. `None` for a claim that is taken anew: its event is not kept that long.
@@ -196,9 +195,9 @@ fn late(case: &Case) -> Result<(), Stop> {
 fn in_audience(case: &Case) -> Result<(), Stop> {
     match audience::judge(&case.campaign.audience, &scope(case)) {
         Verdict::In => Ok(()),
-        Verdict::Unknown(Lack::Scope) if case.occasion.is_none() => Ok(()),
         Verdict::Unknown(Lack::History) => Err(Reason::HistoryIncomplete.into()),
-        Verdict::Out | Verdict::Unknown(Lack::Scope | Lack::Cohort) => Err(Reason::NotInAudience.into()),
+        Verdict::Unknown(Lack::Scope) if case.occasion.is_none() => Ok(()),
+        Verdict::Out | Verdict::Unknown(Lack::Cohort | Lack::Scope) => Err(Reason::NotInAudience.into()),
     }
 }
 
@@ -259,20 +258,8 @@ fn limit(case: &Case) -> Result<(), Stop> {
 }
 
 pub(super) fn scope<'a>(case: &Case<'a>) -> Scope<'a> {
-    // The triggering event counts, also one of minutes ahead of the clock.
-    let at = case.occasion.map_or(case.now, |occasion| occasion.timestamp.max(case.now));
-    Scope {
-        event: case.occasion.map(|occasion| occasion.properties),
-        user: Some(case.profile),
-        user_id: case.user,
-        now: case.now,
-        zone: zone(case.profile, &case.in_force.workspace),
-        history: Some(history(case.in_force, case.past, at)),
-        cohorts: &case.in_force.cohorts,
-    }
-}
-
-/// A user's past, seen from an instant.
-pub(super) fn history<'a>(in_force: &'a InForce, past: &'a Kept, at: Timestamp) -> History<'a> {
-    History { kept: past, trackers: &in_force.trackers, tracked: &in_force.tracked, at }
+    let event: Option<&Object> = case.occasion.map(|occasion| occasion.properties);
+    let zone = zone(case.profile, &case.in_force.workspace);
+    let cohorts = &case.in_force.cohorts;
+    Scope { event, user: Some(case.profile), user_id: case.user, now: case.now, zone, history: Some(case.history), cohorts }
 }

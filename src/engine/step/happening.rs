@@ -135,8 +135,7 @@ impl<'a> Work<'a> {
     fn judge_absence(&mut self, campaign: &CampaignInForce, absence: &Absence, event: &Happening) {
         let occasion = Occasion::of_event(TriggerKind::Inaction, event);
         let itself = *absence.without.event == *event.name && self.holds(&absence.without, event.timestamp, event.properties);
-        let history = gates::history(self.in_force, &self.known.record.history, event.timestamp);
-        match history::never(&history, absence, itself) {
+        match history::never(&self.history(event.timestamp), absence, itself) {
             Truth::False => {}
             Truth::Unknown if self.status(campaign.definition.id) == Status::Running => {
                 self.hold(campaign, &occasion, Reason::HistoryIncomplete.into());

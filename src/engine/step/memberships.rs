@@ -7,8 +7,9 @@ use super::bounds;
 use super::claim::Occasion;
 use super::gates;
 use crate::engine::audience::{self, Scope, Verdict};
-use crate::engine::catalog::CampaignInForce;
+use crate::engine::catalog::{CampaignInForce, InForce};
 use crate::engine::definition::{Campaign, Crossing, Members, Rule, Status, Trigger};
+use crate::engine::history::History;
 use crate::engine::record::{Origin, Timer, TimerKind, TriggerKind};
 use crate::engine::time::Timestamp;
 use crate::engine::trigger::correlation::NO_KEY;
@@ -24,13 +25,8 @@ impl<'a> Work<'a> {
             return;
         }
         let Some(campaign) = self.in_force.campaigns.get(position as usize) else { return };
-        let definition = &campaign.definition;
-        let Some(rule) = self.cohort_rule(definition) else { return };
-        // What time has changed and no wake has seen yet changes with this input.
-        let overdue = self.membership_clock(definition).map(|(_, timer)| timer.due).filter(|due| *due <= self.now);
-        let overdue = overdue.filter(|_| self.status(definition.id) == Status::Running);
-        let as_of = overdue.map_or(at, just_before);
-        before.push((position, audience::judge(rule, &self.scope(as_of))));
+        let Some(rule) = self.cohort_rule(&campaign.definition) else { return };
+        before.push((position, audience::judge(rule, &self.scope(at))));
     }
 
     /// The campaigns that wait for what has changed since, in order; their clocks are set anew.
@@ -47,6 +43,23 @@ impl<'a> Work<'a> {
         }
         crossed.sort_unstable();
         crossed
+    }
+
+    /// What time has changed comes before an input, whether or not a wake has seen it.
+    pub(super) fn fire_memberships(&mut self) {
+        let in_force: &'a _ = self.in_force;
+        let now = self.now;
+        let is_due = |timer: &mut Timer| {
+            let due = timer.kind == TimerKind::Membership && timer.due <= now;
+            due && super::status_of(in_force, timer.campaign) == Status::Running
+        };
+        let mut due: Vec<Timer> = self.known.record.timers.extract_if(.., is_due).collect();
+        due.sort_by_key(|timer| (timer.due, in_force.position(timer.campaign)));
+        for timer in &due {
+            if let Some(campaign) = in_force.campaign(timer.campaign) {
+                self.fire_membership(campaign, timer);
+            }
+        }
     }
 
     /// The time has come at which a membership could change.
@@ -102,6 +115,12 @@ impl<'a> Work<'a> {
         timers.find(|(_, timer)| timer.campaign == campaign.id && timer.kind == TimerKind::Membership)
     }
 
+    /// The user's past, seen from an instant.
+    pub(super) fn history(&self, at: Timestamp) -> History<'_> {
+        let InForce { trackers, tracked, .. } = self.in_force;
+        History { kept: &self.known.record.history, trackers, tracked, at }
+    }
+
     fn scope(&self, at: Timestamp) -> Scope<'_> {
         Scope {
             event: None,
@@ -109,7 +128,7 @@ impl<'a> Work<'a> {
             user_id: self.user,
             now: at,
             zone: gates::zone(&self.known.profile, &self.in_force.workspace),
-            history: Some(gates::history(self.in_force, &self.known.record.history, at)),
+            history: Some(self.history(at)),
             cohorts: &self.in_force.cohorts,
         }
     }

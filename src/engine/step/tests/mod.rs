@@ -28,6 +28,7 @@ use crate::engine::record::{Arm, Phase, codec};
 use crate::engine::time::millis;
 use crate::engine::value::{Object, Value};
 
+mod absence;
 mod actions;
 mod bounds;
 mod chain;
@@ -35,6 +36,7 @@ mod dates;
 mod deliveries;
 mod gates;
 mod log;
+mod memberships;
 mod properties;
 mod rules;
 mod runs;
@@ -400,7 +402,9 @@ impl Bench {
         let repeats = |effect: &Effect| match effect {
             Effect::Skipped | Effect::Postpone { .. } => true,
             // A conversion's line is repeated with its event, word for word.
-            Effect::Converted(_) => stepped.effects.contains(effect) || stepped.effects == [Effect::Skipped],
+            Effect::Converted(line) => {
+                matches!(input, Input::Event(event) if (&event.message_id, event.timestamp) == (&line.event_id, line.at))
+            }
             // Part of a walk may be repeated; only what was sent or waits is remembered.
             Effect::Decided(line) => matches!(input, Input::Run { .. }) && line.outcome == Outcome::Suppressed,
             _ => false,
