@@ -19,19 +19,23 @@ pub struct Repeat {
     pub frees: Option<Timestamp>,
 }
 
-/// Whether this campaign may reach this user (with `per`: for this key) again. Who is held out counts as reached among those who
-/// are held out; somebody who leaves the control group was sent nothing yet. A campaign that had keys and has none any more
-/// counts all of them.
+/// Whether [`last`] forbids that this campaign reaches this user (with `per`: for this key) again.
 pub fn repeat(ledger: &Ledger, campaign: &Campaign, key: ExposureKey, arm: Arm, now: Timestamp) -> Option<Repeat> {
-    let same = |known: &&Exposure| known.campaign == campaign.id && (key.is_none() || known.key == key);
-    let counts = |known: &&Exposure| arm == Arm::Control || known.arm == Arm::Treatment;
-    let last = ledger.exposures.iter().filter(same).filter(counts).map(|known| known.last).max()?;
+    let last = last(ledger, campaign, key, arm)?;
     match campaign.fatigue.resend {
         Resend::Always => None,
         Resend::Never => Some(Repeat { reason: Reason::AlreadySent, last, frees: None }),
         Resend::After(span) if last > now.before(span) => Some(Repeat { reason: Reason::ResendWait, last, frees: Some(last.after(span)) }),
         Resend::After(_) => None,
     }
+}
+
+/// When this campaign last reached this user, or this key. Who is held out counts as reached among those who are held out; somebody who
+/// leaves the control group was sent nothing yet. A campaign that had keys and has none any more counts all of them.
+pub fn last(ledger: &Ledger, campaign: &Campaign, key: ExposureKey, arm: Arm) -> Option<Timestamp> {
+    let same = |known: &&Exposure| known.campaign == campaign.id && (key.is_none() || known.key == key);
+    let counts = |known: &&Exposure| arm == Arm::Control || known.arm == Arm::Treatment;
+    ledger.exposures.iter().filter(same).filter(counts).map(|known| known.last).max()
 }
 
 pub(super) fn note(ledger: &mut Ledger, campaign: &Campaign, key: ExposureKey, arm: Arm, now: Timestamp) {

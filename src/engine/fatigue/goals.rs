@@ -31,16 +31,17 @@ pub fn close_goal(ledger: &mut Ledger, delivery: DeliveryId) {
 pub fn convert(ledger: &mut Ledger, campaign: CampaignId, message_id: &str, at: Timestamp) -> Option<OpenGoal> {
     let fits = |open: &&mut OpenGoal| open.campaign == campaign && open.converted.is_none() && open.sent_at <= at && at < open.until;
     let goal = ledger.goals.iter_mut().rev().find(fits)?;
-    goal.converted = Some(hash(message_id));
+    goal.converted = Some(hash(message_id, at));
     Some(*goal)
 }
 
 /// The exposures that this event converted when it was applied: their lines may not have been written yet.
-pub fn converted_by<'a>(ledger: &'a Ledger, message_id: &str) -> impl Iterator<Item = &'a OpenGoal> {
-    let event = (!ledger.goals.is_empty()).then(|| hash(message_id));
+pub fn converted_by<'a>(ledger: &'a Ledger, message_id: &str, at: Timestamp) -> impl Iterator<Item = &'a OpenGoal> {
+    let event = (!ledger.goals.is_empty()).then(|| hash(message_id, at));
     ledger.goals.iter().filter(move |open| open.converted.is_some() && open.converted == event)
 }
 
-fn hash(message_id: &str) -> [u8; 8] {
-    stable_hash(&[b"goal", message_id.as_bytes()]).to_le_bytes()
+/// Of an event. Long after, its id alone may come again with another.
+fn hash(message_id: &str, at: Timestamp) -> [u8; 8] {
+    stable_hash(&[b"goal", message_id.as_bytes(), &at.0.to_le_bytes()]).to_le_bytes()
 }

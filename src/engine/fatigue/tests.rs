@@ -324,7 +324,7 @@ mod converting {
                 let id = format!("m{at}");
                 let got = convert(&mut ledger, a.id, &id, Timestamp(*at));
                 assert_eq!(got.map(|goal| goal.sent_at.0), *expect, "{events:?} at {at}");
-                let again: Vec<i64> = converted_by(&ledger, &id).map(|goal| goal.sent_at.0).collect();
+                let again: Vec<i64> = converted_by(&ledger, &id, Timestamp(*at)).map(|goal| goal.sent_at.0).collect();
                 assert_eq!(again, Vec::from_iter(*expect), "the same when it is read again");
             }
         };
@@ -356,7 +356,7 @@ mod converting {
         assert_eq!(convert(&mut ledger, a.id, "m", Timestamp(last)).unwrap().sent_at.0, last);
         open_goal(&mut ledger, &a, None, Timestamp(50));
         assert_eq!((ledger.goals.len(), ledger.goals[0].sent_at.0), (MAX_OPEN_GOALS, 0));
-        assert_eq!(converted_by(&ledger, "m").count(), 0);
+        assert_eq!(converted_by(&ledger, "m", Timestamp(last)).count(), 0);
         open_goal(&mut ledger, &a, None, Timestamp(51));
         assert_eq!((ledger.goals.len(), ledger.goals[0].sent_at.0), (MAX_OPEN_GOALS, 1));
     }

@@ -213,7 +213,7 @@ pub struct OpenGoal {
     pub until: Timestamp,
     /// `None`: the control arm.
     pub delivery: Option<DeliveryId>,
-    /// A stable hash of the id of the event that converted it.
+    /// A stable hash of the event that converted it, of its id and time.
     pub converted: Option<[u8; 8]>,
 }
 

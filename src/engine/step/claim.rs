@@ -102,7 +102,7 @@ impl<'a> Occasion<'a> {
 
     /// What tells this delivery from the campaign's others to the same user: the message, else the date or run, and the
     /// clock's key. However often it is deferred, it stays the same.
-    fn instance(&self) -> Cow<'a, str> {
+    pub fn instance(&self) -> Cow<'a, str> {
         let name = match self.run {
             Some(run) if self.message_id.is_empty() => run.into(),
             _ => self.event_id(),
@@ -208,7 +208,7 @@ impl Work<'_> {
     }
 
     /// Gate 12.
-    fn render(&self, campaign: &CampaignInForce, occasion: &Occasion, id: DeliveryId) -> Result<Rendered, Stop> {
+    pub(super) fn render(&self, campaign: &CampaignInForce, occasion: &Occasion, id: DeliveryId) -> Result<Rendered, Stop> {
         let scope = rendering::Scope {
             user_id: self.user,
             user: &self.known.profile,

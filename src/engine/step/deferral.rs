@@ -35,6 +35,9 @@ impl Work<'_> {
             return self.defer(campaign, occasion, stop, until);
         }
         if stop.reason == Reason::ControlGroup {
+            if !bounds::has_room_for_exposure(&self.known.record) {
+                return self.hold(campaign, occasion, Reason::StateFull.into());
+            }
             let definition = &campaign.definition;
             let key = self.case(definition, Some(occasion)).key;
             fatigue::note_held_out(&mut self.known.record.ledger, definition, key, self.now);

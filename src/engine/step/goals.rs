@@ -24,7 +24,7 @@ impl Work<'_> {
 
     /// The event was applied before: its lines, once more.
     pub(super) fn convert_again(&mut self, event: &Event) {
-        let goals: Vec<OpenGoal> = fatigue::converted_by(&self.known.record.ledger, &event.message_id).copied().collect();
+        let goals: Vec<OpenGoal> = fatigue::converted_by(&self.known.record.ledger, &event.message_id, event.timestamp).copied().collect();
         goals.iter().for_each(|goal| self.converted(goal, &event.message_id, event.timestamp));
     }
 

@@ -24,6 +24,7 @@ mod dates;
 mod deferral;
 mod due;
 mod event;
+mod explain;
 mod gates;
 mod goals;
 mod happening;
@@ -37,6 +38,8 @@ mod tests;
 
 use chain::Internals;
 pub use chain::MAX_CHAIN;
+pub use explain::{GateView, Passage, Shown, explain};
+pub use gates::Gate;
 pub use wake::wake;
 
 /// All that is known of one user. Nothing known is `Known::default()`.

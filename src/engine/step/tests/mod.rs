@@ -263,7 +263,9 @@ impl Bench {
         let repeats = |effect: &Effect| match effect {
             Effect::Skipped | Effect::Postpone { .. } => true,
             // A conversion's line is repeated with its event, word for word.
-            Effect::Converted(_) => stepped.effects.contains(effect) || stepped.effects == [Effect::Skipped],
+            Effect::Converted(line) => {
+                matches!(input, Input::Event(event) if (&event.message_id, event.timestamp) == (&line.event_id, line.at))
+            }
             // Part of a walk may be repeated; only what was sent or waits is remembered.
             Effect::Decided(line) => matches!(input, Input::Run { .. }) && line.outcome == Outcome::Suppressed,
             _ => false,

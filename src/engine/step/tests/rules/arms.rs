@@ -138,3 +138,14 @@ fn a_send_that_never_started_converts_nothing() {
     ",
     );
 }
+
+#[test]
+fn what_is_held_out_must_fit() {
+    let held_out = || action("a", "buy").always().control(10_000);
+    let mut bench = Bench::new(&[held_out(), inaction("cart", "add", "order")], Workspace::default());
+    let bulk = "x".repeat(crate::engine::step::bounds::RECORD_SOFT_BYTES - 200);
+    assert_eq!(bench.line(&format!(r#"0s track add {{"bulk":"{bulk}"}}"#)), "");
+    assert_eq!(bench.line("1s track buy"), "a: state_full");
+    bench.line("2s track order");
+    assert_eq!(bench.line("3s track buy"), "a: control_group");
+}

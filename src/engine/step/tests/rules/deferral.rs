@@ -175,3 +175,28 @@ fn a_clock_starts_anew_beside_what_is_deferred() {
     ",
     );
 }
+
+#[test]
+fn deferrals_are_bounded() {
+    let mut bench = Bench::new(&[action("a", "buy").always().defer("2h")], capped(&[cap(1, "1h")]));
+    assert_eq!(bench.line("0s track buy"), "sent a, a#1");
+    for _ in 0..crate::engine::step::bounds::MAX_TIMERS {
+        assert_eq!(bench.line("1m track buy"), "a until 60m: frequency_cap");
+    }
+    assert_eq!(bench.line("2m track buy"), "a: state_full");
+}
+
+#[test]
+fn a_line_about_a_deferral_says_until_when_and_by_which_rule() {
+    let mut bench = Bench::new(&[action("a", "buy").always().defer("2h")], capped(&[cap(1, "1h")]));
+    bench.line("0s track buy id=m1");
+    let words = ["1m", "track", "buy", "id=m2"];
+    bench.now = at("1m");
+    let input = bench.input(&words, "1m track buy id=m2");
+    let [Effect::Decided(line)] = &bench.step(&input).effects[..] else { panic!("one line") };
+    let line = serde_json::to_value(&**line).unwrap();
+    let expect = serde_json::json!({"at": "2026-11-20T10:01:00.000Z", "campaign": "a", "version": 1, "channel": null, "tags": [],
+        "arm": "treatment", "user_id": "u1", "event_id": "m2", "outcome": "deferred", "reason": "frequency_cap",
+        "rule": {"limit": 1, "per": "1h"}, "until": "2026-11-20T11:00:00.000Z", "run": null, "delivery_id": null});
+    assert_eq!(line, expect);
+}

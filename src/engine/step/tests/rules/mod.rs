@@ -5,6 +5,7 @@ use super::*;
 
 mod arms;
 mod deferral;
+mod explain;
 mod keys;
 mod limits;
 mod quiet;

@@ -15,10 +15,10 @@ fn play(percent: u16) -> Play {
     let workspace = Workspace {
         timezone: Some(ZONE.into()),
         frequency_caps: vec![
-            cap(3, "5h"),
-            calendar(5, CalendarUnit::Day),
-            FrequencyCap { channel: Some("sms".into()), ..calendar(6, CalendarUnit::Week) },
-            FrequencyCap { tag: Some("promo".into()), ..calendar(7, CalendarUnit::Month) },
+            cap(2, "1h"),
+            calendar(3, CalendarUnit::Day),
+            FrequencyCap { channel: Some("sms".into()), ..calendar(2, CalendarUnit::Week) },
+            FrequencyCap { tag: Some("promo".into()), ..calendar(3, CalendarUnit::Month) },
         ],
         ..quiet(OnQuiet::Defer)
     };
