@@ -95,7 +95,7 @@ pub fn apply(current: &Catalog, written: Vec<Written>, options: &Apply, now: Tim
         return Err(problems);
     }
     let mut catalog = Catalog { revision: current.revision, documents: next.into_values().collect(), tracked: BTreeMap::new() };
-    catalog.tracked = trackers(&catalog, options.read).tracked_since(&current.tracked, now);
+    catalog.tracked = trackers(&catalog, &options.read).tracked_since(&current.tracked, now);
     Ok((catalog, changes.into_values().collect()))
 }
 

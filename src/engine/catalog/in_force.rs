@@ -39,6 +39,8 @@ pub struct InForce {
     pub policy: Policy,
     /// Documents that this version cannot use, with the reasons: they are not in force, all others are.
     pub left_out: Vec<Problem>,
+    /// Positions of the running and paused campaigns whose trigger is a date of the user: their clocks follow profiles.
+    pub user_dates: Vec<usize>,
     by_id: HashMap<CampaignId, usize>,
     finder: Finder,
     waits_for_reading: bool,
@@ -75,7 +77,8 @@ impl InForce {
     /// Reads a catalog back. A campaign or destination that cannot be used is left out and reported, with the campaigns that
     /// need it. A workspace that cannot be used refuses the whole: without it the caps would not hold.
     pub fn compile(catalog: &Catalog, policy: Policy) -> Result<InForce, Vec<Problem>> {
-        let in_force = InForce::from_sorted(catalog.revision, Sorted::read(catalog, &policy)?, policy);
+        let in_force =
+            InForce::from_sorted(catalog.revision, Sorted::read(catalog, &ReadOptions { allow_http: policy.allow_http })?, policy);
         Ok(InForce { tracked: catalog.tracked.clone(), ..in_force })
     }
 
@@ -116,6 +119,7 @@ impl InForce {
         let (cohorts, trackers, index) = look_back(&definitions, cohorts, &workspace);
         let by_id = in_force.iter().enumerate().map(|(at, campaign)| (campaign.definition.id, at)).collect();
         let waits_for_reading = in_force.iter().any(|campaign| matches!(campaign.definition.trigger, Trigger::Inaction(_)));
+        let user_dates = awake(&in_force, |trigger| matches!(trigger, Trigger::UserDate(_)));
         InForce {
             revision,
             campaigns: in_force,
@@ -127,6 +131,7 @@ impl InForce {
             destinations,
             policy,
             left_out,
+            user_dates,
             by_id,
             finder,
             waits_for_reading,
@@ -135,6 +140,11 @@ impl InForce {
 
     pub fn campaign(&self, id: CampaignId) -> Option<&CampaignInForce> {
         self.by_id.get(&id).map(|at| &self.campaigns[*at])
+    }
+
+    /// Where it stands among the campaigns.
+    pub fn position(&self, id: CampaignId) -> Option<u32> {
+        self.by_id.get(&id).and_then(|at| u32::try_from(*at).ok())
     }
 
     /// The zone of who has none of their own.
@@ -178,6 +188,12 @@ struct Sorted {
     lost: Vec<Lost>,
 }
 
+/// What of the past a catalog's definitions ask for.
+pub(super) fn trackers(catalog: &Catalog, options: &ReadOptions) -> Trackers {
+    let Sorted { campaigns, cohorts, workspace, .. } = Sorted::read(catalog, options).unwrap_or_default();
+    Trackers::compile(&campaigns, &cohorts, &workspace)
+}
+
 /// A destination that could not be read: nothing may be sent to it with the wrong limits or without its headers.
 struct Lost {
     key: Box<str>,
@@ -185,13 +201,12 @@ struct Lost {
 }
 
 impl Sorted {
-    fn read(catalog: &Catalog, policy: &Policy) -> Result<Sorted, Vec<Problem>> {
-        let options = ReadOptions { allow_http: policy.allow_http };
+    fn read(catalog: &Catalog, options: &ReadOptions) -> Result<Sorted, Vec<Problem>> {
         let mut sorted = Sorted::default();
         let mut read = Vec::with_capacity(catalog.documents.len());
         let mut lost_cohorts = BTreeSet::new();
         for document in &catalog.documents {
-            match read_canonical(&document.shown_as(), &document.canonical, &options) {
+            match read_canonical(&document.shown_as(), &document.canonical, options) {
                 Ok(found) => read.push((document, found)),
                 Err(problems) if document.kind == Kind::Workspace => return Err(problems),
                 Err(problems) => {
@@ -220,18 +235,11 @@ impl Sorted {
     }
 }
 
-/// What of the past a catalog's definitions ask for.
-pub(super) fn trackers(catalog: &Catalog, options: ReadOptions) -> Trackers {
-    let (mut campaigns, mut cohorts, mut workspace) = (Vec::new(), Vec::new(), Workspace::default());
-    for document in &catalog.documents {
-        match read_canonical(&document.shown_as(), &document.canonical, &options).map(|read| read.definition) {
-            Ok(Definition::Campaign(campaign)) => campaigns.push(Campaign { status: document.status, ..*campaign }),
-            Ok(Definition::Cohort(cohort)) => cohorts.push(*cohort),
-            Ok(Definition::Workspace(read)) => workspace = *read,
-            Ok(Definition::Destination(_)) | Err(_) => {}
-        }
-    }
-    Trackers::compile(&campaigns, &cohorts, &workspace)
+/// The positions of campaigns that are running or paused and have such a trigger.
+fn awake(campaigns: &[CampaignInForce], such: impl Fn(&Trigger) -> bool) -> Vec<usize> {
+    let is_awake = |campaign: &Campaign| matches!(campaign.status, Some(Status::Running | Status::Paused));
+    let found = campaigns.iter().enumerate().filter(|(_, campaign)| is_awake(&campaign.definition) && such(&campaign.definition.trigger));
+    found.map(|(place, _)| place).collect()
 }
 
 /// What looks back, and the index that finds it.

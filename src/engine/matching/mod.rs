@@ -53,6 +53,24 @@ pub enum Role {
     Joins,
 }
 
+impl Role {
+    /// Whether it leads to a send, now or later.
+    pub fn triggers(self) -> bool {
+        match self {
+            Role::Starts | Role::Fires | Role::Part(_) | Role::Dates | Role::Joins => true,
+            Role::Converts | Role::Cancels => false,
+        }
+    }
+
+    /// Its place among several actions.
+    pub fn part(self) -> Option<u8> {
+        match self {
+            Role::Part(place) => Some(place),
+            _ => None,
+        }
+    }
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Match {
     pub campaign: u32,
@@ -60,9 +78,9 @@ pub struct Match {
 }
 
 impl Index {
-    /// Files the campaigns that are running or paused (a paused one's clocks are still started and stopped), and the names of the
-    /// events that trackers want. Campaigns that wait for an API request, a time or a trait are in no list. Cost: a few
-    /// microseconds a campaign.
+    /// Files the campaigns that are running or paused (a paused one's clocks are still started and stopped), the goals of ended ones,
+    /// and the names of the events that trackers want. Campaigns that wait for an API request, a time or a trait are in no list.
+    /// Cost: a few microseconds a campaign.
     pub fn build(campaigns: &[&Campaign], cohorts: &Cohorts, trackers: &Trackers) -> Index {
         // Ordered, so that equal campaigns give equal indexes.
         let mut by_name: BTreeMap<&str, Vec<(Match, &Condition)>> = BTreeMap::new();
@@ -71,11 +89,14 @@ impl Index {
         }
         let mut by_membership = Vec::new();
         for (position, campaign) in (0u32..).zip(campaigns) {
-            if !matches!(campaign.status, Some(Status::Running | Status::Paused)) {
-                continue;
+            let awake = matches!(campaign.status, Some(Status::Running | Status::Paused));
+            // What was sent before a campaign ended may still convert.
+            let goal = campaign.goal.as_ref().filter(|_| awake || campaign.status == Some(Status::Ended));
+            let mut patterns: Vec<(Role, &Pattern)> = goal.map(|goal| (Role::Converts, &goal.pattern)).into_iter().collect();
+            if awake {
+                patterns.extend(waits_for(&campaign.trigger));
             }
-            let mut patterns = waits_for(campaign);
-            if let Trigger::Cohort { cohort, .. } = &campaign.trigger {
+            if let (Trigger::Cohort { cohort, .. }, true) = (&campaign.trigger, awake) {
                 by_membership.push(position);
                 patterns.extend(cohorts.patterns(cohort).into_iter().map(|pattern| (Role::Joins, pattern)));
             }
@@ -110,16 +131,14 @@ impl Index {
     }
 }
 
-/// The events a campaign waits for, in the order of [`Role`].
-fn waits_for(campaign: &Campaign) -> Vec<(Role, &Pattern)> {
-    let mut patterns: Vec<(Role, &Pattern)> = campaign.goal.iter().map(|goal| (Role::Converts, &goal.pattern)).collect();
-    match &campaign.trigger {
-        Trigger::Action(pattern) => patterns.push((Role::Fires, pattern)),
-        Trigger::Actions(actions) => patterns.extend((0u8..).zip(&actions.events).map(|(place, pattern)| (Role::Part(place), pattern))),
-        Trigger::Inaction(inaction) => patterns.extend([(Role::Cancels, &inaction.without), (Role::Starts, &inaction.after)]),
-        Trigger::Absence(absence) => patterns.push((Role::Fires, &absence.after)),
-        Trigger::EventDate(date) => patterns.push((Role::Dates, &date.pattern)),
-        Trigger::UserDate(_) | Trigger::Schedule(_) | Trigger::Api | Trigger::Cohort { .. } => {}
+/// The events a trigger waits for, in the order of [`Role`].
+fn waits_for(trigger: &Trigger) -> Vec<(Role, &Pattern)> {
+    match trigger {
+        Trigger::Action(pattern) => vec![(Role::Fires, pattern)],
+        Trigger::Actions(actions) => (0u8..).zip(&actions.events).map(|(place, pattern)| (Role::Part(place), pattern)).collect(),
+        Trigger::Inaction(inaction) => vec![(Role::Cancels, &inaction.without), (Role::Starts, &inaction.after)],
+        Trigger::Absence(absence) => vec![(Role::Fires, &absence.after)],
+        Trigger::EventDate(date) => vec![(Role::Dates, &date.pattern)],
+        Trigger::UserDate(_) | Trigger::Schedule(_) | Trigger::Api | Trigger::Cohort { .. } => Vec::new(),
     }
-    patterns
 }

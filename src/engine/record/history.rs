@@ -16,6 +16,12 @@ pub struct Kept {
     pub lost: Option<Timestamp>,
 }
 
+impl Kept {
+    pub fn is_empty(&self) -> bool {
+        self.without.is_empty() && self.tracked.is_empty() && self.lost.is_none()
+    }
+}
+
 /// The newest instants of one `without` and key, oldest first.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Instants {

@@ -8,7 +8,7 @@ pub use history::{Bucket, Data, Distinct, Instants, Kept, Sample, Samples, Total
 
 use serde::{Deserialize, Serialize};
 
-use super::definition::{ContentType, Method};
+use super::definition::{ContentType, Method, Trigger};
 use super::effect::FailCause;
 use super::event::SourceId;
 use super::id::{CampaignId, DeliveryId};
@@ -28,6 +28,10 @@ pub struct Record {
     pub history: Kept,
     /// Clocks that run.
     pub timers: Vec<Timer>,
+    /// Sets of events that are not complete.
+    pub sequences: Vec<Sequence>,
+    /// Which occurrence of a date or run was decided last, where nothing else says so.
+    pub occurrences: Vec<Occurrence>,
     /// What was sent when.
     pub ledger: Ledger,
     /// Deliveries that are decided and not settled.
@@ -59,20 +63,121 @@ pub struct SeenId {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Timer {
     pub campaign: CampaignId,
+    pub kind: TimerKind,
     /// Stable hash of the correlating values, zero without `same`.
     pub key: [u8; 8],
     pub due: Timestamp,
-    /// The event that started it: what templates and conditions see when it is due.
+    /// What started it: what templates and conditions see when it is due.
     pub origin: Origin,
 }
 
-/// The triggering event, kept for when a send falls due.
+/// What a clock waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum TimerKind {
+    /// T3: the end of the window in which `without` did not happen.
+    Inaction,
+    /// T5: the date of an event.
+    EventDate,
+    /// T5: a date of the user. There is one at most for a campaign.
+    UserDate,
+    /// The end of a deferral of a send that fell due at `decided`.
+    Deferred { decided: Timestamp },
+    /// T9: the next instant at which passing time alone can change a membership. There is one at most for a campaign.
+    Membership,
+}
+
+/// What triggered, kept for when a send falls due.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Origin {
+    pub kind: TriggerKind,
+    /// The event's name, empty without one.
+    pub event: Box<str>,
+    /// Empty without an event.
+    pub message_id: Box<str>,
+    /// Of the event, else when it fell due.
+    pub timestamp: Timestamp,
+    pub properties: Object,
+    /// `events.<name>`: the properties of each event of a completed set.
+    pub others: Vec<(Box<str>, Object)>,
+    /// How many sends led here, each triggered by what became of the one before; 0 = an input from outside.
+    pub depth: u8,
+    /// Which of the dates or runs this is (a scheduled run's local time, a year): a user gets each once.
+    pub run: Option<Box<str>>,
+}
+
+/// What kind of trigger it was: `trigger.kind` of the templates.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum TriggerKind {
+    #[default]
+    Action,
+    Actions,
+    Inaction,
+    Date,
+    Schedule,
+    Api,
+    Cohort,
+}
+
+impl TriggerKind {
+    pub fn of(trigger: &Trigger) -> TriggerKind {
+        match trigger {
+            // An absence is judged at an event like an action, and written as an inaction.
+            Trigger::Inaction(_) | Trigger::Absence(_) => TriggerKind::Inaction,
+            Trigger::Action(_) => TriggerKind::Action,
+            Trigger::Actions(_) => TriggerKind::Actions,
+            Trigger::EventDate(_) | Trigger::UserDate(_) => TriggerKind::Date,
+            Trigger::Schedule(_) => TriggerKind::Schedule,
+            Trigger::Api => TriggerKind::Api,
+            Trigger::Cohort { .. } => TriggerKind::Cohort,
+        }
+    }
+
+    /// As it is written in definitions.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            TriggerKind::Action => "action",
+            TriggerKind::Actions => "actions",
+            TriggerKind::Inaction => "inaction",
+            TriggerKind::Date => "date",
+            TriggerKind::Schedule => "schedule",
+            TriggerKind::Api => "api",
+            TriggerKind::Cohort => "cohort",
+        }
+    }
+}
+
+/// T2: the events of one campaign and key that can still become part of a set.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Sequence {
+    pub campaign: CampaignId,
+    /// Stable hash of the correlating values, zero without `same`.
+    pub key: [u8; 8],
+    /// Of the campaign, whose events [`Happened::meets`] speaks of.
+    pub version: u32,
+    /// In order of their time, bounded.
+    pub happened: Vec<Happened>,
+}
+
+/// An event that can be part of a set.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Happened {
+    /// The campaign's events that it meets, a bit each, the first lowest.
+    pub meets: u8,
     pub event: Box<str>,
     pub message_id: Box<str>,
     pub timestamp: Timestamp,
     pub properties: Object,
+    pub depth: u8,
+}
+
+/// The last date or run of one campaign that was decided for this user.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Occurrence {
+    pub campaign: CampaignId,
+    /// As in [`Origin::run`].
+    pub name: Box<str>,
+    /// When it was decided.
+    pub at: Timestamp,
 }
 
 /// The fatigue ledger. Only `fatigue` reads or writes it.
@@ -81,14 +186,35 @@ pub struct Ledger {
     pub(in crate::engine) exposures: Vec<Exposure>,
     /// Sends that caps count, oldest first, bounded.
     pub(in crate::engine) sends: Vec<CountedSend>,
+    /// Exposures whose conversion is still waited for, oldest first, bounded.
+    pub(in crate::engine) goals: Vec<OpenGoal>,
 }
 
-/// The last send of one campaign (for `resend` and once-only).
+/// What an exposure is about: `None` the user, else (`fatigue.per`) a stable hash of the values of these properties.
+pub type ExposureKey = Option<[u8; 8]>;
+
+/// The last send of one campaign (for `resend` and once-only), or the last that was held out as control.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Exposure {
     pub campaign: CampaignId,
+    pub key: ExposureKey,
+    pub arm: Arm,
     pub last: Timestamp,
     pub count: u32,
+}
+
+/// An exposure whose conversion is waited for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OpenGoal {
+    pub campaign: CampaignId,
+    /// When it was sent, or held out.
+    pub sent_at: Timestamp,
+    /// The end of the window, no longer in it.
+    pub until: Timestamp,
+    /// `None`: the control arm.
+    pub delivery: Option<DeliveryId>,
+    /// A stable hash of the event that converted it, of its id and time.
+    pub converted: Option<[u8; 8]>,
 }
 
 /// One send that counts in frequency caps, with the labels it had then (`channel:` and `tag:` hashes).
@@ -104,11 +230,22 @@ pub struct Pending {
     pub id: DeliveryId,
     pub campaign: CampaignId,
     pub claim: Claim,
+    pub counts: Counts,
     /// From when it is dead-lettered, whatever it waits for.
     pub expires: Timestamp,
     pub phase: Phase,
+    /// What triggered it, kept where a campaign waits for what becomes of deliveries (`$delivered`, `$failed`).
+    pub origin: Option<Box<Origin>>,
     /// The frozen request. Absent only while parked: then the retry topic has it.
     pub request: Option<Request>,
+}
+
+/// Under what the ledger has a claim, so that it can be given back whatever the campaign says by then.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Counts {
+    pub key: ExposureKey,
+    /// Whether caps count it.
+    pub in_caps: bool,
 }
 
 /// Where a delivery stands. **What `attempt` means**, here and in every input that carries it:
@@ -152,6 +289,8 @@ pub struct Claim {
     pub channel: Option<Box<str>>,
     pub tags: Vec<Box<str>>,
     pub event_id: Box<str>,
+    /// The scheduled run, if it was one.
+    pub run: Option<Box<str>>,
     pub arm: Arm,
 }
 

@@ -1,7 +1,7 @@
 //! How much one user's record may hold. What would go over is refused as `state_full`: a stuck user never sticks a lane.
 
 use crate::engine::record::codec::size;
-use crate::engine::record::{Record, Request, Timer};
+use crate::engine::record::{Happened, Record, Request, Timer};
 
 /// New clocks and sends stop when the record without its frozen requests is this large, in bytes.
 pub const RECORD_SOFT_BYTES: usize = 64 * 1024;
@@ -21,6 +21,9 @@ pub const MAX_TIMERS: usize = 64;
 /// What a record takes besides its lists, and what a claim adds to it besides the request: ids, labels, times, in bytes.
 const CLAIM_BYTES: usize = 1024;
 
+/// What an exposure of the control arm and its goal add, in bytes.
+const EXPOSURE_BYTES: usize = 128;
+
 /// Whether a clock can join; `instead` when it takes another's place.
 pub(super) fn has_room_for_timer(record: &Record, timer: &Timer, instead: Option<&Timer>) -> bool {
     if instead.is_none() && record.timers.len() >= MAX_TIMERS {
@@ -29,11 +32,21 @@ pub(super) fn has_room_for_timer(record: &Record, timer: &Timer, instead: Option
     size_without_requests(record) + size(timer) <= RECORD_SOFT_BYTES + instead.map_or(0, size)
 }
 
+/// Whether an event can join those that are collected.
+pub(super) fn has_room_for_happened(record: &Record, happened: &Happened) -> bool {
+    size_without_requests(record) + size(happened) <= RECORD_SOFT_BYTES
+}
+
 /// Whether a new delivery can join.
 pub(super) fn has_room_for_claim(record: &Record, request: &Request) -> bool {
     record.pending.len() < MAX_PENDING
         && request_bytes(record) + request.weight() <= MAX_PENDING_BYTES
         && size_without_requests(record) + CLAIM_BYTES <= RECORD_SOFT_BYTES
+}
+
+/// Whether what was held out can be noted, its exposure and its goal.
+pub(super) fn has_room_for_exposure(record: &Record) -> bool {
+    size_without_requests(record) + EXPOSURE_BYTES <= RECORD_SOFT_BYTES
 }
 
 /// Whether a parked delivery's request can come back. Refused only by the hard bound: the delivery is decided.

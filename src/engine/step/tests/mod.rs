@@ -8,10 +8,12 @@
 //! 30m wake                               all is read up to now; `read=20m`: only up to there
 //! 31m retry|parked|delivered|failed CAMPAIGN N
 //! 32m set CAMPAIGN paused                also: gone
-//! 33m timers|pending|ledger              what the record says
+//! 33m timers|pending|ledger              what the record says; also: kept (of sets)
+//! 34m run CAMPAIGN 2026-11-21T09:00      a scheduled run of this local time, due now or `due=35m`
+//! 35m arm CAMPAIGN
 //! ```
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -22,18 +24,28 @@ use crate::engine::delivery::Backoff;
 use crate::engine::effect::{Outcome, RuleShown};
 use crate::engine::event::{Body as EventBody, SourceId};
 use crate::engine::id::CampaignId;
-use crate::engine::record::{Phase, codec};
+use crate::engine::record::{Arm, Phase, codec};
 use crate::engine::time::millis;
 use crate::engine::value::{Object, Value};
 
+mod absence;
+mod actions;
 mod bounds;
+mod campaigns;
+mod chain;
+mod dates;
 mod deliveries;
 mod gates;
 mod log;
+mod memberships;
 mod properties;
+mod rules;
+mod runs;
 mod triggers;
 mod waking;
 mod writing;
+
+use campaigns::*;
 
 /// The instant `0s` of every script.
 const START: Timestamp = Timestamp(1_795_168_800_000);
@@ -74,121 +86,17 @@ fn object(text: &str) -> Object {
     serde_json::from_str(text).unwrap_or_else(|error| panic!("{text}: {error}"))
 }
 
-// ---------------------------------------------------------------- campaigns
-
-fn pattern(event: &str) -> Pattern {
-    Pattern { event: event.into(), condition: Condition::ALWAYS }
-}
-
-fn campaign(key: &str, trigger: Trigger) -> Campaign {
-    Campaign {
-        status: Some(Status::Running),
-        ..Campaign::new(key, trigger, Webhook::new("https://api.example.com/send", "api.example.com"))
-    }
-}
-
-/// Sends whenever `event` happens, once per user.
-fn action(key: &str, event: &str) -> Campaign {
-    campaign(key, Trigger::Action(pattern(event)))
-}
-
-fn api(key: &str) -> Campaign {
-    campaign(key, Trigger::Api)
-}
-
-/// 30 minutes without `without` after `after`, once per user.
-fn inaction(key: &str, after: &str, without: &str) -> Campaign {
-    let (after, without) = (pattern(after), pattern(without));
-    campaign(key, Trigger::Inaction(Inaction { after, without, within: span("30m"), same: Vec::new(), again: Again::Ignore }))
-}
-
-/// Changes of a campaign, to be chained.
-trait With: Sized {
-    fn with(self, change: impl FnOnce(&mut Campaign)) -> Campaign;
-
-    fn always(self) -> Campaign {
-        self.with(|campaign| campaign.fatigue.resend = Resend::Always)
-    }
-
-    fn every(self, period: &str) -> Campaign {
-        self.with(|campaign| campaign.fatigue.resend = Resend::After(span(period)))
-    }
-
-    fn uncapped(self) -> Campaign {
-        self.with(|campaign| campaign.fatigue.frequency_cap = false)
-    }
-
-    fn priority(self, priority: i64) -> Campaign {
-        self.with(|campaign| campaign.priority = priority)
-    }
-
-    fn channel(self, channel: &str) -> Campaign {
-        self.with(|campaign| campaign.channel = Some(channel.into()))
-    }
-
-    fn tags(self, tags: &[&str]) -> Campaign {
-        self.with(|campaign| campaign.tags = tags.iter().map(|tag| (*tag).into()).collect())
-    }
-
-    fn body(self, text: &str) -> Campaign {
-        self.with(|campaign| campaign.webhook.body = Body::Text(text.into()))
-    }
-
-    /// Only users whose trait has this value.
-    fn only(self, path: &str, value: impl Into<Value>) -> Campaign {
-        let condition = Condition::Test { path: path.into(), test: Test::Eq(Operand::Value(value.into())) };
-        self.with(|campaign| campaign.audience = Rule::User(condition))
-    }
-
-    fn again(self, chosen: Again) -> Campaign {
-        self.with(|campaign| match &mut campaign.trigger {
-            Trigger::Inaction(inaction) => inaction.again = chosen,
-            _ => panic!("not inaction"),
-        })
-    }
-
-    fn same(self, after: &str, without: &str) -> Campaign {
-        self.with(|campaign| match &mut campaign.trigger {
-            Trigger::Inaction(inaction) => inaction.same.push(SamePair { after: after.into(), without: without.into() }),
-            _ => panic!("not inaction"),
-        })
-    }
-
-    /// The (first) pattern holds only where this does.
-    fn given(self, path: &str, test: Test) -> Campaign {
-        let condition = Condition::Test { path: path.into(), test };
-        self.with(|campaign| match &mut campaign.trigger {
-            Trigger::Action(pattern) | Trigger::Inaction(Inaction { after: pattern, .. }) => pattern.condition = condition,
-            _ => panic!("no pattern"),
-        })
-    }
-}
-
-impl With for Campaign {
-    fn with(mut self, change: impl FnOnce(&mut Campaign)) -> Campaign {
-        change(&mut self);
-        self
-    }
-}
-
-fn cap(limit: u32, per: &str) -> FrequencyCap {
-    FrequencyCap { limit, period: Period::Sliding(span(per)), channel: None, tag: None }
-}
-
-/// The window of a sliding cap.
-fn window(cap: &FrequencyCap) -> Duration {
-    match cap.period {
-        Period::Sliding(span) => span,
-        Period::Calendar(unit) => panic!("{unit:?} does not slide"),
-    }
-}
-
-// ---------------------------------------------------------------- scripts
-
 /// Runs a script over campaigns and caps.
 fn check_capped(campaigns: &[Campaign], caps: &[FrequencyCap], script: &str) {
-    let workspace = Workspace { frequency_caps: caps.to_vec(), ..Workspace::default() };
-    let mut bench = Bench::new(campaigns, workspace);
+    check_in(Workspace { frequency_caps: caps.to_vec(), ..Workspace::default() }, campaigns, script);
+}
+
+/// Runs a script over campaigns of a workspace.
+fn check_in(workspace: Workspace, campaigns: &[Campaign], script: &str) {
+    play(Bench::new(campaigns, workspace), script);
+}
+
+fn play(mut bench: Bench, script: &str) {
     for line in script.lines().map(str::trim).filter(|line| !line.is_empty()) {
         let (input, expected) = line.split_once("=>").unwrap_or((line, ""));
         let got = bench.line(input.trim());
@@ -204,6 +112,8 @@ fn check(campaigns: &[Campaign], script: &str) {
 struct Bench {
     campaigns: Vec<Campaign>,
     workspace: Workspace,
+    /// What looks back, and since when all is known.
+    past: Option<(Vec<Cohort>, Timestamp)>,
     in_force: InForce,
     user: UserId,
     known: Known,
@@ -212,6 +122,8 @@ struct Bench {
     events: BTreeMap<String, Arc<Event>>,
     /// The last delivery of each campaign.
     deliveries: BTreeMap<String, (DeliveryId, Request)>,
+    /// Who was let in, by counter.
+    limits: BTreeMap<Counter, BTreeSet<UserId>>,
 }
 
 impl Bench {
@@ -220,13 +132,22 @@ impl Bench {
             campaigns: campaigns.to_vec(),
             in_force: in_force(1, campaigns, &workspace),
             workspace,
+            past: None,
             user: "u1".into(),
             known: Known::default(),
             now: START,
             offsets: BTreeMap::new(),
             events: BTreeMap::new(),
             deliveries: BTreeMap::new(),
+            limits: BTreeMap::new(),
         }
+    }
+
+    /// With these cohorts, all history known since an instant.
+    fn with_past(mut self, cohorts: &[Cohort], since: Timestamp) -> Bench {
+        self.in_force = self.in_force.with_history(cohorts.to_vec(), since);
+        self.past = Some((cohorts.to_vec(), since));
+        self
     }
 
     fn line(&mut self, line: &str) -> String {
@@ -236,6 +157,7 @@ impl Bench {
             "set" => self.set(words[2], words[3]),
             "timers" => self.timers(),
             "pending" => self.pending(),
+            "kept" => self.kept(),
             "ledger" => format!("{} sent, {} counted", self.known.record.ledger.exposures.len(), self.known.record.ledger.sends.len()),
             _ => {
                 let input = self.input(&words, line);
@@ -259,9 +181,22 @@ impl Bench {
                 let (id, request) = delivery(self);
                 Input::Retry { id, attempt: attempt(), request: Box::new(request) }
             }
+            "run" => {
+                let run = Run { due: option("due=").map_or(self.now, |due| at(&due)), name: words[3].into() };
+                Input::Run { campaign: CampaignId::of(words[2]), run }
+            }
+            "arm" => Input::Arm { campaign: CampaignId::of(words[2]) },
             "parked" => Input::Parked { id: delivery(self).0, attempt: attempt(), until: self.now.after(span("1m")) },
-            "delivered" => Input::Attempted { id: delivery(self).0, attempt: attempt(), verdict: Verdict::Delivered },
-            "failed" => Input::Attempted { id: delivery(self).0, attempt: attempt(), verdict: Verdict::Failed },
+            "delivered" => {
+                Input::Attempted { id: delivery(self).0, attempt: attempt(), verdict: Verdict::Delivered, status: Some(200), cause: None }
+            }
+            "failed" => Input::Attempted {
+                id: delivery(self).0,
+                attempt: attempt(),
+                verdict: Verdict::Failed,
+                status: Some(400),
+                cause: Some("http 400".into()),
+            },
             verb => {
                 let json = line.find('{').map_or_else(Object::new, |from| object(&line[from..=line.rfind('}').unwrap()]));
                 let body = match verb {
@@ -300,14 +235,42 @@ impl Bench {
         event
     }
 
+    /// Steps, and asks the store until it is asked no more.
+    fn step(&mut self, input: &Input) -> Stepped {
+        let mut known = self.known.clone();
+        loop {
+            let stepped = step(&self.in_force, &self.user, known.clone(), input, self.now);
+            if stepped.asks.is_empty() {
+                return stepped;
+            }
+            for ask in stepped.asks {
+                let inside = self.limits.entry(ask.counter.clone()).or_default();
+                let admitted = inside.contains(&self.user) || (inside.len() as u64) < ask.limit;
+                inside.extend(admitted.then(|| self.user.clone()));
+                assert!(known.admitted.iter().all(|(counter, _)| *counter != ask.counter), "asked twice: {}", ask.counter);
+                known.admitted.push((ask.counter, admitted));
+            }
+        }
+    }
+
     /// Steps, and checks what must hold for every step.
     fn give(&mut self, input: &Input) -> String {
-        let stepped = step(&self.in_force, &self.user, self.known.clone(), input, self.now);
+        let stepped = self.step(input);
         let again = step(&self.in_force, &self.user, stepped.known.clone(), input, self.now);
         assert_eq!(again.known, stepped.known, "given twice: {input:?}");
         assert_eq!(stepped.record_changed, stepped.known.record != self.known.record, "{input:?}");
         assert!(!again.record_changed && !again.profile_changed, "given twice: {input:?}");
-        assert!(again.effects.iter().all(|effect| matches!(effect, Effect::Skipped | Effect::Postpone { .. })), "{:?}", again.effects);
+        let repeats = |effect: &Effect| match effect {
+            Effect::Skipped | Effect::Postpone { .. } => true,
+            // A conversion's line is repeated with its event, word for word.
+            Effect::Converted(line) => {
+                matches!(input, Input::Event(event) if (&event.message_id, event.timestamp) == (&line.event_id, line.at))
+            }
+            // Part of a walk may be repeated; only what was sent or waits is remembered.
+            Effect::Decided(line) => matches!(input, Input::Run { .. }) && line.outcome == Outcome::Suppressed,
+            _ => false,
+        };
+        assert!(again.effects.iter().all(repeats), "{:?}", again.effects);
         let known = &stepped.known;
         assert_eq!(codec::decode(&codec::encode(&known.record)).as_ref(), Ok(&known.record));
         assert_eq!(codec::decode_profile(&codec::encode_profile(&known.profile)).as_ref(), Ok(&known.profile));
@@ -333,13 +296,22 @@ impl Bench {
         for campaign in self.campaigns.iter_mut().filter(|campaign| &*campaign.key == key) {
             campaign.status = Some(serde_json::from_value(status.into()).unwrap());
         }
-        self.in_force = in_force(self.in_force.revision + 1, &self.campaigns, &self.workspace);
+        let in_force = in_force(self.in_force.revision + 1, &self.campaigns, &self.workspace);
+        self.in_force = match self.past.clone() {
+            Some((cohorts, since)) => in_force.with_history(cohorts, since),
+            None => in_force,
+        };
         String::new()
     }
 
     fn timers(&self) -> String {
         let shown: Vec<String> = self.known.record.timers.iter().map(|timer| show_time(timer.due)).collect();
         shown.join(", ")
+    }
+
+    fn kept(&self) -> String {
+        let happened = self.known.record.sequences.iter().flat_map(|sequence| &sequence.happened);
+        happened.map(|happened| format!("{} {}", happened.event, show_time(happened.timestamp))).collect::<Vec<_>>().join(", ")
     }
 
     fn pending(&self) -> String {
@@ -360,12 +332,19 @@ fn show(effect: &Effect, known: &Known, deliveries: &BTreeMap<String, (DeliveryI
     match effect {
         Effect::Decided(line) => match (line.outcome, line.reason, &line.rule) {
             (Outcome::Sent, ..) => format!("sent {}", line.campaign),
+            (Outcome::Deferred, Some(reason), _) => {
+                format!("{} until {}: {}", line.campaign, show_time(line.until.unwrap()), reason.as_str())
+            }
             (_, Some(reason), Some(RuleShown::Cap(cap))) => {
-                format!("{}: {} {}/{}", line.campaign, reason.as_str(), cap.limit, duration_text::format(window(cap)))
+                format!("{}: {} {}/{}", line.campaign, reason.as_str(), cap.limit, period(cap))
             }
             (_, Some(reason), _) => format!("{}: {}", line.campaign, reason.as_str()),
             (outcome, None, _) => panic!("{outcome:?} without a reason"),
         },
+        Effect::Converted(line) => {
+            assert_eq!(line.arm == Arm::Treatment, line.delivery_id.is_some());
+            format!("converted {} of {}", line.campaign, show_time(line.sent_at))
+        }
         Effect::Send(id) => {
             let entry = known.record.pending.iter().find(|entry| entry.id == *id).expect("what is dispatched is pending");
             assert!(matches!(entry.phase, Phase::Sending { .. }) && entry.request.is_some(), "dispatched as {:?}", entry.phase);
