@@ -12,6 +12,8 @@ use super::time::Timestamp;
 pub enum Effect {
     /// Write this decision line to the outcomes topic. Only a `sent` one is waited for.
     Decided(Box<Decision>),
+    /// Write this conversion line to the outcomes topic. Not waited for.
+    Converted(Box<Conversion>),
     /// Dispatch this delivery: the stored record has it as `sending`, with the request and a fresh lease.
     Send(DeliveryId),
     /// This pending delivery is over without another attempt (expired, ended): write its failed line and its dead letter, then
@@ -74,10 +76,23 @@ impl Decision {
             reason: None,
             rule: None,
             until: None,
-            run: None,
+            run: claim.run.clone(),
             delivery_id,
         }
     }
+}
+
+/// A conversion line: the goal's event came within the goal's window after the send (of a user held out: after its decision).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Conversion {
+    pub at: Timestamp,
+    pub campaign: Box<str>,
+    pub user_id: UserId,
+    pub arm: Arm,
+    /// Of the goal's event.
+    pub event_id: Box<str>,
+    pub sent_at: Timestamp,
+    pub delivery_id: Option<DeliveryId>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
@@ -88,58 +103,79 @@ pub enum Outcome {
     Suppressed,
 }
 
-/// Why a send was held back: the contract's closed list, so far as the language reaches.
+/// Why a send was held back: the contract's closed list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Reason {
     NotInAudience,
+    HistoryIncomplete,
+    ControlGroup,
     AlreadySent,
     ResendWait,
     FrequencyCap,
+    QuietHours,
     LateEvent,
     Stale,
+    TargetLimit,
     CampaignPaused,
     CampaignEnded,
+    OutsideWindow,
     CancelledByEvent,
     AbortedByTemplate,
     RenderFailed,
+    LinkFailed,
     StateFull,
     UserDeleted,
+    ChainTooLong,
 }
 
 impl Reason {
-    pub const ALL: [Reason; 13] = [
+    pub const ALL: [Reason; 20] = [
         Reason::NotInAudience,
+        Reason::HistoryIncomplete,
+        Reason::ControlGroup,
         Reason::AlreadySent,
         Reason::ResendWait,
         Reason::FrequencyCap,
+        Reason::QuietHours,
         Reason::LateEvent,
         Reason::Stale,
+        Reason::TargetLimit,
         Reason::CampaignPaused,
         Reason::CampaignEnded,
+        Reason::OutsideWindow,
         Reason::CancelledByEvent,
         Reason::AbortedByTemplate,
         Reason::RenderFailed,
+        Reason::LinkFailed,
         Reason::StateFull,
         Reason::UserDeleted,
+        Reason::ChainTooLong,
     ];
 
     /// As it is written in lines and labels.
     pub fn as_str(self) -> &'static str {
         match self {
             Reason::NotInAudience => "not_in_audience",
+            Reason::HistoryIncomplete => "history_incomplete",
+            Reason::ControlGroup => "control_group",
             Reason::AlreadySent => "already_sent",
             Reason::ResendWait => "resend_wait",
             Reason::FrequencyCap => "frequency_cap",
+            Reason::QuietHours => "quiet_hours",
             Reason::LateEvent => "late_event",
             Reason::Stale => "stale",
+            Reason::TargetLimit => "target_limit",
             Reason::CampaignPaused => "campaign_paused",
             Reason::CampaignEnded => "campaign_ended",
+            Reason::OutsideWindow => "outside_window",
             Reason::CancelledByEvent => "cancelled_by_event",
             Reason::AbortedByTemplate => "aborted_by_template",
             Reason::RenderFailed => "render_failed",
+            Reason::LinkFailed => "link_failed",
             Reason::StateFull => "state_full",
             Reason::UserDeleted => "user_deleted",
+            Reason::ChainTooLong => "chain_too_long",
         }
     }
 }

@@ -157,7 +157,7 @@ async fn delivered(outside: &Outside, delivery: Delivery, attempt: u32, status: 
     let line = attempt_line(outside, &delivery, AttemptResult::Delivered, status, None, latency);
     append_surely(&*outside.append, vec![line]).await;
     confirm_decided(outside, &delivery).await;
-    (delivery.user, Input::Attempted { id: delivery.entry.id, attempt, verdict: Verdict::Delivered })
+    (delivery.user, Input::Attempted { id: delivery.entry.id, attempt, verdict: Verdict::Delivered, status, cause: None })
 }
 
 async fn fail(outside: &Outside, delivery: Delivery, cause: &str, status: Option<u16>, latency: Duration) -> (UserId, Input) {
@@ -177,7 +177,7 @@ async fn fail(outside: &Outside, delivery: Delivery, cause: &str, status: Option
     append_surely(&*outside.append, vec![line, dead]).await;
     outside.metrics.dead(cause);
     confirm_decided(outside, &delivery).await;
-    (delivery.user, Input::Attempted { id: delivery.entry.id, attempt, verdict: Verdict::Failed })
+    (delivery.user, Input::Attempted { id: delivery.entry.id, attempt, verdict: Verdict::Failed, status, cause: Some(cause.into()) })
 }
 
 fn attempt_line(

@@ -8,7 +8,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde::Serialize;
 
-use crate::engine::effect::{Decision, Outcome};
+use crate::engine::effect::{Conversion, Decision, Outcome};
 use crate::engine::id::{DeliveryId, UserId};
 use crate::engine::record::{Claim, Request};
 use crate::engine::time::Timestamp;
@@ -25,6 +25,14 @@ struct DecisionLine<'a> {
     r#type: &'static str,
     #[serde(flatten)]
     decision: &'a Decision,
+}
+
+#[derive(Serialize)]
+struct ConversionLine<'a> {
+    v: u32,
+    r#type: &'static str,
+    #[serde(flatten)]
+    conversion: &'a Conversion,
 }
 
 /// One attempt, as it is written to the outcomes topic.
@@ -100,6 +108,10 @@ struct DeadLetter<'a> {
 pub fn decision(settings: &Settings, decision: &Decision) -> Option<Line> {
     let omitted = decision.outcome == Outcome::Suppressed && decision.reason.is_some_and(|reason| settings.omit.contains(&reason));
     (!omitted).then(|| line(&settings.topics.outcomes, &decision.user_id, &DecisionLine { v: VERSION, r#type: "decision", decision }))
+}
+
+pub fn conversion(topics: &Topics, conversion: &Conversion) -> Line {
+    line(&topics.outcomes, &conversion.user_id, &ConversionLine { v: VERSION, r#type: "conversion", conversion })
 }
 
 pub fn attempt(topics: &Topics, attempt: &Attempt<'_>) -> Line {

@@ -315,6 +315,10 @@ impl Turn {
                         lines.extend(outcomes::decision(&self.settings, &decision));
                         continue;
                     }
+                    Effect::Converted(conversion) => {
+                        lines.push(outcomes::conversion(&self.settings.topics, &conversion));
+                        continue;
+                    }
                     Effect::Send(id) => (id, None),
                     Effect::Fail(id, cause) => (id, Some(cause)),
                     Effect::Postpone { id, until } => {
@@ -348,7 +352,7 @@ impl Turn {
         match effect {
             Effect::Decided(decision) => self.metrics.decided(decision),
             Effect::VariableMissing { campaign, count } => self.metrics.variable_missing(campaign, *count),
-            Effect::Send(_) | Effect::Fail(..) | Effect::Postpone { .. } | Effect::Skipped => {}
+            Effect::Converted(_) | Effect::Send(_) | Effect::Fail(..) | Effect::Postpone { .. } | Effect::Skipped => {}
         }
     }
 
@@ -415,7 +419,11 @@ fn remember(stored: Option<Stored>) -> Result<Remembered, StateError> {
     let refused = |error: CodecError| StateError::Refused(format!("a stored record cannot be read: {error}"));
     let record = codec::decode(&stored.record).map_err(refused)?;
     let profile = stored.profile.as_deref().map(codec::decode_profile).transpose().map_err(refused)?;
-    Ok(Remembered { token: Some(stored.token), wake: None, known: Known { record, profile: profile.unwrap_or_default() } })
+    Ok(Remembered {
+        token: Some(stored.token),
+        wake: None,
+        known: Known { record, profile: profile.unwrap_or_default(), ..Known::default() },
+    })
 }
 
 #[cfg(test)]

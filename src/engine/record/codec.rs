@@ -137,12 +137,25 @@ mod tests {
 
     fn timer(key: u8) -> Timer {
         let origin = Origin {
+            kind: TriggerKind::Inaction,
             event: "cart_added".into(),
             message_id: "m1".into(),
             timestamp: Timestamp(1_795_168_800_000),
             properties: object(r#"{"amount":60000,"cart":{"id":"c1","items":[1,2.5,null,true]}}"#),
+            ..Origin::default()
         };
-        Timer { campaign: CampaignId(9), key: [key; 8], due: Timestamp(1_795_170_600_000), origin }
+        Timer { campaign: CampaignId(9), kind: TimerKind::Inaction, key: [key; 8], due: Timestamp(1_795_170_600_000), origin }
+    }
+
+    fn deferred() -> Timer {
+        let origin = Origin {
+            kind: TriggerKind::Actions,
+            others: vec![("app_launched".into(), object(r#"{"n":1}"#))],
+            depth: 2,
+            run: Some("2026-12-07T09:00".into()),
+            ..timer(0).origin
+        };
+        Timer { kind: TimerKind::Deferred { decided: Timestamp(1_795_168_800_000) }, origin, ..timer(1) }
     }
 
     fn pending(number: u8, phase: Phase, request: Option<Request>) -> Pending {
@@ -153,10 +166,12 @@ mod tests {
             channel: Some("sms".into()),
             tags: vec!["cart".into()],
             event_id: "m1".into(),
+            run: Some("2026-12-07T09:00".into()),
             arm: Arm::Treatment,
         };
         let expires = Timestamp(1_795_257_001_000);
-        Pending { id: DeliveryId([number; 16]), campaign: CampaignId(9), claim, expires, phase, request }
+        let origin = request.is_some().then(|| Box::new(timer(0).origin));
+        Pending { id: DeliveryId([number; 16]), campaign: CampaignId(9), claim, expires, phase, origin, request }
     }
 
     /// One of everything that a record can hold.
@@ -174,7 +189,20 @@ mod tests {
             marks: vec![Mark { source: SourceId(7), offset: 1_000_000, broker_time: Timestamp(1_795_168_801_000) }],
             seen: vec![SeenId { hash: [1; 8], broker_time: Timestamp(1_795_168_801_000) }],
             history: vec![Instants { tracker: CampaignId(9), key: [3; 8], at: vec![Timestamp(-1), Timestamp(1_795_168_800_000)] }],
-            timers: vec![timer(0)],
+            timers: vec![timer(0), deferred()],
+            sequences: vec![Sequence {
+                campaign: CampaignId(9),
+                key: [4; 8],
+                happened: vec![Happened {
+                    meets: 3,
+                    event: "app_launched".into(),
+                    message_id: "m1".into(),
+                    timestamp: Timestamp(1_795_168_800_000),
+                    properties: object(r#"{"n":1}"#),
+                    depth: 1,
+                }],
+            }],
+            occurrences: vec![Occurrence { campaign: CampaignId(9), name: "2027".into(), at: Timestamp(1_795_168_800_000) }],
             ledger: Ledger {
                 exposures: vec![Exposure { campaign: CampaignId(9), last: Timestamp(1_795_170_601_000), count: 2 }],
                 sends: vec![CountedSend { at: Timestamp(1_795_170_601_000), labels: vec![[1, 2, 3, 4]] }],

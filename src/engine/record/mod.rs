@@ -25,6 +25,10 @@ pub struct Record {
     pub history: Vec<Instants>,
     /// Clocks that run.
     pub timers: Vec<Timer>,
+    /// Sets of events that are not complete.
+    pub sequences: Vec<Sequence>,
+    /// Which occurrence of a date or run was decided last, where nothing else says so.
+    pub occurrences: Vec<Occurrence>,
     /// What was sent when.
     pub ledger: Ledger,
     /// Deliveries that are decided and not settled.
@@ -66,20 +70,106 @@ pub struct Instants {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Timer {
     pub campaign: CampaignId,
+    pub kind: TimerKind,
     /// Stable hash of the correlating values, zero without `same`.
     pub key: [u8; 8],
     pub due: Timestamp,
-    /// The event that started it: what templates and conditions see when it is due.
+    /// What started it: what templates and conditions see when it is due.
     pub origin: Origin,
 }
 
-/// The triggering event, kept for when a send falls due.
+/// What a clock waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum TimerKind {
+    /// T3: the end of the window in which `without` did not happen.
+    Inaction,
+    /// T5: the date of an event.
+    EventDate,
+    /// T5: a date of the user. There is one at most for a campaign.
+    UserDate,
+    /// The end of a deferral of a send that fell due at `decided`.
+    Deferred { decided: Timestamp },
+    /// T9: the next instant at which passing time alone can change a membership. There is one at most for a campaign.
+    Membership,
+}
+
+/// What triggered, kept for when a send falls due.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Origin {
+    pub kind: TriggerKind,
+    /// The event's name, empty without one.
+    pub event: Box<str>,
+    /// Empty without an event.
+    pub message_id: Box<str>,
+    /// Of the event, else when it fell due.
+    pub timestamp: Timestamp,
+    pub properties: Object,
+    /// `events.<name>`: the properties of each event of a completed set.
+    pub others: Vec<(Box<str>, Object)>,
+    /// How many sends led here, each triggered by what became of the one before; 0 = an input from outside.
+    pub depth: u8,
+    /// Which of the dates or runs this is (a scheduled run's local time, a year): a user gets each once.
+    pub run: Option<Box<str>>,
+}
+
+/// What kind of trigger it was: `trigger.kind` of the templates.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum TriggerKind {
+    #[default]
+    Action,
+    Actions,
+    Inaction,
+    Date,
+    Schedule,
+    Api,
+    Cohort,
+}
+
+impl TriggerKind {
+    /// As it is written in definitions.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            TriggerKind::Action => "action",
+            TriggerKind::Actions => "actions",
+            TriggerKind::Inaction => "inaction",
+            TriggerKind::Date => "date",
+            TriggerKind::Schedule => "schedule",
+            TriggerKind::Api => "api",
+            TriggerKind::Cohort => "cohort",
+        }
+    }
+}
+
+/// T2: the events of one campaign and key that can still become part of a set.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Sequence {
+    pub campaign: CampaignId,
+    /// Stable hash of the correlating values, zero without `same`.
+    pub key: [u8; 8],
+    /// In order of their time, bounded.
+    pub happened: Vec<Happened>,
+}
+
+/// An event that can be part of a set.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Happened {
+    /// The campaign's events that it meets, a bit each, the first lowest.
+    pub meets: u8,
     pub event: Box<str>,
     pub message_id: Box<str>,
     pub timestamp: Timestamp,
     pub properties: Object,
+    pub depth: u8,
+}
+
+/// The last date or run of one campaign that was decided for this user.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Occurrence {
+    pub campaign: CampaignId,
+    /// As in [`Origin::run`].
+    pub name: Box<str>,
+    /// When it was decided.
+    pub at: Timestamp,
 }
 
 /// The fatigue ledger. Only `fatigue` reads or writes it.
@@ -114,6 +204,8 @@ pub struct Pending {
     /// From when it is dead-lettered, whatever it waits for.
     pub expires: Timestamp,
     pub phase: Phase,
+    /// What triggered it, kept where a campaign waits for what becomes of deliveries (`$delivered`, `$failed`).
+    pub origin: Option<Box<Origin>>,
     /// The frozen request. Absent only while parked: then the retry topic has it.
     pub request: Option<Request>,
 }
@@ -159,6 +251,8 @@ pub struct Claim {
     pub channel: Option<Box<str>>,
     pub tags: Vec<Box<str>>,
     pub event_id: Box<str>,
+    /// The scheduled run, if it was one.
+    pub run: Option<Box<str>>,
     pub arm: Arm,
 }
 

@@ -1,4 +1,4 @@
-//! What a variable stands for: `event.<property>`, `user.<trait>`, `campaign`, `trigger`, `delivery`. Borrows, never copies
+//! What a variable stands for: `event.<property>`, `events.<name>.<property>`, `user.<trait>`, `campaign`, `trigger`, `delivery`. Borrows, never copies
 //! what is already a value. A value that is null counts as missing, as everywhere in the language.
 
 use crate::engine::value::{Object, Value};
@@ -9,6 +9,8 @@ use super::Scope;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Root {
     Event,
+    /// The events of a completed set, by name.
+    Events,
     User,
     Campaign,
     Trigger,
@@ -16,8 +18,14 @@ pub enum Root {
 }
 
 /// Roots by name.
-pub const ROOTS: [(&str, Root); 5] =
-    [("event", Root::Event), ("user", Root::User), ("campaign", Root::Campaign), ("trigger", Root::Trigger), ("delivery", Root::Delivery)];
+pub const ROOTS: [(&str, Root); 6] = [
+    ("event", Root::Event),
+    ("events", Root::Events),
+    ("user", Root::User),
+    ("campaign", Root::Campaign),
+    ("trigger", Root::Trigger),
+    ("delivery", Root::Delivery),
+];
 
 impl Root {
     pub fn of(name: &str) -> Option<Root> {
@@ -27,7 +35,7 @@ impl Root {
     /// The names that may follow; empty = any.
     pub fn fields(self) -> &'static [&'static str] {
         match self {
-            Root::Event | Root::User => &[],
+            Root::Event | Root::Events | Root::User => &[],
             Root::Campaign => &["key", "title", "version", "tags", "channel"],
             Root::Trigger => &["kind", "event", "timestamp", "message_id"],
             Root::Delivery => &["id", "time"],
@@ -71,6 +79,7 @@ pub fn lookup<'v, S: AsRef<str>>(scope: &Scope<'v>, root: Root, path: &[S]) -> F
     };
     let field = match (root, head.as_ref()) {
         (Root::Event, _) => return in_object(scope.trigger.properties, path),
+        (Root::Events, _) => return in_events(scope, path),
         (Root::User, "id") => Found::Text(scope.user_id),
         (Root::User, "push_token") => Found::text(scope.user.push_token()),
         (Root::User, _) => return in_object(scope.user.traits(), path),
@@ -94,6 +103,10 @@ fn whole<'v>(scope: &Scope<'v>, root: Root) -> Found<'v> {
     match root {
         Root::Event => Found::Object(scope.trigger.properties),
         Root::User => Found::Object(scope.user.traits()),
+        Root::Events => {
+            let events = scope.trigger.others.iter().map(|(name, properties)| (name.clone(), Value::Object(properties.clone())));
+            Found::Owned(Value::Object(events.collect()))
+        }
         _ => {
             let fields = root.fields().iter().filter_map(|name| {
                 let value = lookup(scope, root, &[name]).with(|value| value.cloned())?;
@@ -101,6 +114,16 @@ fn whole<'v>(scope: &Scope<'v>, root: Root) -> Found<'v> {
             });
             Found::Owned(Value::Object(fields.collect()))
         }
+    }
+}
+
+/// The name of an event may have dots: the first that spans the beginning of the path.
+fn in_events<'v, S: AsRef<str>>(scope: &Scope<'v>, path: &[S]) -> Found<'v> {
+    let mut prefixes = (1..=path.len()).flat_map(|length| scope.trigger.others.iter().map(move |other| (length, other)));
+    match prefixes.find(|(length, (name, _))| is_joined(name, &path[..*length])) {
+        Some((length, (_, properties))) if length == path.len() => Found::Object(properties),
+        Some((length, (_, properties))) => in_object(properties, &path[length..]),
+        None => Found::Missing,
     }
 }
 

@@ -80,6 +80,8 @@ pub struct Triggered<'a> {
     pub message_id: &'a str,
     pub timestamp: Timestamp,
     pub properties: &'a Object,
+    /// `events.<name>`: the properties of each event of a completed set.
+    pub others: &'a [(Box<str>, Object)],
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]

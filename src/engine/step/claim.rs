@@ -3,59 +3,111 @@
 use std::borrow::Cow;
 
 use super::gates::{self, Case, Stop};
+use super::happening::Happening;
 use super::{Work, bounds};
 use crate::engine::catalog::CampaignInForce;
 use crate::engine::definition::Campaign;
 use crate::engine::delivery::delivery_id;
 use crate::engine::delivery::lease;
 use crate::engine::effect::{Decision, Effect, Outcome, Reason, RuleShown};
-use crate::engine::event::Event;
 use crate::engine::fatigue;
 use crate::engine::id::DeliveryId;
-use crate::engine::record::{Arm, Claim, Pending, Phase, Timer};
+use crate::engine::record::{Arm, Claim, Origin, Pending, Phase, Timer, TimerKind, TriggerKind};
 use crate::engine::rendering::{self, Rendered, Triggered};
 use crate::engine::time::Timestamp;
 use crate::engine::trigger::correlation::{Key, NO_KEY};
 use crate::engine::value::Object;
 
-/// A reason to send, borrowed: most occasions come to nothing, and then nothing is copied.
+/// A reason to send, borrowed: most occasions come to nothing, and then nothing is copied. [`Origin`] is its kept form.
+#[derive(Clone, Copy)]
 pub(super) struct Occasion<'a> {
-    /// `trigger.kind`: `action`, `inaction`, `api`.
-    pub kind: &'static str,
-    /// `trigger.event`; empty for an API request, which has none.
+    pub kind: TriggerKind,
+    /// `trigger.event`; empty without an event.
     pub event: &'a str,
+    /// Empty without an event.
     pub message_id: &'a str,
+    /// Of the event, else when it fell due.
     pub timestamp: Timestamp,
     pub properties: &'a Object,
+    /// `events.<name>` of a completed set.
+    pub others: &'a [(Box<str>, Object)],
+    /// How many sends led here.
+    pub depth: u8,
+    /// Which date or run it is.
+    pub run: Option<&'a str>,
     /// When it fell due, if a clock ran.
     pub due: Option<Timestamp>,
+    /// When it was first decided, if it was deferred since.
+    pub decided: Option<Timestamp>,
     pub key: Key,
 }
 
 impl<'a> Occasion<'a> {
-    pub fn of_event(kind: &'static str, event: &'a Event, name: &'a str, properties: &'a Object) -> Occasion<'a> {
-        let (message_id, timestamp) = (&*event.message_id, event.timestamp);
-        Occasion { kind, event: name, message_id, timestamp, properties, due: None, key: NO_KEY }
-    }
-
-    pub fn of_timer(timer: &'a Timer) -> Occasion<'a> {
-        let origin = &timer.origin;
+    pub fn of_event(kind: TriggerKind, event: &Happening<'a>) -> Occasion<'a> {
+        let Happening { name, message_id, timestamp, properties, depth } = *event;
         Occasion {
-            kind: "inaction",
-            event: &origin.event,
-            message_id: &origin.message_id,
-            timestamp: origin.timestamp,
-            properties: &origin.properties,
-            due: Some(timer.due),
-            key: timer.key,
+            kind,
+            event: name,
+            message_id,
+            timestamp,
+            properties,
+            others: &[],
+            depth,
+            run: None,
+            due: None,
+            decided: None,
+            key: NO_KEY,
         }
     }
 
-    /// What tells this delivery from the campaign's others to the same user: the message, and the clock's key.
+    pub fn of_timer(timer: &'a Timer) -> Occasion<'a> {
+        let decided = match timer.kind {
+            TimerKind::Deferred { decided } => Some(decided),
+            _ => None,
+        };
+        Occasion { due: Some(timer.due), decided, key: timer.key, ..Occasion::of_origin(&timer.origin) }
+    }
+
+    pub fn of_origin(origin: &'a Origin) -> Occasion<'a> {
+        let Origin { kind, event, message_id, timestamp, properties, others, depth, run } = origin;
+        let (timestamp, depth, run) = (*timestamp, *depth, run.as_deref());
+        Occasion { kind: *kind, event, message_id, timestamp, properties, others, depth, run, due: None, decided: None, key: NO_KEY }
+    }
+
+    /// What a clock keeps of it.
+    pub fn to_origin(self) -> Origin {
+        Origin {
+            kind: self.kind,
+            event: self.event.into(),
+            message_id: self.message_id.into(),
+            timestamp: self.timestamp,
+            properties: self.properties.clone(),
+            others: self.others.to_vec(),
+            depth: self.depth,
+            run: self.run.map(Box::from),
+        }
+    }
+
+    /// The message id; without an event, the instant at which it fell due.
+    pub fn event_id(&self) -> Cow<'a, str> {
+        if self.message_id.is_empty() { self.timestamp.to_string().into() } else { self.message_id.into() }
+    }
+
+    /// The scheduled run, as lines name it.
+    pub fn scheduled_run(&self) -> Option<&'a str> {
+        self.run.filter(|_| self.kind == TriggerKind::Schedule)
+    }
+
+    /// What tells this delivery from the campaign's others to the same user: the message, else the date or run, and the
+    /// clock's key. However often it is deferred, it stays the same.
     fn instance(&self) -> Cow<'a, str> {
+        let name = match self.run {
+            Some(run) if self.message_id.is_empty() => run.into(),
+            _ => self.event_id(),
+        };
         match u64::from_be_bytes(self.key) {
-            0 => self.message_id.into(),
-            key => format!("{}/{key:016x}", self.message_id).into(),
+            0 => name,
+            key => format!("{name}/{key:016x}").into(),
         }
     }
 }
@@ -73,21 +125,21 @@ impl Work<'_> {
             return;
         }
         if let Err(stop) = gates::judge(&self.case(definition), occasion) {
-            return self.suppress(campaign, occasion.message_id, stop);
+            return self.hold(campaign, occasion, stop);
         }
         let id = early.unwrap_or_else(identify);
         match self.render(campaign, occasion, id) {
-            Err(stop) => self.suppress(campaign, occasion.message_id, stop),
+            Err(stop) => self.hold(campaign, occasion, stop),
             Ok(rendered) if !bounds::has_room_for_claim(&self.known.record, &rendered.request) => {
-                self.suppress(campaign, occasion.message_id, Reason::StateFull.into());
+                self.hold(campaign, occasion, Reason::StateFull.into());
             }
-            Ok(rendered) => self.claim(campaign, occasion.message_id, id, rendered),
+            Ok(rendered) => self.claim(campaign, occasion, id, rendered),
         }
     }
 
-    /// The decision line of a send that was held back.
-    pub(super) fn suppress(&mut self, campaign: &CampaignInForce, event_id: &str, stop: Stop) {
-        let claim = claim_of(&campaign.definition, event_id, self.now);
+    /// The decision line of an occasion that comes to nothing.
+    pub(super) fn hold(&mut self, campaign: &CampaignInForce, occasion: &Occasion, stop: Stop) {
+        let claim = claim_of(&campaign.definition, occasion, self.now);
         let line = Decision {
             outcome: Outcome::Suppressed,
             reason: Some(stop.reason),
@@ -127,11 +179,12 @@ impl Work<'_> {
             user_id: self.user,
             user: &self.known.profile,
             trigger: Triggered {
-                kind: occasion.kind,
+                kind: occasion.kind.as_str(),
                 event: occasion.event,
                 message_id: occasion.message_id,
                 timestamp: occasion.timestamp,
                 properties: occasion.properties,
+                others: occasion.others,
             },
             campaign: &campaign.definition,
             delivery: id,
@@ -142,11 +195,11 @@ impl Work<'_> {
     }
 
     /// The send counts from here, and its bytes are frozen.
-    fn claim(&mut self, campaign: &CampaignInForce, event_id: &str, id: DeliveryId, rendered: Rendered) {
+    fn claim(&mut self, campaign: &CampaignInForce, occasion: &Occasion, id: DeliveryId, rendered: Rendered) {
         let definition = &campaign.definition;
         let policy = &self.in_force.policy;
         fatigue::note_send(&mut self.known.record.ledger, definition, &self.in_force.workspace.frequency_caps, self.now);
-        let claim = claim_of(definition, event_id, self.now);
+        let claim = claim_of(definition, occasion, self.now);
         let lease = self.now.after(lease::length(self.in_force.destination_of(&definition.webhook).timeout));
         self.send(&claim, id);
         if rendered.missing > 0 {
@@ -158,19 +211,21 @@ impl Work<'_> {
             claim,
             expires: self.now.after(policy.expires),
             phase: Phase::Sending { attempt: 1, lease },
+            origin: None,
             request: Some(rendered.request),
         });
     }
 }
 
-fn claim_of(campaign: &Campaign, event_id: &str, at: Timestamp) -> Claim {
+fn claim_of(campaign: &Campaign, occasion: &Occasion, at: Timestamp) -> Claim {
     Claim {
         at,
         campaign: campaign.key.clone(),
         version: campaign.version,
         channel: campaign.channel.clone(),
         tags: campaign.tags.clone(),
-        event_id: event_id.into(),
+        event_id: occasion.event_id().into(),
+        run: occasion.scheduled_run().map(Box::from),
         arm: Arm::Treatment,
     }
 }

@@ -50,7 +50,7 @@ impl Work<'_> {
         match campaign.definition.trigger {
             Trigger::Inaction(_) => self.decide(campaign, &Occasion::of_timer(timer)),
             _ if self.status(timer.campaign) == Status::Ended => {
-                self.suppress(campaign, &timer.origin.message_id, Reason::CampaignEnded.into());
+                self.hold(campaign, &Occasion::of_timer(timer), Reason::CampaignEnded.into());
             }
             _ => {}
         }

@@ -21,7 +21,9 @@ mod claim;
 mod due;
 mod event;
 mod gates;
+mod happening;
 mod pending;
+mod run;
 mod wake;
 
 #[cfg(test)]
@@ -34,6 +36,26 @@ pub use wake::wake;
 pub struct Known {
     pub record: Record,
     pub profile: Profile,
+    /// What the store answered to [`Stepped::asks`]: whether the user is among those that the counter lets in.
+    pub admitted: Vec<(Counter, bool)>,
+}
+
+/// A bounded set of users in the store: a campaign's key, for a limit per run `<key>/<run>`.
+pub type Counter = Box<str>;
+
+/// A question to the store: is this user among the first `limit` of this counter? Who is in stays in, however often it is asked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ask {
+    pub counter: Counter,
+    pub limit: u64,
+}
+
+/// One time that a schedule names.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Run {
+    pub due: Timestamp,
+    /// Its local time (`2026-12-07T09:00:00`), the same in every zone: a user gets each once. Sorts by time.
+    pub name: Box<str>,
 }
 
 /// Everything that can make work for one user.
@@ -47,8 +69,12 @@ pub enum Input {
     Retry { id: DeliveryId, attempt: u32, request: Box<Request> },
     /// The retry topic has acknowledged the message: `attempt` requests were made, the next starts not before `until`.
     Parked { id: DeliveryId, attempt: u32, until: Timestamp },
-    /// Request number `attempt` came to its end: lines and dead letters are written.
-    Attempted { id: DeliveryId, attempt: u32, verdict: Verdict },
+    /// Request number `attempt` came to its end: lines and dead letters are written. `status` and `cause` are those of its line.
+    Attempted { id: DeliveryId, attempt: u32, verdict: Verdict, status: Option<u16>, cause: Option<Box<str>> },
+    /// A scheduled run reaches this user.
+    Run { campaign: CampaignId, run: Run },
+    /// A campaign has started: from now on its dates and memberships of this user are watched.
+    Arm { campaign: CampaignId },
     /// An event that cannot be stepped (it made `step` panic) and is dead-lettered: only note that it is done with.
     Poisoned { position: Position, message_id: Box<str> },
 }
@@ -70,6 +96,9 @@ pub struct Stepped {
     /// The profile must be written too.
     pub profile_changed: bool,
     pub effects: Vec<Effect>,
+    /// What the store must be asked first. Not empty: this result counts for nothing; step again with the answers in
+    /// [`Known::admitted`].
+    pub asks: Vec<Ask>,
     /// The earliest timer that is due but must wait until all events up to its due time are read. [`wake`] goes on saying that it
     /// is due: look again when the positions read have passed this.
     pub held_until_read: Option<Timestamp>,
@@ -80,24 +109,35 @@ pub struct Stepped {
 pub fn step(in_force: &InForce, user: &UserId, known: Known, input: &Input, now: Timestamp) -> Stepped {
     // A look usually changes nothing, and what it changes is not said by its effects alone.
     let before = matches!(input, Input::Wake { .. }).then(|| known.record.clone());
-    let mut work =
-        Work { in_force, user, now, known, trace: Trace::Changed, profile_changed: false, effects: Vec::new(), held_until_read: None };
+    let mut work = Work {
+        in_force,
+        user,
+        now,
+        known,
+        trace: Trace::Changed,
+        profile_changed: false,
+        effects: Vec::new(),
+        asks: Vec::new(),
+        held_until_read: None,
+    };
     match input {
         Input::Event(event) => work.event(event),
         Input::Wake { read_to } => work.look(*read_to),
         Input::Retry { id, attempt, request } => work.retry(*id, *attempt, request),
         Input::Parked { id, attempt, until } => work.parked(*id, *attempt, *until),
-        Input::Attempted { id, attempt, verdict } => work.attempted(*id, *attempt, *verdict),
+        Input::Attempted { id, attempt, verdict, .. } => work.attempted(*id, *attempt, *verdict),
+        Input::Run { campaign, run } => work.run(*campaign, run),
+        Input::Arm { campaign } => work.arm(*campaign),
         Input::Poisoned { position, message_id } => work.poisoned(*position, message_id),
     }
-    let Work { mut known, trace, profile_changed, effects, held_until_read, .. } = work;
+    let Work { mut known, trace, profile_changed, effects, asks, held_until_read, .. } = work;
     let mut record_changed = before.map_or(trace == Trace::Changed, |before| before != known.record);
     // Also where a judgement changed nothing: nobody with older definitions shall come to another.
     if trace != Trace::Skipped && in_force.revision > known.record.definitions {
         known.record.definitions = in_force.revision;
         record_changed = true;
     }
-    Stepped { known, record_changed, profile_changed, effects, held_until_read }
+    Stepped { known, record_changed, profile_changed, effects, asks, held_until_read }
 }
 
 /// What an input other than a wake leaves in the record.
@@ -119,6 +159,7 @@ struct Work<'a> {
     trace: Trace,
     profile_changed: bool,
     effects: Vec<Effect>,
+    asks: Vec<Ask>,
     held_until_read: Option<Timestamp>,
 }
 

@@ -46,7 +46,7 @@ pub fn start(timers: &[Timer], campaign: CampaignId, key: Key, at: Timestamp, wi
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::record::Origin;
+    use crate::engine::record::{Origin, TimerKind};
 
     const CAMPAIGN: CampaignId = CampaignId(1);
     const KEY: Key = [0; 8];
@@ -55,6 +55,7 @@ mod tests {
     fn clocks(starts: &[i64]) -> Vec<Timer> {
         let clock = |at: i64| Timer {
             campaign: CAMPAIGN,
+            kind: TimerKind::Inaction,
             key: KEY,
             due: Timestamp(at + 30),
             origin: Origin { timestamp: Timestamp(at), ..Origin::default() },

@@ -71,6 +71,7 @@ impl Case {
             message_id: "m1",
             timestamp: Timestamp(1_700_000_000_000),
             properties: &self.properties,
+            others: &[],
         };
         let scope = Scope {
             user_id: "u1",

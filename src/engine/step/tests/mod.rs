@@ -260,8 +260,16 @@ impl Bench {
                 Input::Retry { id, attempt: attempt(), request: Box::new(request) }
             }
             "parked" => Input::Parked { id: delivery(self).0, attempt: attempt(), until: self.now.after(span("1m")) },
-            "delivered" => Input::Attempted { id: delivery(self).0, attempt: attempt(), verdict: Verdict::Delivered },
-            "failed" => Input::Attempted { id: delivery(self).0, attempt: attempt(), verdict: Verdict::Failed },
+            "delivered" => {
+                Input::Attempted { id: delivery(self).0, attempt: attempt(), verdict: Verdict::Delivered, status: Some(200), cause: None }
+            }
+            "failed" => Input::Attempted {
+                id: delivery(self).0,
+                attempt: attempt(),
+                verdict: Verdict::Failed,
+                status: Some(400),
+                cause: Some("http 400".into()),
+            },
             verb => {
                 let json = line.find('{').map_or_else(Object::new, |from| object(&line[from..=line.rfind('}').unwrap()]));
                 let body = match verb {
@@ -366,6 +374,7 @@ fn show(effect: &Effect, known: &Known, deliveries: &BTreeMap<String, (DeliveryI
             (_, Some(reason), _) => format!("{}: {}", line.campaign, reason.as_str()),
             (outcome, None, _) => panic!("{outcome:?} without a reason"),
         },
+        Effect::Converted(line) => format!("converted {}", line.campaign),
         Effect::Send(id) => {
             let entry = known.record.pending.iter().find(|entry| entry.id == *id).expect("what is dispatched is pending");
             assert!(matches!(entry.phase, Phase::Sending { .. }) && entry.request.is_some(), "dispatched as {:?}", entry.phase);

@@ -130,7 +130,7 @@ impl Play {
             Act::Parked { which, attempt } => Input::Parked { id: which.get(&self.ids).0, attempt: *attempt, until: now.after(minutes(1)) },
             Act::Attempted { which, attempt, delivered } => {
                 let verdict = if *delivered { Verdict::Delivered } else { Verdict::Failed };
-                Input::Attempted { id: which.get(&self.ids).0, attempt: *attempt, verdict }
+                Input::Attempted { id: which.get(&self.ids).0, attempt: *attempt, verdict, status: None, cause: None }
             }
         };
         if matches!(input, Input::Event(_)) {

@@ -1,0 +1,125 @@
+//! Something that happened, outside or by a send: what it means to each campaign, by priority and key, and for one campaign
+//! cancelling before starting.
+
+use super::claim::Occasion;
+use super::{Work, bounds, gates};
+use crate::engine::catalog::CampaignInForce;
+use crate::engine::condition::{Scope, holds};
+use crate::engine::definition::{Inaction, Status, Trigger};
+use crate::engine::effect::Reason;
+use crate::engine::event::Event;
+use crate::engine::history;
+use crate::engine::matching::{Match, Role};
+use crate::engine::record::{Timer, TimerKind, TriggerKind};
+use crate::engine::time::Timestamp;
+use crate::engine::trigger::correlation::{self, Key};
+use crate::engine::trigger::inaction::{self, Start};
+use crate::engine::value::Object;
+
+/// One thing that happened.
+#[derive(Clone, Copy)]
+pub(super) struct Happening<'a> {
+    /// Empty for an API request.
+    pub name: &'a str,
+    pub message_id: &'a str,
+    pub timestamp: Timestamp,
+    pub properties: &'a Object,
+    /// How many sends led here.
+    pub depth: u8,
+}
+
+impl<'a> Happening<'a> {
+    pub fn of_event(event: &'a Event, name: &'a str, properties: &'a Object) -> Happening<'a> {
+        Happening { name, message_id: &event.message_id, timestamp: event.timestamp, properties, depth: 0 }
+    }
+}
+
+impl<'a> Work<'a> {
+    pub(super) fn happened(&mut self, event: &Happening) {
+        let in_force: &'a _ = self.in_force;
+        let mut matches = Vec::new();
+        let zone = gates::zone(&self.known.profile, &in_force.workspace);
+        // Patterns are judged as of the event's own time: read again, or late, it means the same.
+        in_force.index.matches(event.name, event.properties, event.timestamp, zone, &mut matches);
+        matches.retain(|found| self.is_met(found, event));
+        for found in &matches {
+            let Some(campaign) = in_force.campaigns.get(found.campaign as usize) else { continue };
+            match (found.role, &campaign.definition.trigger) {
+                (Role::Fires, _) => self.decide(campaign, &Occasion::of_event(TriggerKind::Action, event)),
+                (Role::Starts, Trigger::Inaction(inaction)) => self.start_clock(campaign, inaction, event),
+                (Role::Cancels, Trigger::Inaction(inaction)) => {
+                    let key = key_of_without(inaction, event.properties);
+                    inaction::cancel(&mut self.known.record.timers, campaign.definition.id, key, event.timestamp);
+                }
+                _ => {}
+            }
+        }
+        // Noted only now: an event that is both `without` and `after` cancels what ran, not what it starts itself.
+        for found in matches.iter().filter(|found| found.role == Role::Cancels) {
+            let Some(campaign) = in_force.campaigns.get(found.campaign as usize) else { continue };
+            if let Trigger::Inaction(inaction) = &campaign.definition.trigger {
+                let key = key_of_without(inaction, event.properties);
+                history::note(&mut self.known.record.history, campaign.definition.id, key, event.timestamp);
+            }
+        }
+    }
+
+    /// Judges a match again, now that the user is known: the index takes what depends on one as met.
+    fn is_met(&self, found: &Match, event: &Happening) -> bool {
+        let Some(campaign) = self.in_force.campaigns.get(found.campaign as usize) else { return false };
+        let pattern = match (found.role, &campaign.definition.trigger) {
+            (Role::Fires, Trigger::Action(pattern)) => pattern,
+            (Role::Starts, Trigger::Inaction(inaction)) => &inaction.after,
+            (Role::Cancels, Trigger::Inaction(inaction)) => &inaction.without,
+            _ => return false,
+        };
+        let scope = Scope {
+            event: Some(event.properties),
+            user: Some(&self.known.profile),
+            user_id: self.user,
+            now: event.timestamp,
+            zone: gates::zone(&self.known.profile, &self.in_force.workspace),
+        };
+        holds(&pattern.condition, event.properties, &scope)
+    }
+
+    /// An `after`: starts a clock unless a `without` inside its window is known already, or one pends. A late one starts its
+    /// clock, too: how late the send may be is judged when it falls due.
+    fn start_clock(&mut self, campaign: &CampaignInForce, inaction: &Inaction, event: &Happening) {
+        let definition = &campaign.definition;
+        let occasion = Occasion::of_event(TriggerKind::Inaction, event);
+        if self.status(definition.id) != Status::Running {
+            return self.hold(campaign, &occasion, Reason::CampaignPaused.into());
+        }
+        let key = correlation::key(inaction.same.iter().map(|pair| &*pair.after), event.properties);
+        let record = &mut self.known.record;
+        let due = event.timestamp.after(inaction.within);
+        if history::any_within(&record.history, definition.id, key, event.timestamp, due) {
+            return;
+        }
+        let place = match inaction::start(&record.timers, definition.id, key, event.timestamp, inaction.within, inaction.again) {
+            Start::New => None,
+            Start::Restart(place) => Some(place),
+            Start::Ignored => return,
+        };
+        let timer = Timer { campaign: definition.id, kind: TimerKind::Inaction, key, due, origin: occasion.to_origin() };
+        self.set_timer(campaign, place, timer, &occasion);
+    }
+
+    /// Adds a clock, or puts it in another's place, if the record has room.
+    pub(super) fn set_timer(&mut self, campaign: &CampaignInForce, place: Option<usize>, timer: Timer, occasion: &Occasion) {
+        let record = &mut self.known.record;
+        let instead = place.and_then(|place| record.timers.get(place));
+        if !bounds::has_room_for_timer(record, &timer, instead) {
+            return self.hold(campaign, occasion, Reason::StateFull.into());
+        }
+        match place.and_then(|place| record.timers.get_mut(place)) {
+            Some(old) => *old = timer,
+            None => record.timers.push(timer),
+        }
+    }
+}
+
+fn key_of_without(inaction: &Inaction, properties: &Object) -> Key {
+    correlation::key(inaction.same.iter().map(|pair| &*pair.without), properties)
+}
