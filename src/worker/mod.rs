@@ -5,6 +5,7 @@
 //! own with its own store session and HTTP client, and one more looks for what is due and follows the definitions. `run`
 //! starts them; everything below it is driven step by step and can be driven by a simulator just as well.
 
+pub mod budget;
 pub mod ledger;
 pub mod ports;
 pub mod settings;
