@@ -50,7 +50,7 @@ fn main() {
         let entry = claimed.known.record.pending.first().expect("claimed");
         let body = entry.request.as_ref().expect("frozen").weight();
         println!("record of {} bytes, its request {body}", codec::encode(&claimed.known.record).len());
-        Input::Attempted { id: entry.id, attempt: 1, verdict: Verdict::Delivered }
+        Input::Attempted { id: entry.id, attempt: 1, verdict: Verdict::Delivered, status: Some(200), cause: None }
     };
     let measure = |what: &str, known: &Known, input: &Input| println!("{what:>24} {:>6} ns", step_ns(&in_force, &user, known, input));
     measure("matched, claimed", &fresh, &track(100, "n17"));

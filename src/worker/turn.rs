@@ -278,7 +278,7 @@ impl Turn {
     }
 
     fn change(&self, turning: &Turning) -> Change {
-        let Known { record, profile } = &turning.known;
+        let Known { record, profile, .. } = &turning.known;
         let in_force = self.follower.in_force();
         let wake = step::wake(&turning.user, &turning.known, &in_force, self.clock.now());
         let encoded = wake.map(|_| codec::encode(record));
