@@ -11,7 +11,7 @@ use crate::engine::effect::{Effect, FailCause};
 use crate::engine::id::{DeliveryId, UserId, stable_hash};
 use crate::engine::record::Pending;
 use crate::engine::record::codec::{self, CodecError};
-use crate::engine::step::{self, Input, Known, Stepped};
+use crate::engine::step::{self, Ask, Counter, Input, Known, Stepped};
 use crate::engine::time::Timestamp;
 
 use super::cache::{Cache, Remembered};
@@ -83,6 +83,10 @@ struct Turning {
     changed: bool,
     effects: Vec<Effect>,
     held_until_read: Option<Timestamp>,
+    /// What its step must know of the store first.
+    asks: Vec<Ask>,
+    /// What the store answered so far. It holds for this turn only.
+    admitted: Vec<(Counter, bool)>,
     /// The broker time of its first event.
     since: Option<Timestamp>,
     /// Positions in the turn's work, in order of arrival.
@@ -123,7 +127,7 @@ impl Turn {
     /// 2. The work of one user stays in its order, whatever its kind: nobody else turns this lane's users here.
     /// 3. Load the records of all users that are not remembered, in one round trip.
     /// 4. `step`, folding all of a user's waiting inputs. A panic is caught: that input goes to the dead-letter topic and is marked
-    ///    as applied, the others go on.
+    ///    as applied, the others go on. What steps must know of the store first is asked for all users at once, and they step again.
     /// 5. Commit all users in one call. Where another was faster, step again on what is stored now. Also without any
     ///    change the ledger advances, so that what was only read is confirmed too.
     /// 6. Append the decision lines, and give out the deliveries that the stored record says are being sent by this turn.
@@ -136,7 +140,8 @@ impl Turn {
             return Ok(Turned::default());
         }
         let mut turning = self.load(group_by_user(work), work).await?;
-        self.step_all(&mut turning, work).await?;
+        let all = (0..turning.len()).collect();
+        self.step_all(&mut turning, all, work).await?;
         self.commit(&mut turning, work).await?;
         let (mut turned, postponed) = self.carry_out(turning);
         for done in work.drain(..) {
@@ -168,10 +173,22 @@ impl Turn {
             .collect())
     }
 
-    /// Step 4 for all users.
-    async fn step_all(&mut self, turning: &mut [Turning], work: &mut [Work]) -> Result<(), StateError> {
-        for user in turning {
-            self.fold(user, work).await?;
+    /// Step 4 for these users. Whoever must know something of the store first is stepped again with the answers.
+    async fn step_all(&mut self, turning: &mut [Turning], which: Vec<usize>, work: &mut [Work]) -> Result<(), StateError> {
+        let mut waiting = which;
+        for round in 0.. {
+            let mut asking = Vec::new();
+            for at in waiting {
+                self.fold(&mut turning[at], work).await?;
+                if !turning[at].asks.is_empty() {
+                    asking.push(at);
+                }
+            }
+            if asking.is_empty() {
+                break;
+            }
+            questions::answer(&mut *self.state, &self.follower.in_force(), turning, &asking, round).await?;
+            waiting = asking;
         }
         Ok(())
     }
@@ -193,7 +210,8 @@ impl Turn {
         }
     }
 
-    /// Breaks with the position of the input whose step panicked; what was known of the user is lost then.
+    /// Breaks with the position of the input whose step panicked; what was known of the user is lost then, as it is when a step
+    /// asks something of the store.
     fn fold_once(&self, turning: &mut Turning, work: &[Work], in_force: &InForce) -> ControlFlow<usize> {
         let now = self.clock.now();
         for &at in &turning.inputs {
@@ -205,6 +223,10 @@ impl Turn {
             let Ok(stepped) = catch_unwind(AssertUnwindSafe(|| (self.step)(in_force, &turning.user, known, input, now))) else {
                 return ControlFlow::Break(at);
             };
+            if !stepped.asks.is_empty() {
+                turning.asks = stepped.asks;
+                return ControlFlow::Continue(());
+            }
             turning.known = stepped.known;
             turning.profile_changed |= stepped.profile_changed;
             turning.changed |= stepped.record_changed || stepped.profile_changed;
@@ -270,9 +292,9 @@ impl Turn {
             for (conflict, stored) in committed.conflicts {
                 let at = writing[conflict];
                 turning[at].restart(remember(stored)?);
-                self.fold(&mut turning[at], work).await?;
                 waiting.push(at);
             }
+            self.step_all(turning, waiting.clone(), work).await?;
         }
         Ok(())
     }
@@ -307,7 +329,8 @@ impl Turn {
         let mut postponed = Vec::new();
         let mut starting: Vec<Starting> = Vec::new();
         for turning in turning {
-            let Turning { user, token, wake, known, effects, held_until_read, since, .. } = turning;
+            let Turning { user, token, wake, mut known, effects, held_until_read, since, .. } = turning;
+            known.admitted = Vec::new();
             for effect in effects {
                 self.count(&effect);
                 let (id, failure) = match effect {
@@ -374,15 +397,19 @@ impl Turning {
             changed: false,
             effects: Vec::new(),
             held_until_read: None,
+            asks: Vec::new(),
+            admitted: Vec::new(),
             since: None,
             inputs,
         }
     }
 
-    /// Begins again with what is stored now.
+    /// Begins again with what is stored now, and with what the store has answered.
     fn restart(&mut self, remembered: Remembered) {
-        let inputs = std::mem::take(&mut self.inputs);
+        let (inputs, admitted) = (std::mem::take(&mut self.inputs), std::mem::take(&mut self.admitted));
         *self = Turning::new(self.user.clone(), inputs, remembered);
+        self.known.admitted.clone_from(&admitted);
+        self.admitted = admitted;
     }
 }
 
@@ -425,6 +452,8 @@ fn remember(stored: Option<Stored>) -> Result<Remembered, StateError> {
         known: Known { record, profile: profile.unwrap_or_default(), ..Known::default() },
     })
 }
+
+mod questions;
 
 #[cfg(test)]
 mod tests;

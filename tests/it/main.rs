@@ -33,4 +33,5 @@ mod scenarios;
 mod state;
 mod state_local;
 mod state_redis;
+mod state_spanning;
 mod webhook;

@@ -6,6 +6,8 @@
 
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 use super::catalog::InForce;
 use super::definition::Status;
 use super::effect::Effect;
@@ -51,7 +53,7 @@ pub struct Ask {
 }
 
 /// One time that a schedule names.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Run {
     pub due: Timestamp,
     /// Its local time (`2026-12-07T09:00:00`), the same in every zone: a user gets each once. Sorts by time.
