@@ -44,6 +44,7 @@ fn main() {
         message_id: "m1",
         timestamp: Timestamp(1_700_000_000_000),
         properties: &properties.expect("properties"),
+        others: &[],
     };
     for (name, body) in BODIES {
         let campaign = campaign(Body::Map(Value::from_json(body).expect("body")));

@@ -180,6 +180,9 @@ impl Reason {
     }
 }
 
+/// The name of a final failure, before its cause (contract, section 6).
+pub const DISPATCH_FAILED: &str = "Webhook Dispatch Failed";
+
 /// The rule that stopped a send: a cap as it was defined, or a sentence (a render error, an abort's words).
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(untagged)]

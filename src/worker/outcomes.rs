@@ -8,7 +8,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde::Serialize;
 
-use crate::engine::effect::{Conversion, Decision, Outcome};
+use crate::engine::effect::{self, Conversion, Decision, Outcome};
 use crate::engine::id::{DeliveryId, UserId};
 use crate::engine::record::{Claim, Request};
 use crate::engine::time::Timestamp;
@@ -80,7 +80,7 @@ struct AttemptLine<'a> {
 }
 
 /// The name of a final failure, before its cause.
-pub const FAILED: &str = "Webhook Dispatch Failed";
+pub const FAILED: &str = effect::DISPATCH_FAILED;
 
 /// A dead letter; what does not apply stays `null`.
 #[derive(Default, Serialize)]

@@ -20,6 +20,11 @@ impl TimeOfDay {
         (hour < 24 && minute < 60).then_some(TimeOfDay { hour, minute })
     }
 
+    /// So many minutes after midnight; what is beyond a day begins the next.
+    pub fn of_minutes(minutes: u16) -> TimeOfDay {
+        TimeOfDay { hour: (minutes / 60 % 24) as u8, minute: (minutes % 60) as u8 }
+    }
+
     /// This time on a day, as the clock reads it.
     pub(super) fn on(self, day: Date) -> DateTime {
         day.at(self.hour as i8, self.minute as i8, 0, 0)

@@ -29,6 +29,8 @@ pub struct InForce {
     pub policy: Policy,
     /// Documents that this version cannot use, with the reasons: they are not in force, all others are.
     pub left_out: Vec<Problem>,
+    /// Positions of the running and paused campaigns whose trigger is a date of the user: their clocks follow profiles.
+    pub user_dates: Vec<usize>,
     by_id: HashMap<CampaignId, usize>,
     finder: Finder,
     waits_for_reading: bool,
@@ -96,7 +98,20 @@ impl InForce {
         let index = Index::build(&in_force.iter().map(|campaign| &campaign.definition).collect::<Vec<_>>());
         let by_id = in_force.iter().enumerate().map(|(at, campaign)| (campaign.definition.id, at)).collect();
         let waits_for_reading = in_force.iter().any(|campaign| matches!(campaign.definition.trigger, Trigger::Inaction(_)));
-        InForce { revision, campaigns: in_force, index, workspace, destinations, policy, left_out, by_id, finder, waits_for_reading }
+        let user_dates = awake(&in_force, |trigger| matches!(trigger, Trigger::UserDate(_)));
+        InForce {
+            revision,
+            campaigns: in_force,
+            index,
+            workspace,
+            destinations,
+            policy,
+            left_out,
+            user_dates,
+            by_id,
+            finder,
+            waits_for_reading,
+        }
     }
 
     pub fn campaign(&self, id: CampaignId) -> Option<&CampaignInForce> {
@@ -173,6 +188,13 @@ impl Sorted {
         }
         Ok(sorted)
     }
+}
+
+/// The positions of campaigns that are running or paused and have such a trigger.
+fn awake(campaigns: &[CampaignInForce], such: impl Fn(&Trigger) -> bool) -> Vec<usize> {
+    let is_awake = |campaign: &Campaign| matches!(campaign.status, Some(Status::Running | Status::Paused));
+    let found = campaigns.iter().enumerate().filter(|(_, campaign)| is_awake(&campaign.definition) && such(&campaign.definition.trigger));
+    found.map(|(place, _)| place).collect()
 }
 
 fn compile_campaign(campaign: &Campaign, destination: Option<&Destination>, lost: &[Lost]) -> Result<Template, Vec<Problem>> {

@@ -35,9 +35,9 @@ pub struct Index {
 pub enum Role {
     /// It is the `without` of an inaction: it stops a clock.
     Cancels,
-    /// It is the `after` of an inaction: it starts a clock.
+    /// It is the `after` of an inaction, or has the date: it starts a clock.
     Starts,
-    /// It is the action.
+    /// It is the action, or one of several.
     Fires,
 }
 
@@ -165,7 +165,9 @@ fn file<'a>(fields: &mut BTreeMap<&'a str, Field>, cover: Cover<'a>, position: u
 fn waits_for(trigger: &Trigger) -> Vec<(Role, &Pattern)> {
     match trigger {
         Trigger::Action(pattern) => vec![(Role::Fires, pattern)],
+        Trigger::Actions(actions) => actions.events.iter().map(|pattern| (Role::Fires, pattern)).collect(),
         Trigger::Inaction(inaction) => vec![(Role::Cancels, &inaction.without), (Role::Starts, &inaction.after)],
+        Trigger::EventDate(date) => vec![(Role::Starts, &date.pattern)],
         _ => Vec::new(),
     }
 }

@@ -203,6 +203,7 @@ mod tests {
             sequences: vec![Sequence {
                 campaign: CampaignId(9),
                 key: [4; 8],
+                version: 3,
                 happened: vec![Happened {
                     meets: 3,
                     event: "app_launched".into(),

@@ -5,7 +5,7 @@ pub mod codec;
 
 use serde::{Deserialize, Serialize};
 
-use super::definition::{ContentType, Method};
+use super::definition::{ContentType, Method, Trigger};
 use super::effect::FailCause;
 use super::event::SourceId;
 use super::id::{CampaignId, DeliveryId};
@@ -126,6 +126,19 @@ pub enum TriggerKind {
 }
 
 impl TriggerKind {
+    pub fn of(trigger: &Trigger) -> TriggerKind {
+        match trigger {
+            // An absence is judged at an event like an action, and written as an inaction.
+            Trigger::Inaction(_) | Trigger::Absence(_) => TriggerKind::Inaction,
+            Trigger::Action(_) => TriggerKind::Action,
+            Trigger::Actions(_) => TriggerKind::Actions,
+            Trigger::EventDate(_) | Trigger::UserDate(_) => TriggerKind::Date,
+            Trigger::Schedule(_) => TriggerKind::Schedule,
+            Trigger::Api => TriggerKind::Api,
+            Trigger::Cohort { .. } => TriggerKind::Cohort,
+        }
+    }
+
     /// As it is written in definitions.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -146,6 +159,8 @@ pub struct Sequence {
     pub campaign: CampaignId,
     /// Stable hash of the correlating values, zero without `same`.
     pub key: [u8; 8],
+    /// Of the campaign, whose events [`Happened::meets`] speaks of.
+    pub version: u32,
     /// In order of their time, bounded.
     pub happened: Vec<Happened>,
 }

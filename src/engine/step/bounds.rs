@@ -1,7 +1,7 @@
 //! How much one user's record may hold. What would go over is refused as `state_full`: a stuck user never sticks a lane.
 
 use crate::engine::record::codec::size;
-use crate::engine::record::{Record, Request, Timer};
+use crate::engine::record::{Happened, Record, Request, Timer};
 
 /// New clocks and sends stop when the record without its frozen requests is this large, in bytes.
 pub const RECORD_SOFT_BYTES: usize = 64 * 1024;
@@ -27,6 +27,11 @@ pub(super) fn has_room_for_timer(record: &Record, timer: &Timer, instead: Option
         return false;
     }
     size_without_requests(record) + size(timer) <= RECORD_SOFT_BYTES + instead.map_or(0, size)
+}
+
+/// Whether an event can join those that are collected.
+pub(super) fn has_room_for_happened(record: &Record, happened: &Happened) -> bool {
+    size_without_requests(record) + size(happened) <= RECORD_SOFT_BYTES
 }
 
 /// Whether a new delivery can join.

@@ -202,6 +202,11 @@ impl Work<'_> {
         let claim = claim_of(definition, occasion, self.now);
         let lease = self.now.after(lease::length(self.in_force.destination_of(&definition.webhook).timeout));
         self.send(&claim, id);
+        self.chain_sent(&claim, id, occasion);
+        if let Some(run) = occasion.scheduled_run() {
+            self.note_occurrence(definition.id, run);
+        }
+        let origin = self.kept_origin(occasion);
         if rendered.missing > 0 {
             self.effects.push(Effect::VariableMissing { campaign: definition.key.clone(), count: rendered.missing });
         }
@@ -211,7 +216,7 @@ impl Work<'_> {
             claim,
             expires: self.now.after(policy.expires),
             phase: Phase::Sending { attempt: 1, lease },
-            origin: None,
+            origin,
             request: Some(rendered.request),
         });
     }

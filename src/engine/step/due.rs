@@ -3,18 +3,19 @@
 use super::Work;
 use super::applied;
 use super::claim::Occasion;
-use crate::engine::definition::{Status, Trigger};
+use crate::engine::definition::{Actions, Status, Trigger};
 use crate::engine::effect::Reason;
 use crate::engine::fatigue;
 use crate::engine::history;
-use crate::engine::record::Timer;
+use crate::engine::record::{Timer, TimerKind};
 use crate::engine::time::Timestamp;
+use crate::engine::trigger::actions::{self, Keep};
 use std::time::Duration;
 
 /// How long a user's exposure to a campaign that has ended, or is gone, is still kept.
 pub(super) const KEPT_AFTER_END: Duration = Duration::from_secs(30 * 86_400);
 
-impl Work<'_> {
+impl<'a> Work<'a> {
     pub(super) fn look(&mut self, read_to: Timestamp) {
         self.fire_timers(read_to);
         self.look_at_pending();
@@ -34,7 +35,7 @@ impl Work<'_> {
                 && match self.status(timer.campaign) {
                     Status::Ended => true,
                     Status::Ready | Status::Paused => false,
-                    Status::Running => self.is_read(timer.due, read_to),
+                    Status::Running => !self.waits_for_reading(&timer) || self.is_read(timer.due, read_to),
                 };
             if fires { due.push(timer) } else { kept.push(timer) }
         }
@@ -43,17 +44,30 @@ impl Work<'_> {
         due.iter().for_each(|timer| self.fire(timer));
     }
 
-    /// A clock of a campaign that is not inaction any more has lost its meaning and ends without a line, as does one whose
-    /// campaign is gone: nothing had been decided.
+    /// A clock whose campaign's trigger is another now has lost its meaning and ends without a line, as does one whose campaign is
+    /// gone: nothing had been decided.
     fn fire(&mut self, timer: &Timer) {
-        let Some(campaign) = self.in_force.campaign(timer.campaign) else { return };
-        match campaign.definition.trigger {
-            Trigger::Inaction(_) => self.decide(campaign, &Occasion::of_timer(timer)),
-            _ if self.status(timer.campaign) == Status::Ended => {
+        let in_force: &'a _ = self.in_force;
+        let Some(campaign) = in_force.campaign(timer.campaign) else { return };
+        match (timer.kind, &campaign.definition.trigger) {
+            (TimerKind::Deferred { .. }, _)
+            | (TimerKind::Inaction, Trigger::Inaction(_))
+            | (TimerKind::EventDate, Trigger::EventDate(_)) => {
+                self.decide(campaign, &Occasion::of_timer(timer));
+            }
+            (TimerKind::UserDate, Trigger::UserDate(_)) => self.fire_user_date(campaign, timer),
+            _ if self.status(timer.campaign) == Status::Ended && timer.kind != TimerKind::Membership => {
                 self.hold(campaign, &Occasion::of_timer(timer), Reason::CampaignEnded.into());
             }
             _ => {}
         }
+    }
+
+    /// Whether an event that is not read yet may still cancel what falls due: only what waits for something not to happen.
+    fn waits_for_reading(&self, timer: &Timer) -> bool {
+        let campaign = self.in_force.campaign(timer.campaign);
+        matches!(timer.kind, TimerKind::Inaction | TimerKind::Deferred { .. })
+            && campaign.is_some_and(|campaign| matches!(campaign.definition.trigger, Trigger::Inaction(_)))
     }
 
     fn is_read(&mut self, due: Timestamp, read_to: Timestamp) -> bool {
@@ -78,9 +92,19 @@ impl Work<'_> {
         applied::prune(record, horizon, true);
         history::prune(&mut record.history, horizon);
         let current = record.definitions <= in_force.revision;
+        let ended = |campaign| super::status_of(in_force, campaign) == Status::Ended && current;
+        actions::prune(&mut record.sequences, horizon, |campaign| {
+            match in_force.campaign(campaign).map(|known| &known.definition.trigger) {
+                _ if ended(campaign) => Keep::No,
+                Some(Trigger::Actions(Actions { within: Some(within), .. })) => Keep::Within(*within),
+                Some(Trigger::Actions(_)) | None => Keep::All,
+                Some(_) if current => Keep::No,
+                Some(_) => Keep::All,
+            }
+        });
+        record.occurrences.retain(|known| !ended(known.campaign) || known.at > now.before(KEPT_AFTER_END));
         fatigue::prune(&mut record.ledger, &in_force.workspace.frequency_caps, now, |exposure| {
-            let ended = super::status_of(in_force, exposure.campaign) == Status::Ended;
-            !(ended && current) || exposure.last > now.before(KEPT_AFTER_END)
+            !ended(exposure.campaign) || exposure.last > now.before(KEPT_AFTER_END)
         });
         self.profile_changed |= self.known.profile.prune(horizon);
     }

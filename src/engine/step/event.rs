@@ -6,7 +6,7 @@ use super::{Work, applied};
 use crate::engine::definition::Trigger;
 use crate::engine::effect::Reason;
 use crate::engine::event::{Body, Event, Position};
-use crate::engine::record::TriggerKind;
+use crate::engine::record::{TimerKind, TriggerKind};
 
 impl<'a> Work<'a> {
     pub(super) fn event(&mut self, event: &Event) {
@@ -21,6 +21,9 @@ impl<'a> Work<'a> {
             return self.skip_noted();
         }
         self.learn(event);
+        if self.profile_changed {
+            self.follow_dates();
+        }
         match &event.body {
             Body::Track { name, properties } => self.happened(&Happening::of_event(event, name, properties)),
             Body::Identify { .. } => {}
@@ -74,7 +77,8 @@ impl<'a> Work<'a> {
         record.tombstone = record.tombstone.max(Some(event.timestamp));
         self.profile_changed |= !self.known.profile.is_empty();
         self.known.profile = Default::default();
-        for timer in timers {
+        // Where nothing happened that would have led to a send, nothing was lost.
+        for timer in timers.into_iter().filter(|timer| !matches!(timer.kind, TimerKind::UserDate | TimerKind::Membership)) {
             if let Some(campaign) = self.in_force.campaign(timer.campaign) {
                 self.hold(campaign, &Occasion::of_timer(&timer), Reason::UserDeleted.into());
             }

@@ -1,11 +1,12 @@
 //! Something that happened, outside or by a send: what it means to each campaign, by priority and key, and for one campaign
 //! cancelling before starting.
 
+use super::chain::MAX_CHAIN;
 use super::claim::Occasion;
 use super::{Work, bounds, gates};
 use crate::engine::catalog::CampaignInForce;
 use crate::engine::condition::{Scope, holds};
-use crate::engine::definition::{Inaction, Status, Trigger};
+use crate::engine::definition::{Inaction, Pattern, Status, Trigger};
 use crate::engine::effect::Reason;
 use crate::engine::event::Event;
 use crate::engine::history;
@@ -42,11 +43,20 @@ impl<'a> Work<'a> {
         // Patterns are judged as of the event's own time: read again, or late, it means the same.
         in_force.index.matches(event.name, event.properties, event.timestamp, zone, &mut matches);
         matches.retain(|found| self.is_met(found, event));
+        // Several events of one set may be met at once.
+        matches.dedup();
         for found in &matches {
             let Some(campaign) = in_force.campaigns.get(found.campaign as usize) else { continue };
+            if event.depth > MAX_CHAIN && matches!(found.role, Role::Fires | Role::Starts) {
+                let occasion = Occasion::of_event(TriggerKind::of(&campaign.definition.trigger), event);
+                self.hold(campaign, &occasion, Reason::ChainTooLong.into());
+                continue;
+            }
             match (found.role, &campaign.definition.trigger) {
-                (Role::Fires, _) => self.decide(campaign, &Occasion::of_event(TriggerKind::Action, event)),
+                (Role::Fires, Trigger::Action(_)) => self.decide(campaign, &Occasion::of_event(TriggerKind::Action, event)),
+                (Role::Fires, Trigger::Actions(actions)) => self.one_of_several(campaign, actions, event),
                 (Role::Starts, Trigger::Inaction(inaction)) => self.start_clock(campaign, inaction, event),
+                (Role::Starts, Trigger::EventDate(date)) => self.start_date(campaign, date, event),
                 (Role::Cancels, Trigger::Inaction(inaction)) => {
                     let key = key_of_without(inaction, event.properties);
                     inaction::cancel(&mut self.known.record.timers, campaign.definition.id, key, event.timestamp);
@@ -69,18 +79,24 @@ impl<'a> Work<'a> {
         let Some(campaign) = self.in_force.campaigns.get(found.campaign as usize) else { return false };
         let pattern = match (found.role, &campaign.definition.trigger) {
             (Role::Fires, Trigger::Action(pattern)) => pattern,
+            (Role::Fires, Trigger::Actions(actions)) => return self.meets(actions, event.name, event.timestamp, event.properties) != 0,
             (Role::Starts, Trigger::Inaction(inaction)) => &inaction.after,
+            (Role::Starts, Trigger::EventDate(date)) => &date.pattern,
             (Role::Cancels, Trigger::Inaction(inaction)) => &inaction.without,
             _ => return false,
         };
+        self.holds(pattern, event.timestamp, event.properties)
+    }
+
+    pub(super) fn holds(&self, pattern: &Pattern, at: Timestamp, properties: &Object) -> bool {
         let scope = Scope {
-            event: Some(event.properties),
+            event: Some(properties),
             user: Some(&self.known.profile),
             user_id: self.user,
-            now: event.timestamp,
+            now: at,
             zone: gates::zone(&self.known.profile, &self.in_force.workspace),
         };
-        holds(&pattern.condition, event.properties, &scope)
+        holds(&pattern.condition, properties, &scope)
     }
 
     /// An `after`: starts a clock unless a `without` inside its window is known already, or one pends. A late one starts its

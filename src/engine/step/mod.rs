@@ -17,9 +17,12 @@ use super::profile::Profile;
 use super::record::{Record, Request};
 use super::time::Timestamp;
 
+mod actions;
 mod applied;
 pub mod bounds;
+mod chain;
 mod claim;
+mod dates;
 mod due;
 mod event;
 mod gates;
@@ -31,6 +34,8 @@ mod wake;
 #[cfg(test)]
 mod tests;
 
+use chain::Internals;
+pub use chain::MAX_CHAIN;
 pub use wake::wake;
 
 /// All that is known of one user. Nothing known is `Known::default()`.
@@ -109,8 +114,9 @@ pub struct Stepped {
 /// Applies one input. The order within an event is: applied before? deleted later? merge traits; then the campaigns that
 /// match, by priority and key, for one campaign cancelling before starting.
 pub fn step(in_force: &InForce, user: &UserId, known: Known, input: &Input, now: Timestamp) -> Stepped {
-    // A look usually changes nothing, and what it changes is not said by its effects alone.
-    let before = matches!(input, Input::Wake { .. }).then(|| known.record.clone());
+    // A look or a walk usually changes nothing, and what it changes is not said by its effects alone.
+    let walk = matches!(input, Input::Run { .. } | Input::Arm { .. });
+    let before = (walk || matches!(input, Input::Wake { .. })).then(|| known.record.clone());
     let mut work = Work {
         in_force,
         user,
@@ -121,21 +127,25 @@ pub fn step(in_force: &InForce, user: &UserId, known: Known, input: &Input, now:
         effects: Vec::new(),
         asks: Vec::new(),
         held_until_read: None,
+        internals: Internals::new(),
     };
     match input {
         Input::Event(event) => work.event(event),
         Input::Wake { read_to } => work.look(*read_to),
         Input::Retry { id, attempt, request } => work.retry(*id, *attempt, request),
         Input::Parked { id, attempt, until } => work.parked(*id, *attempt, *until),
-        Input::Attempted { id, attempt, verdict, .. } => work.attempted(*id, *attempt, *verdict),
+        Input::Attempted { id, attempt, verdict, status, cause } => work.attempted(*id, *attempt, *verdict, *status, cause.as_deref()),
         Input::Run { campaign, run } => work.run(*campaign, run),
         Input::Arm { campaign } => work.arm(*campaign),
         Input::Poisoned { position, message_id } => work.poisoned(*position, message_id),
     }
+    work.follow_chain();
     let Work { mut known, trace, profile_changed, effects, asks, held_until_read, .. } = work;
     let mut record_changed = before.map_or(trace == Trace::Changed, |before| before != known.record);
-    // Also where a judgement changed nothing: nobody with older definitions shall come to another.
-    if trace != Trace::Skipped && in_force.revision > known.record.definitions {
+    // Also where a judgement changed nothing: nobody with older definitions shall come to another. Not for a walk, which would write
+    // the records of all users; its one reader repeats a part of it at most.
+    let judged = if walk { record_changed } else { trace != Trace::Skipped };
+    if judged && in_force.revision > known.record.definitions {
         known.record.definitions = in_force.revision;
         record_changed = true;
     }
@@ -163,6 +173,7 @@ struct Work<'a> {
     effects: Vec<Effect>,
     asks: Vec<Ask>,
     held_until_read: Option<Timestamp>,
+    internals: Internals,
 }
 
 impl Work<'_> {

@@ -81,12 +81,13 @@ impl Work<'_> {
     }
 
     /// A 2xx of any attempt settles a delivery. A final failure does, unless a later attempt is under way.
-    pub(super) fn attempted(&mut self, id: DeliveryId, attempt: u32, verdict: Verdict) {
+    pub(super) fn attempted(&mut self, id: DeliveryId, attempt: u32, verdict: Verdict, status: Option<u16>, cause: Option<&str>) {
         let settles = |phase: Phase| verdict == Verdict::Delivered || attempt >= phase.attempt();
-        match self.place(id).filter(|place| settles(self.known.record.pending[*place].phase)) {
-            Some(place) => drop(self.known.record.pending.remove(place)),
-            None => self.skip(),
-        }
+        let Some(place) = self.place(id).filter(|place| settles(self.known.record.pending[*place].phase)) else {
+            return self.skip();
+        };
+        let entry = self.known.record.pending.remove(place);
+        self.chain_settled(&entry, verdict, attempt, status, cause);
     }
 
     /// Deliveries that want something: a lease ran out, the entry expired, its campaign ended, its failure was not written.

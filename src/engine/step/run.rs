@@ -1,15 +1,66 @@
-//! What reaches a user from a walk over all users: scheduled runs, and the arming of a campaign that has started.
+//! What reaches a user from a walk over all users: scheduled runs, and the arming of a campaign that has started. What comes to
+//! nothing leaves no trace: a walk must not write every record.
 
-use super::Run;
-use super::Work;
+use super::claim::Occasion;
+use super::{Run, Work};
+use crate::engine::definition::{Trigger, ZoneChoice};
 use crate::engine::id::CampaignId;
+use crate::engine::record::{TimerKind, TriggerKind};
+use crate::engine::trigger::correlation::NO_KEY;
+use crate::engine::trigger::schedule;
+use crate::engine::value::Object;
 
-impl Work<'_> {
-    pub(super) fn run(&mut self, _campaign: CampaignId, _run: &Run) {
-        self.skip();
+impl<'a> Work<'a> {
+    /// One decision a user and run. A run in the users' own zones comes once for each instant at which some zone has it; it is
+    /// only for those whose zone has it then. What was sent or waits is known by the run's name, also after the zone changed.
+    pub(super) fn run(&mut self, campaign: CampaignId, run: &Run) {
+        let in_force: &'a _ = self.in_force;
+        let Some(campaign) = in_force.campaign(campaign) else { return self.skip() };
+        let Trigger::Schedule(schedule) = &campaign.definition.trigger else { return self.skip() };
+        let id = campaign.definition.id;
+        let own = schedule.zone == ZoneChoice::User;
+        if self.is_forgotten() || own && !schedule::falls_at(&schedule.times, &self.zone(&schedule.zone), run.due) {
+            return self.skip();
+        }
+        let record = &self.known.record;
+        let decided = record.occurrences.iter().any(|known| known.campaign == id && known.name >= run.name);
+        let waits = |kind: TimerKind| matches!(kind, TimerKind::Deferred { .. });
+        let deferred =
+            record.timers.iter().any(|timer| timer.campaign == id && waits(timer.kind) && timer.origin.run.as_deref() >= Some(&*run.name));
+        if decided || deferred {
+            return self.skip();
+        }
+        let properties = Object::new();
+        self.decide(
+            campaign,
+            &Occasion {
+                kind: TriggerKind::Schedule,
+                event: "",
+                message_id: "",
+                timestamp: run.due,
+                properties: &properties,
+                others: &[],
+                depth: 0,
+                run: Some(&run.name),
+                due: Some(run.due),
+                decided: None,
+                key: NO_KEY,
+            },
+        );
     }
 
-    pub(super) fn arm(&mut self, _campaign: CampaignId) {
-        self.skip();
+    /// Begins to watch a user for a campaign that has started. Coming twice changes nothing.
+    pub(super) fn arm(&mut self, campaign: CampaignId) {
+        let in_force: &'a _ = self.in_force;
+        match in_force.campaign(campaign) {
+            Some(campaign) if !self.is_forgotten() => self.follow_date(campaign),
+            _ => self.skip(),
+        }
+    }
+
+    /// Whether the user was deleted and nothing came since: nobody to send anything to.
+    fn is_forgotten(&self) -> bool {
+        let record = &self.known.record;
+        record.tombstone.is_some() && record.history.is_empty() && self.known.profile.is_empty()
     }
 }

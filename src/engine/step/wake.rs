@@ -37,7 +37,7 @@ pub fn wake(user: &UserId, known: &Known, in_force: &InForce, now: Timestamp) ->
     if let Some(next) = timers.chain(pending).min() {
         return Some(next);
     }
-    if !fatigue::is_empty(&record.ledger) || !known.profile.is_empty() {
+    if !fatigue::is_empty(&record.ledger) || !record.sequences.is_empty() || !record.occurrences.is_empty() || !known.profile.is_empty() {
         return Some(own_time(user, now.after(IDLE_LOOK), IDLE_LOOK));
     }
     let history = record.history.iter().filter_map(|list| list.at.last().copied());

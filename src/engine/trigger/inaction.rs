@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use crate::engine::definition::Again;
 use crate::engine::id::CampaignId;
-use crate::engine::record::Timer;
+use crate::engine::record::{Timer, TimerKind};
 use crate::engine::time::Timestamp;
 
 use super::correlation::Key;
@@ -25,7 +25,7 @@ pub enum Start {
 
 /// Stops the clocks in whose window a `without` at `at` lies. A stopped clock leaves no trace: nothing had been decided.
 pub fn cancel(timers: &mut Vec<Timer>, campaign: CampaignId, key: Key, at: Timestamp) {
-    timers.retain(|timer| !(timer.campaign == campaign && timer.key == key && timer.origin.timestamp <= at && at < timer.due));
+    timers.retain(|timer| !(is_clock(timer, campaign, key) && timer.origin.timestamp <= at && at < timer.due));
 }
 
 /// Judges an `after` at `at`. One pends when its window and the new one overlap. With `ignore`, the clock that runs stays whatever
@@ -34,7 +34,7 @@ pub fn start(timers: &[Timer], campaign: CampaignId, key: Key, at: Timestamp, wi
     let overlapping = timers
         .iter()
         .enumerate()
-        .filter(|(_, timer)| timer.campaign == campaign && timer.key == key)
+        .filter(|(_, timer)| is_clock(timer, campaign, key))
         .filter(|(_, timer)| at < timer.due && timer.origin.timestamp < at.after(within));
     match (overlapping.max_by_key(|(_, timer)| timer.origin.timestamp), again) {
         (None, _) => Start::New,
@@ -43,10 +43,14 @@ pub fn start(timers: &[Timer], campaign: CampaignId, key: Key, at: Timestamp, wi
     }
 }
 
+fn is_clock(timer: &Timer, campaign: CampaignId, key: Key) -> bool {
+    timer.campaign == campaign && timer.kind == TimerKind::Inaction && timer.key == key
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::record::{Origin, TimerKind};
+    use crate::engine::record::Origin;
 
     const CAMPAIGN: CampaignId = CampaignId(1);
     const KEY: Key = [0; 8];
