@@ -6,21 +6,23 @@
 //! somewhere then: zones that come to the same local time at different instants have a run each, and a user is decided by the
 //! one that is the user's own (`step`). Runs are in order of instant, then of local time.
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::sync::LazyLock;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::calendar::{self, DateValue, DayOfMonth, Zone, next_after};
+use super::calendar::{self, Zone, next_after};
 use super::catalog::InForce;
-use super::definition::{Campaign, Schedule, Status, Times, Trigger, ZoneChoice};
+use super::definition::{Campaign, Schedule, Status, Trigger, ZoneChoice};
 use super::id::UserId;
 use super::step::Run;
 use super::time::Timestamp;
+use super::trigger;
 
 /// What is known of a campaign's walks.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Agenda {
     /// The revision of the definitions it was last looked at with; who is behind it leaves it alone.
     definitions: u64,
@@ -211,18 +213,18 @@ static ZONES: LazyLock<Vec<Zone>> = LazyLock::new(|| Zone::all().collect());
 /// The runs of a schedule in the zones that count.
 struct Occurrences<'a> {
     schedule: calendar::Schedule,
-    zones: std::borrow::Cow<'a, [Zone]>,
+    zones: Cow<'a, [Zone]>,
 }
 
 impl Occurrences<'_> {
     /// `None` for a schedule that this version cannot read: it was checked when it was applied.
     fn of(schedule: &Schedule, in_force: &InForce) -> Option<Self> {
         let zones = match &schedule.zone {
-            ZoneChoice::User => std::borrow::Cow::Borrowed(ZONES.as_slice()),
+            ZoneChoice::User => Cow::Borrowed(ZONES.as_slice()),
             ZoneChoice::Workspace => vec![Zone::find(in_force.zone())?].into(),
             ZoneChoice::Named(name) => vec![Zone::find(name)?].into(),
         };
-        Some(Occurrences { schedule: read(&schedule.times)?, zones })
+        Some(Occurrences { schedule: trigger::schedule::schedule(&schedule.times)?, zones })
     }
 
     /// The first run after this one, over all zones.
@@ -242,19 +244,6 @@ impl Occurrences<'_> {
 /// Comes before every run of this instant, and after all earlier ones.
 fn before(due: Timestamp) -> Run {
     Run { due: Timestamp(due.0.saturating_sub(1)), name: "".into() }
-}
-
-fn read(times: &Times) -> Option<calendar::Schedule> {
-    Some(match times {
-        Times::At(at) => calendar::Schedule::At(DateValue::Instant(*at)),
-        Times::AtLocal(text) => calendar::Schedule::At(DateValue::parse(text)?),
-        Times::Cron(text) => calendar::Schedule::Cron(calendar::Cron::parse(text).ok()?),
-        Times::Monthly { day, at } => {
-            let day = day.map_or(Some(DayOfMonth::Last), |day| DayOfMonth::new(i64::from(day)))?;
-            let at = calendar::TimeOfDay::parse(&format!("{:02}:{:02}", at.0 / 60, at.0 % 60))?;
-            calendar::Schedule::Monthly { day, at }
-        }
-    })
 }
 
 #[cfg(test)]

@@ -27,6 +27,7 @@ pub mod due;
 pub mod read_positions;
 pub mod reader;
 pub mod retry;
+pub mod runs;
 
 mod driver;
 pub mod run;

@@ -12,6 +12,7 @@ use tokio::sync::{Notify, mpsc};
 use tokio::task::LocalSet;
 use tokio::time::{Instant, sleep, timeout};
 
+use crate::engine::id::UserId;
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::probes::{Health, Progress};
 
@@ -27,6 +28,7 @@ use super::ports::{Append, Clock, Exchange, Source, SourceError, StateError, Sto
 use super::read_positions::ReadPositions;
 use super::reader::{Intake, Looked, Reader, Shared};
 use super::retry::RetryReader;
+use super::runs::{self, RunReader, Walker};
 use super::settings::Settings;
 use super::store_clock::StoreClock;
 use super::turn::Work;
@@ -40,6 +42,7 @@ pub struct Ports {
     pub exchange: Arc<dyn Fn() -> Box<dyn Exchange> + Send + Sync>,
     pub events: Box<dyn Source>,
     pub retries: Box<dyn Source>,
+    pub runs: Box<dyn Source>,
     pub secrets: Secrets,
 }
 
@@ -109,6 +112,9 @@ const LOOK_EVERY: Duration = Duration::from_millis(100);
 /// How often the definitions are asked for.
 const FOLLOW_EVERY: Duration = Duration::from_secs(1);
 
+/// How often a walk that waits looks around.
+const WALK_EVERY: Duration = Duration::from_millis(50);
+
 /// How long a reader waits for records before it looks around.
 const POLL_WAIT: Duration = Duration::from_millis(100);
 
@@ -120,6 +126,8 @@ pub(super) struct Common {
     pub append: Arc<dyn Append>,
     pub store: Arc<dyn Store>,
     positions: Arc<ReadPositions>,
+    /// Of the topic of runs.
+    run_positions: Arc<ReadPositions>,
     pub held: Arc<Held>,
     pub metrics: Arc<Metrics>,
     health: Arc<Health>,
@@ -176,6 +184,7 @@ pub fn run(ports: Ports, settings: Settings, follower: Arc<Follower>, metrics: A
         append: ports.append,
         store: ports.store,
         positions: Arc::default(),
+        run_positions: Arc::default(),
         held: Arc::default(),
         settings: Arc::new(settings),
         metrics,
@@ -185,7 +194,8 @@ pub fn run(ports: Ports, settings: Settings, follower: Arc<Follower>, metrics: A
         abort: AtomicBool::new(false),
         lanes_left: AtomicUsize::new(lanes),
     });
-    match start(&common, ports.exchange, ports.secrets, ports.events, ports.retries) {
+    let sources = Sources { events: ports.events, retries: ports.retries, runs: ports.runs };
+    match start(&common, ports.exchange, ports.secrets, sources) {
         Ok(threads) => {
             common.health.ready("worker");
             for thread in threads {
@@ -202,12 +212,17 @@ pub fn run(ports: Ports, settings: Settings, follower: Arc<Follower>, metrics: A
 
 type MakeExchange = Arc<dyn Fn() -> Box<dyn Exchange> + Send + Sync>;
 
+struct Sources {
+    events: Box<dyn Source>,
+    retries: Box<dyn Source>,
+    runs: Box<dyn Source>,
+}
+
 fn start(
     common: &Arc<Common>,
     exchange: MakeExchange,
     secrets: Secrets,
-    events: Box<dyn Source>,
-    retries: Box<dyn Source>,
+    Sources { events, retries, runs }: Sources,
 ) -> Result<Vec<JoinHandle<()>>, StateError> {
     let starting = runtime();
     starting.block_on(first_definitions(common))?;
@@ -239,13 +254,18 @@ fn start(
     }
     let commits =
         |common: &Arc<Common>| Commits::new(status.clone(), common.clock.clone(), ask_identity(common), common.settings.accept_state);
-    let (event_commits, retry_commits) = (commits(common)?, commits(common)?);
+    let (event_commits, retry_commits, run_commits) = (commits(common)?, commits(common)?, commits(common)?);
     let shared = common.clone();
     threads.push(named("events", move || read_events(&shared, events, event_commits, queues)));
     let (shared, lanes) = (common.clone(), senders.clone());
     threads.push(named("retries", move || read_retries(&shared, retries, retry_commits, &lanes)));
+    let (shared, lanes, crowds) = (common.clone(), senders.clone(), destinations.clone());
+    threads.push(named("runs", move || read_runs(&shared, runs, run_commits, &lanes, &crowds)));
+    let (agendas, due_agendas) = mpsc::unbounded_channel();
     let shared = common.clone();
-    threads.push(named("control", move || LocalSet::new().block_on(&starting, control(&shared, &senders, &destinations))));
+    threads.push(named("walks", move || runtime().block_on(walk(&shared, due_agendas))));
+    let shared = common.clone();
+    threads.push(named("control", move || LocalSet::new().block_on(&starting, control(&shared, &senders, &destinations, &agendas))));
     Ok(threads)
 }
 
@@ -349,6 +369,88 @@ fn read_retries(common: &Arc<Common>, source: Box<dyn Source>, mut commits: Comm
     finish(common, result);
 }
 
+fn read_runs(
+    common: &Arc<Common>,
+    source: Box<dyn Source>,
+    mut commits: Commits,
+    lanes: &[mpsc::UnboundedSender<Mail>],
+    destinations: &Destinations,
+) {
+    let progress = common.watch("runs");
+    let shared = runs::reader::Shared {
+        append: common.append.clone(),
+        clock: common.clock.clone(),
+        follower: common.follower.clone(),
+        settings: common.settings.clone(),
+        positions: common.run_positions.clone(),
+    };
+    let mut reader = RunReader::new(source, shared);
+    let result = (|| {
+        while !common.stop.asked() {
+            reader.turn(
+                POLL_WAIT,
+                &mut commits,
+                |destination| destinations.queued(destination),
+                |work| {
+                    let lane = common.settings.lane_of(&work.user);
+                    let _ = lanes[lane].send(Mail::Work(work));
+                },
+            )?;
+            progress.stamp();
+        }
+        while common.lanes_left.load(Ordering::Acquire) > 0 && !common.aborted() {
+            reader.rest(&mut commits)?;
+            thread::sleep(Duration::from_millis(20));
+        }
+        if common.aborted() { Ok(()) } else { reader.leave(&mut commits) }
+    })();
+    finish(common, result);
+}
+
+/// Keeps the agendas of campaigns and walks over all users.
+async fn walk(common: &Arc<Common>, mut due: mpsc::UnboundedReceiver<UserId>) {
+    let state = match common.store.session().await {
+        Ok(state) => state,
+        Err(error) => return common.give_up_state(error),
+    };
+    let shared = runs::walker::Shared {
+        append: common.append.clone(),
+        clock: common.clock.clone(),
+        follower: common.follower.clone(),
+        settings: common.settings.clone(),
+        positions: common.run_positions.clone(),
+    };
+    let mut walker = Walker::new(state, shared, Counters::new(common.metrics.clone()));
+    let progress = common.watch("walks");
+    while !common.stop.asked() {
+        let more = match walker.turn().await {
+            Ok(more) => more,
+            Err(StateError::Unavailable(error)) => {
+                tracing::warn!(%error, "walks over users wait for the store");
+                sleep(TRY_AGAIN).await;
+                false
+            }
+            Err(error) => return common.give_up_state(error),
+        };
+        progress.stamp();
+        if !more {
+            // Nothing to do until an agenda falls due, or the users before a walk are done with.
+            let taken = tokio::select! {
+                taken = due.recv() => taken,
+                () = sleep(WALK_EVERY) => None,
+                () = common.stop.0.notify.notified() => None,
+            };
+            taken.into_iter().for_each(|id| walker.take(id));
+        }
+        while let Ok(id) = due.try_recv() {
+            walker.take(id);
+        }
+    }
+    if let Err(error) = walker.leave().await {
+        tracing::debug!(%error, "walks are taken over when their leases run out");
+    }
+}
+
 fn finish(common: &Common, result: Result<(), SourceError>) {
     if let Err(error) = result {
         common.give_up(Ended::Failed(error.to_string()));
@@ -356,7 +458,12 @@ fn finish(common: &Common, result: Result<(), SourceError>) {
 }
 
 /// Looks for what is due and follows the definitions.
-async fn control(common: &Arc<Common>, lanes: &[mpsc::UnboundedSender<Mail>], destinations: &Destinations) {
+async fn control(
+    common: &Arc<Common>,
+    lanes: &[mpsc::UnboundedSender<Mail>],
+    destinations: &Destinations,
+    agendas: &mpsc::UnboundedSender<UserId>,
+) {
     let state = match common.store.session().await {
         Ok(state) => state,
         Err(error) => return common.give_up_state(error),
@@ -381,6 +488,9 @@ async fn control(common: &Arc<Common>, lanes: &[mpsc::UnboundedSender<Mail>], de
                 for user in found.users {
                     let lane = common.settings.lane_of(&user);
                     let _ = lanes[lane].send(Mail::Wake { user, read_to: found.read_to });
+                }
+                for agenda in found.agendas {
+                    let _ = agendas.send(agenda);
                 }
                 found.more
             }

@@ -89,6 +89,8 @@ struct Turning {
     admitted: Vec<(Counter, bool)>,
     /// The broker time of its first event.
     since: Option<Timestamp>,
+    /// Only walks over all users brought it here.
+    passing: bool,
     /// Positions in the turn's work, in order of arrival.
     inputs: Vec<usize>,
 }
@@ -166,11 +168,12 @@ impl Turn {
                 *slot = Some(remember(loaded.next().flatten())?);
             }
         }
-        Ok(grouped
-            .into_iter()
-            .zip(remembered)
-            .map(|((user, inputs), remembered)| Turning::new(user, inputs, remembered.unwrap_or_default()))
-            .collect())
+        let of_a_walk = |at: &usize| matches!(work[*at].input, Input::Run { .. } | Input::Arm { .. });
+        let begin = |((user, inputs), remembered): ((UserId, Vec<usize>), Option<Remembered>)| {
+            let passing = inputs.iter().all(of_a_walk);
+            Turning { passing, ..Turning::new(user, inputs, remembered.unwrap_or_default()) }
+        };
+        Ok(grouped.into_iter().zip(remembered).map(begin).collect())
     }
 
     /// Step 4 for these users. Whoever must know something of the store first is stepped again with the answers.
@@ -329,7 +332,7 @@ impl Turn {
         let mut postponed = Vec::new();
         let mut starting: Vec<Starting> = Vec::new();
         for turning in turning {
-            let Turning { user, token, wake, mut known, effects, held_until_read, since, .. } = turning;
+            let Turning { user, token, wake, mut known, effects, held_until_read, since, passing, changed, .. } = turning;
             known.admitted = Vec::new();
             for effect in effects {
                 self.count(&effect);
@@ -358,7 +361,10 @@ impl Turn {
             if let Some(until) = held_until_read {
                 turned.held.push((user.clone(), until));
             }
-            self.cache.put(user, Remembered { token, wake, known });
+            // A walk comes by everybody once: whom it left as they were would push out those who come again.
+            if changed || !passing {
+                self.cache.put(user, Remembered { token, wake, known });
+            }
         }
         let decided = if lines.is_empty() { Ack::done() } else { Ack::of(self.append.append(lines)) };
         for Starting { user, entry, failure, since } in starting {
@@ -400,6 +406,7 @@ impl Turning {
             asks: Vec::new(),
             admitted: Vec::new(),
             since: None,
+            passing: false,
             inputs,
         }
     }
@@ -454,6 +461,8 @@ fn remember(stored: Option<Stored>) -> Result<Remembered, StateError> {
 }
 
 mod questions;
+
+pub use questions::CAMPAIGN_KEPT;
 
 #[cfg(test)]
 mod tests;
