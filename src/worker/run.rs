@@ -1,6 +1,8 @@
 //! The threads of a live worker, and how it starts, stops and gives up. Everything that is done here is done elsewhere; this only
 //! waits.
 
+mod walks;
+
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -28,7 +30,6 @@ use super::ports::{Append, Clock, Exchange, Source, SourceError, StateError, Sto
 use super::read_positions::ReadPositions;
 use super::reader::{Intake, Looked, Reader, Shared};
 use super::retry::RetryReader;
-use super::runs::{self, RunReader, Walker};
 use super::settings::Settings;
 use super::store_clock::StoreClock;
 use super::turn::Work;
@@ -111,9 +112,6 @@ const LOOK_EVERY: Duration = Duration::from_millis(100);
 
 /// How often the definitions are asked for.
 const FOLLOW_EVERY: Duration = Duration::from_secs(1);
-
-/// How often a walk that waits looks around.
-const WALK_EVERY: Duration = Duration::from_millis(50);
 
 /// How long a reader waits for records before it looks around.
 const POLL_WAIT: Duration = Duration::from_millis(100);
@@ -260,10 +258,10 @@ fn start(
     let (shared, lanes) = (common.clone(), senders.clone());
     threads.push(named("retries", move || read_retries(&shared, retries, retry_commits, &lanes)));
     let (shared, lanes, crowds) = (common.clone(), senders.clone(), destinations.clone());
-    threads.push(named("runs", move || read_runs(&shared, runs, run_commits, &lanes, &crowds)));
+    threads.push(named("runs", move || walks::read_runs(&shared, runs, run_commits, &lanes, &crowds)));
     let (agendas, due_agendas) = mpsc::unbounded_channel();
     let shared = common.clone();
-    threads.push(named("walks", move || runtime().block_on(walk(&shared, due_agendas))));
+    threads.push(named("walks", move || runtime().block_on(walks::walk(&shared, due_agendas))));
     let shared = common.clone();
     threads.push(named("control", move || LocalSet::new().block_on(&starting, control(&shared, &senders, &destinations, &agendas))));
     Ok(threads)
@@ -367,88 +365,6 @@ fn read_retries(common: &Arc<Common>, source: Box<dyn Source>, mut commits: Comm
         if common.aborted() { Ok(()) } else { reader.leave(&mut commits) }
     })();
     finish(common, result);
-}
-
-fn read_runs(
-    common: &Arc<Common>,
-    source: Box<dyn Source>,
-    mut commits: Commits,
-    lanes: &[mpsc::UnboundedSender<Mail>],
-    destinations: &Destinations,
-) {
-    let progress = common.watch("runs");
-    let shared = runs::reader::Shared {
-        append: common.append.clone(),
-        clock: common.clock.clone(),
-        follower: common.follower.clone(),
-        settings: common.settings.clone(),
-        positions: common.run_positions.clone(),
-    };
-    let mut reader = RunReader::new(source, shared);
-    let result = (|| {
-        while !common.stop.asked() {
-            reader.turn(
-                POLL_WAIT,
-                &mut commits,
-                |destination| destinations.queued(destination),
-                |work| {
-                    let lane = common.settings.lane_of(&work.user);
-                    let _ = lanes[lane].send(Mail::Work(work));
-                },
-            )?;
-            progress.stamp();
-        }
-        while common.lanes_left.load(Ordering::Acquire) > 0 && !common.aborted() {
-            reader.rest(&mut commits)?;
-            thread::sleep(Duration::from_millis(20));
-        }
-        if common.aborted() { Ok(()) } else { reader.leave(&mut commits) }
-    })();
-    finish(common, result);
-}
-
-/// Keeps the agendas of campaigns and walks over all users.
-async fn walk(common: &Arc<Common>, mut due: mpsc::UnboundedReceiver<UserId>) {
-    let state = match common.store.session().await {
-        Ok(state) => state,
-        Err(error) => return common.give_up_state(error),
-    };
-    let shared = runs::walker::Shared {
-        append: common.append.clone(),
-        clock: common.clock.clone(),
-        follower: common.follower.clone(),
-        settings: common.settings.clone(),
-        positions: common.run_positions.clone(),
-    };
-    let mut walker = Walker::new(state, shared, Counters::new(common.metrics.clone()));
-    let progress = common.watch("walks");
-    while !common.stop.asked() {
-        let more = match walker.turn().await {
-            Ok(more) => more,
-            Err(StateError::Unavailable(error)) => {
-                tracing::warn!(%error, "walks over users wait for the store");
-                sleep(TRY_AGAIN).await;
-                false
-            }
-            Err(error) => return common.give_up_state(error),
-        };
-        progress.stamp();
-        if !more {
-            // Nothing to do until an agenda falls due, or the users before a walk are done with.
-            let taken = tokio::select! {
-                taken = due.recv() => taken,
-                () = sleep(WALK_EVERY) => None,
-                () = common.stop.0.notify.notified() => None,
-            };
-            taken.into_iter().for_each(|id| walker.take(id));
-        }
-        while let Ok(id) = due.try_recv() {
-            walker.take(id);
-        }
-    }
-    if let Err(error) = walker.leave().await {
-        tracing::debug!(%error, "walks are taken over when their leases run out");
-    }
 }
 
 fn finish(common: &Common, result: Result<(), SourceError>) {
