@@ -8,7 +8,9 @@
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 
+use campanile::engine::audience::Cohorts;
 use campanile::engine::definition::{Again, Campaign, Condition, Inaction, Operand, Pattern, Status, Test, Trigger, Webhook};
+use campanile::engine::history::Trackers;
 use campanile::engine::matching::Index;
 use campanile::engine::time::Timestamp;
 use campanile::engine::value::{Object, Value};
@@ -34,7 +36,7 @@ fn main() {
 
 fn measure(label: &str, campaigns: &[Campaign]) {
     let started = now();
-    let index = Index::build(&campaigns.iter().collect::<Vec<_>>());
+    let index = Index::build(&campaigns.iter().collect::<Vec<_>>(), &Cohorts::default(), &Trackers::default());
     let build = started.elapsed();
     let mut random = Random(7);
     let events = |random: &mut Random, near: bool| -> Vec<(String, Object)> {

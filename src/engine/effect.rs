@@ -12,7 +12,7 @@ use super::time::Timestamp;
 pub enum Effect {
     /// Write this decision line to the outcomes topic. Only a `sent` one is waited for.
     Decided(Box<Decision>),
-    /// Write this conversion line to the outcomes topic. Not waited for.
+    /// Write this conversion line to the outcomes topic. Not waited for: whoever reads its event again asks for it again.
     Converted(Box<Conversion>),
     /// Dispatch this delivery: the stored record has it as `sending`, with the request and a fresh lease.
     Send(DeliveryId),

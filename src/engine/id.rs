@@ -23,6 +23,10 @@ impl CampaignId {
     }
 }
 
+/// What is remembered of one kind of event, in a record and in the catalog: a stable hash of what is asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct TrackerId(pub u64);
+
 // Fixed width: a hash as a variable-length integer would take ten bytes.
 impl Serialize for CampaignId {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
@@ -33,6 +37,18 @@ impl Serialize for CampaignId {
 impl<'de> Deserialize<'de> for CampaignId {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<CampaignId, D::Error> {
         <[u8; 8]>::deserialize(deserializer).map(|bytes| CampaignId(u64::from_le_bytes(bytes)))
+    }
+}
+
+impl Serialize for TrackerId {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.0.to_le_bytes().serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for TrackerId {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<TrackerId, D::Error> {
+        <[u8; 8]>::deserialize(deserializer).map(|bytes| TrackerId(u64::from_le_bytes(bytes)))
     }
 }
 

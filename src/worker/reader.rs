@@ -289,8 +289,10 @@ impl Sorter<'_> {
         let event = header.into_event(&place, &Limits { max_lateness: self.in_force.policy.max_lateness })?;
         if let Body::Track { name, properties } = &event.body {
             self.matches.clear();
-            self.in_force.index.matches(name, properties, self.now, self.in_force.zone(), &mut self.matches);
-            if self.matches.is_empty() && event.context_traits.is_empty() {
+            let (in_force, zone) = (&self.in_force, self.in_force.zone());
+            in_force.index.matches(name, properties, self.now, zone, &mut self.matches);
+            let is_wanted = !self.matches.is_empty() || in_force.trackers.wants(name, properties, self.now, zone);
+            if !is_wanted && event.context_traits.is_empty() {
                 return Ok(None);
             }
         }

@@ -1,7 +1,6 @@
 //! Rules over a profile.
 
-use super::includes;
-use crate::engine::condition::Scope;
+use super::*;
 use crate::engine::condition::notation::{condition, object};
 use crate::engine::definition::Rule;
 use crate::engine::profile::Profile;
@@ -24,9 +23,17 @@ fn profile() -> Profile {
 
 #[test]
 fn a_rule_includes_whom_it_says() {
-    let profile = profile();
+    let (profile, cohorts) = (profile(), Cohorts::default());
     let event = object(r#"{"cart":"C1","minimum":30}"#);
-    let scope = Scope { event: Some(&event), user: Some(&profile), user_id: "u1", now: Timestamp(0), zone: "UTC" };
+    let scope = Scope {
+        event: Some(&event),
+        user: Some(&profile),
+        user_id: "u1",
+        now: Timestamp(0),
+        zone: "UTC",
+        history: None,
+        cohorts: &cohorts,
+    };
     let check = |rule: Rule, expect: bool| assert_eq!(includes(&rule, &scope), expect, "{rule:?}");
     check(Rule::All(vec![]), true);
     check(Rule::Any(vec![]), false);
@@ -53,7 +60,7 @@ fn a_rule_includes_whom_it_says() {
 
 #[test]
 fn the_push_token_is_the_trait_or_the_last_device() {
-    let rule = user(r#"{"push_token":"t1"}"#);
+    let (rule, cohorts) = (user(r#"{"push_token":"t1"}"#), Cohorts::default());
     for (trait_, device, expect) in
         [(None, None, false), (None, Some("t1"), true), (Some("t1"), Some("t2"), true), (Some("t2"), Some("t1"), false)]
     {
@@ -62,15 +69,17 @@ fn the_push_token_is_the_trait_or_the_last_device() {
         if let Some(token) = trait_ {
             profile.merge(&object(&format!(r#"{{"push_token":"{token}"}}"#)), Timestamp(1));
         }
-        let scope = Scope { event: None, user: Some(&profile), user_id: "u1", now: Timestamp(0), zone: "UTC" };
+        let scope =
+            Scope { event: None, user: Some(&profile), user_id: "u1", now: Timestamp(0), zone: "UTC", history: None, cohorts: &cohorts };
         assert_eq!(includes(&rule, &scope), expect, "trait {trait_:?}, device {device:?}");
     }
 }
 
 #[test]
 fn without_a_user_or_event_what_needs_them_includes_nobody() {
-    let profile = profile();
-    let no_event = Scope { event: None, user: Some(&profile), user_id: "u1", now: Timestamp(0), zone: "UTC" };
+    let (profile, cohorts) = (profile(), Cohorts::default());
+    let no_event =
+        Scope { event: None, user: Some(&profile), user_id: "u1", now: Timestamp(0), zone: "UTC", history: None, cohorts: &cohorts };
     let no_user = Scope { user: None, ..no_event };
     let cart = user(r#"{"cart":{"eq":{"event":"cart"}}}"#);
     assert!(!includes(&cart, &no_event));

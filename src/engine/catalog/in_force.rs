@@ -1,19 +1,23 @@
 //! What is in force: a catalog read back, with templates compiled and the index built. Made anew for every revision, then only
 //! read; shared by all lanes.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use hashbrown::HashMap;
 
 use super::destinations::{Finder, Route};
 use super::{Catalog, Document};
+use crate::engine::audience::Cohorts;
 use crate::engine::definition::{
-    Campaign, Definition, Destination, Kind, Place, Problem, ReadOptions, Status, Trigger, Webhook, Workspace, read_canonical,
+    Campaign, Cohort, Definition, Destination, Kind, Place, Problem, ReadOptions, Status, Trigger, Webhook, Workspace, read_canonical,
 };
 use crate::engine::delivery::Backoff;
-use crate::engine::id::CampaignId;
+use crate::engine::history::Trackers;
+use crate::engine::id::{CampaignId, TrackerId};
 use crate::engine::matching::Index;
 use crate::engine::rendering::{self, Template};
+use crate::engine::time::Timestamp;
 use crate::engine::value::Value;
 
 /// Definitions as `step` sees them.
@@ -23,6 +27,11 @@ pub struct InForce {
     pub campaigns: Vec<CampaignInForce>,
     /// Its positions are those of `campaigns`.
     pub index: Index,
+    pub cohorts: Cohorts,
+    /// What is remembered of users.
+    pub trackers: Trackers,
+    /// Since when each tracker has seen everything (`tracked_since`).
+    pub tracked: BTreeMap<TrackerId, Timestamp>,
     pub workspace: Workspace,
     /// By key.
     pub destinations: Vec<Destination>,
@@ -78,12 +87,20 @@ impl InForce {
         workspace: Workspace,
         policy: Policy,
     ) -> InForce {
-        let sorted = Sorted { campaigns, destinations, workspace, left_out: Vec::new(), lost: Vec::new() };
-        InForce::from_sorted(revision, sorted, policy)
+        InForce::from_sorted(revision, Sorted { campaigns, destinations, workspace, ..Sorted::default() }, policy)
+    }
+
+    /// With these cohorts, and all history known since one instant: as `simulate` and `test` see it.
+    #[must_use]
+    pub fn with_history(self, cohorts: Vec<Cohort>, since: Timestamp) -> InForce {
+        let campaigns: Vec<&Campaign> = self.campaigns.iter().map(|campaign| &campaign.definition).collect();
+        let (cohorts, trackers, index) = look_back(&campaigns, cohorts, &self.workspace);
+        let tracked = trackers.all().iter().map(|tracker| (tracker.id, since)).collect();
+        InForce { cohorts, trackers, tracked, index, ..self }
     }
 
     fn from_sorted(revision: u64, sorted: Sorted, policy: Policy) -> InForce {
-        let Sorted { mut campaigns, mut destinations, workspace, mut left_out, lost } = sorted;
+        let Sorted { mut campaigns, cohorts, mut destinations, workspace, mut left_out, lost } = sorted;
         destinations.sort_by(|a, b| a.key.cmp(&b.key));
         campaigns.sort_by(|a, b| b.priority.cmp(&a.priority).then_with(|| a.key.cmp(&b.key)));
         let finder = Finder::of(&destinations);
@@ -95,7 +112,8 @@ impl InForce {
                 Err(problems) => left_out.extend(problems),
             }
         }
-        let index = Index::build(&in_force.iter().map(|campaign| &campaign.definition).collect::<Vec<_>>());
+        let definitions: Vec<&Campaign> = in_force.iter().map(|campaign| &campaign.definition).collect();
+        let (cohorts, trackers, index) = look_back(&definitions, cohorts, &workspace);
         let by_id = in_force.iter().enumerate().map(|(at, campaign)| (campaign.definition.id, at)).collect();
         let waits_for_reading = in_force.iter().any(|campaign| matches!(campaign.definition.trigger, Trigger::Inaction(_)));
         let user_dates = awake(&in_force, |trigger| matches!(trigger, Trigger::UserDate(_)));
@@ -103,6 +121,9 @@ impl InForce {
             revision,
             campaigns: in_force,
             index,
+            cohorts,
+            trackers,
+            tracked: BTreeMap::new(),
             workspace,
             destinations,
             policy,
@@ -116,6 +137,11 @@ impl InForce {
 
     pub fn campaign(&self, id: CampaignId) -> Option<&CampaignInForce> {
         self.by_id.get(&id).map(|at| &self.campaigns[*at])
+    }
+
+    /// Where it stands among the campaigns.
+    pub fn position(&self, id: CampaignId) -> Option<u32> {
+        self.by_id.get(&id).and_then(|at| u32::try_from(*at).ok())
     }
 
     /// The zone of who has none of their own.
@@ -149,8 +175,10 @@ impl InForce {
 }
 
 /// The documents of a catalog, read and sorted by kind.
+#[derive(Default)]
 struct Sorted {
     campaigns: Vec<Campaign>,
+    cohorts: Vec<Cohort>,
     destinations: Vec<Destination>,
     workspace: Workspace,
     left_out: Vec<Problem>,
@@ -166,15 +194,14 @@ struct Lost {
 impl Sorted {
     fn read(catalog: &Catalog, policy: &Policy) -> Result<Sorted, Vec<Problem>> {
         let options = ReadOptions { allow_http: policy.allow_http };
-        let (campaigns, destinations, workspace) = (Vec::new(), Vec::new(), Workspace::default());
-        let mut sorted = Sorted { campaigns, destinations, workspace, left_out: Vec::new(), lost: Vec::new() };
+        let mut sorted = Sorted::default();
         for document in &catalog.documents {
             match read_canonical(&document.shown_as(), &document.canonical, &options).map(|read| read.definition) {
                 Ok(Definition::Campaign(campaign)) => {
                     let status = document.status.or(Some(Status::Ready));
                     sorted.campaigns.push(Campaign { version: document.version, status, ..*campaign });
                 }
-                Ok(Definition::Cohort(_)) => {}
+                Ok(Definition::Cohort(cohort)) => sorted.cohorts.push(*cohort),
                 Ok(Definition::Destination(destination)) => sorted.destinations.push(*destination),
                 Ok(Definition::Workspace(workspace)) => sorted.workspace = *workspace,
                 Err(problems) if document.kind == Kind::Workspace => return Err(problems),
@@ -195,6 +222,14 @@ fn awake(campaigns: &[CampaignInForce], such: impl Fn(&Trigger) -> bool) -> Vec<
     let is_awake = |campaign: &Campaign| matches!(campaign.status, Some(Status::Running | Status::Paused));
     let found = campaigns.iter().enumerate().filter(|(_, campaign)| is_awake(&campaign.definition) && such(&campaign.definition.trigger));
     found.map(|(place, _)| place).collect()
+}
+
+/// What looks back, and the index that finds it.
+fn look_back(campaigns: &[&Campaign], cohorts: Vec<Cohort>, workspace: &Workspace) -> (Cohorts, Trackers, Index) {
+    let cohorts = Cohorts::new(cohorts);
+    let trackers = Trackers::compile(campaigns.iter().copied(), cohorts.iter(), workspace);
+    let index = Index::build(campaigns, &cohorts, &trackers);
+    (cohorts, trackers, index)
 }
 
 fn compile_campaign(campaign: &Campaign, destination: Option<&Destination>, lost: &[Lost]) -> Result<Template, Vec<Problem>> {

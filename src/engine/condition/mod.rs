@@ -12,12 +12,16 @@ use super::profile::Profile;
 use super::time::Timestamp;
 use super::value::{Object, Value};
 
+mod changes;
 mod compare;
+mod explain;
 pub mod instant;
 pub mod reach;
 mod version;
 
+pub use changes::changes_after;
 pub use compare::whole;
+pub use explain::{Compared, explain_user, operands};
 
 #[cfg(test)]
 pub mod notation;
@@ -108,8 +112,11 @@ impl From<bool> for Truth {
 enum Subject<'a> {
     Properties(&'a Object),
     User(&'a Profile),
+    /// There is no user: nothing is found.
+    Nobody,
 }
 
+#[derive(Clone, Copy)]
 struct Judging<'a> {
     subject: Subject<'a>,
     scope: &'a Scope<'a>,
@@ -290,6 +297,7 @@ impl Judging<'_> {
                 Some(value) => return value.is_some_and(|value| accept(&value)),
                 None => profile.traits(),
             },
+            Subject::Nobody => return false,
         };
         reach::any_at(object, path, accept)
     }

@@ -9,17 +9,19 @@
 use std::collections::BTreeMap;
 
 use hashbrown::HashMap;
-use smallvec::SmallVec;
 
-use self::cover::{Census, Cover, covers};
-use self::key::{Key, KeyRef};
-use super::condition::{Scope, Truth, judge, reach};
-use super::definition::{Campaign, Condition, Path, Pattern, Status, Trigger};
+use super::audience::Cohorts;
+use super::condition::Scope;
+use super::definition::{Campaign, Condition, Pattern, Status, Trigger};
+use super::history::Trackers;
 use super::time::Timestamp;
-use super::value::{Object, Value};
+use super::value::Object;
 
 mod cover;
+mod filed;
 mod key;
+
+pub use filed::Filed;
 
 #[cfg(test)]
 mod tests;
@@ -27,18 +29,46 @@ mod tests;
 /// The index. Campaigns are named by their position in the slice it was built from.
 #[derive(Debug, Default)]
 pub struct Index {
-    names: HashMap<Box<str>, Name>,
+    /// Also the names that only trackers want: then nothing is filed.
+    names: HashMap<Box<str>, Filed<Match>>,
+    by_membership: Vec<u32>,
 }
 
-/// What an event means to a campaign.
+/// What an event means to a campaign. For one campaign they are handled in this order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Role {
+    /// It is the goal: sends before it have converted.
+    Converts,
     /// It is the `without` of an inaction: it stops a clock.
     Cancels,
-    /// It is the `after` of an inaction, or has the date: it starts a clock.
+    /// It is the `after` of an inaction: it starts a clock.
     Starts,
-    /// It is the action, or one of several.
+    /// It is the action, or the `after` of an inaction that is judged at once.
     Fires,
+    /// It is one of the actions, by its place among them.
+    Part(u8),
+    /// It is the event of a date.
+    Dates,
+    /// The campaign's cohort counts such events: a membership may have changed.
+    Joins,
+}
+
+impl Role {
+    /// Whether it leads to a send, now or later.
+    pub fn triggers(self) -> bool {
+        match self {
+            Role::Starts | Role::Fires | Role::Part(_) | Role::Dates | Role::Joins => true,
+            Role::Converts | Role::Cancels => false,
+        }
+    }
+
+    /// Its place among several actions.
+    pub fn part(self) -> Option<u8> {
+        match self {
+            Role::Part(place) => Some(place),
+            _ => None,
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -47,48 +77,38 @@ pub struct Match {
     pub role: Role,
 }
 
-/// All that wait for events of one name.
-#[derive(Debug, Default)]
-struct Name {
-    /// In order of campaign, then role.
-    entries: Vec<Entry>,
-    /// In order of path.
-    fields: Vec<Field>,
-    /// Entries that every event must be verified against.
-    unfiled: Vec<u32>,
-}
-
-#[derive(Debug)]
-struct Entry {
-    found: Match,
-    condition: Condition,
-}
-
-/// The entries that are filed under one property.
-#[derive(Debug)]
-struct Field {
-    path: Path,
-    by_value: HashMap<Key, SmallVec<[u32; 2]>>,
-}
-
 impl Index {
-    /// Files the campaigns that are running or paused (a paused one's clocks are still started and stopped). Campaigns that only
-    /// wait for an API request are in no list. Cost: a few microseconds a campaign.
-    pub fn build(campaigns: &[&Campaign]) -> Index {
+    /// Files the campaigns that are running or paused (a paused one's clocks are still started and stopped), the goals of ended ones,
+    /// and the names of the events that trackers want. Campaigns that wait for an API request, a time or a trait are in no list.
+    /// Cost: a few microseconds a campaign.
+    pub fn build(campaigns: &[&Campaign], cohorts: &Cohorts, trackers: &Trackers) -> Index {
         // Ordered, so that equal campaigns give equal indexes.
         let mut by_name: BTreeMap<&str, Vec<(Match, &Condition)>> = BTreeMap::new();
+        for event in trackers.events() {
+            by_name.entry(event).or_default();
+        }
+        let mut by_membership = Vec::new();
         for (position, campaign) in (0u32..).zip(campaigns) {
-            if !matches!(campaign.status, Some(Status::Running | Status::Paused)) {
-                continue;
+            let awake = matches!(campaign.status, Some(Status::Running | Status::Paused));
+            // What was sent before a campaign ended may still convert.
+            let goal = campaign.goal.as_ref().filter(|_| awake || campaign.status == Some(Status::Ended));
+            let mut patterns: Vec<(Role, &Pattern)> = goal.map(|goal| (Role::Converts, &goal.pattern)).into_iter().collect();
+            if awake {
+                patterns.extend(waits_for(&campaign.trigger));
             }
-            for (role, pattern) in waits_for(&campaign.trigger) {
+            if let (Trigger::Cohort { cohort, .. }, true) = (&campaign.trigger, awake) {
+                by_membership.push(position);
+                patterns.extend(cohorts.patterns(cohort).into_iter().map(|pattern| (Role::Joins, pattern)));
+            }
+            for (role, pattern) in patterns {
                 by_name.entry(&pattern.event).or_default().push((Match { campaign: position, role }, &pattern.condition));
             }
         }
-        Index { names: by_name.into_iter().map(|(name, entries)| (name.into(), Name::build(&entries))).collect() }
+        let names = by_name.into_iter().map(|(name, waiting)| (name.into(), Filed::build(&waiting))).collect();
+        Index { names, by_membership }
     }
 
-    /// Whether any campaign waits for events of this name: one look-up.
+    /// Whether anything waits for events of this name, a campaign or a tracker: one look-up. An identify is of interest to all.
     pub fn knows(&self, event: &str) -> bool {
         self.names.contains_key(event)
     }
@@ -96,68 +116,18 @@ impl Index {
     /// Appends what the event means to whom, in order of campaign, and for one campaign in the order of [`Role`]. Conditions that
     /// need the user count as met. `zone` is the workspace's IANA zone, `now` the instant of judging.
     pub fn matches(&self, event: &str, properties: &Object, now: Timestamp, zone: &str, out: &mut Vec<Match>) {
-        let Some(name) = self.names.get(event) else { return };
+        let Some(filed) = self.names.get(event) else { return };
         let scope = Scope { event: Some(properties), user: None, user_id: "", now, zone };
-        let mut met: SmallVec<[u32; 16]> = SmallVec::new();
-        let mut verify = |position: u32| {
-            if name.entries.get(position as usize).is_some_and(|entry| judge(&entry.condition, properties, &scope) != Truth::False) {
-                met.push(position);
+        filed.each_possible(properties, &scope, &mut |found| {
+            if out.last() != Some(&found) {
+                out.push(found);
             }
-        };
-        name.unfiled.iter().copied().for_each(&mut verify);
-        for field in &name.fields {
-            field.each_filed(properties, &mut verify);
-        }
-        // An entry filed under several values may be found by several.
-        met.sort_unstable();
-        met.dedup();
-        out.extend(met.iter().filter_map(|position| name.entries.get(*position as usize)).map(|entry| entry.found));
-    }
-}
-
-impl Name {
-    fn build(waiting: &[(Match, &Condition)]) -> Name {
-        let mut census = Census::default();
-        waiting.iter().for_each(|(_, condition)| census.count(&covers(condition)));
-        let mut name = Name::default();
-        let mut fields: BTreeMap<&str, Field> = BTreeMap::new();
-        for (position, (found, condition)) in (0u32..).zip(waiting) {
-            name.entries.push(Entry { found: *found, condition: (*condition).clone() });
-            match census.most_selective(covers(condition)) {
-                Some(cover) => file(&mut fields, cover, position),
-                None => name.unfiled.push(position),
-            }
-        }
-        name.fields = fields.into_values().collect();
-        name
-    }
-}
-
-impl Field {
-    /// Names the entries filed under any value that the property has.
-    fn each_filed(&self, properties: &Object, found: &mut impl FnMut(u32)) {
-        let mut look_up = |value: &Value| {
-            if let Some(filed) = KeyRef::of(value).and_then(|key| self.by_value.get(&key)) {
-                filed.iter().copied().for_each(&mut *found);
-            }
-        };
-        reach::any_at(properties, &self.path, &mut |value| {
-            match value {
-                Value::List(items) => items.iter().for_each(&mut look_up),
-                single => look_up(single),
-            }
-            false
         });
     }
-}
 
-fn file<'a>(fields: &mut BTreeMap<&'a str, Field>, cover: Cover<'a>, position: u32) {
-    for equality in cover {
-        let field = fields.entry(equality.path).or_insert_with(|| Field { path: equality.path.into(), by_value: HashMap::new() });
-        let filed = field.by_value.entry(equality.key).or_default();
-        if filed.last() != Some(&position) {
-            filed.push(position);
-        }
+    /// The campaigns that wait for a membership to change, in order: what their users' traits or the time can change, too.
+    pub fn by_membership(&self) -> &[u32] {
+        &self.by_membership
     }
 }
 
@@ -165,9 +135,10 @@ fn file<'a>(fields: &mut BTreeMap<&'a str, Field>, cover: Cover<'a>, position: u
 fn waits_for(trigger: &Trigger) -> Vec<(Role, &Pattern)> {
     match trigger {
         Trigger::Action(pattern) => vec![(Role::Fires, pattern)],
-        Trigger::Actions(actions) => actions.events.iter().map(|pattern| (Role::Fires, pattern)).collect(),
+        Trigger::Actions(actions) => (0u8..).zip(&actions.events).map(|(place, pattern)| (Role::Part(place), pattern)).collect(),
         Trigger::Inaction(inaction) => vec![(Role::Cancels, &inaction.without), (Role::Starts, &inaction.after)],
-        Trigger::EventDate(date) => vec![(Role::Starts, &date.pattern)],
-        _ => Vec::new(),
+        Trigger::Absence(absence) => vec![(Role::Fires, &absence.after)],
+        Trigger::EventDate(date) => vec![(Role::Dates, &date.pattern)],
+        Trigger::UserDate(_) | Trigger::Schedule(_) | Trigger::Api | Trigger::Cohort { .. } => Vec::new(),
     }
 }

@@ -6,6 +6,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::engine::condition::notation::{condition, object};
+use crate::engine::condition::{Truth, judge};
 use crate::engine::definition::{Again, Inaction, Webhook};
 
 fn campaign(status: Status, trigger: Trigger) -> Campaign {
@@ -25,8 +26,12 @@ fn inaction(after: Pattern, without: Pattern) -> Campaign {
     campaign(Status::Running, Trigger::Inaction(Inaction { after, without, within, same: Vec::new(), again: Again::Ignore }))
 }
 
+fn built(campaigns: &[&Campaign]) -> Index {
+    Index::build(campaigns, &Cohorts::default(), &Trackers::default())
+}
+
 fn found(campaigns: &[Campaign], event: &str, properties: &str) -> Vec<(u32, Role)> {
-    let index = Index::build(&campaigns.iter().collect::<Vec<_>>());
+    let index = built(&campaigns.iter().collect::<Vec<_>>());
     let mut out = Vec::new();
     index.matches(event, &object(properties), Timestamp(0), "UTC", &mut out);
     out.iter().map(|found| (found.campaign, found.role)).collect()
@@ -118,17 +123,17 @@ fn only_campaigns_in_force_are_known() {
     let mut unsaid = of(Status::Running);
     unsaid.status = None;
     let campaigns = [of(Status::Ready), of(Status::Running), of(Status::Paused), of(Status::Ended)];
-    let index = Index::build(&campaigns.iter().collect::<Vec<_>>());
+    let index = built(&campaigns.iter().collect::<Vec<_>>());
     let known = ["Ready", "Running", "Paused", "Ended", ""].map(|name| index.knows(name));
     assert_eq!(known, [false, true, true, false, false]);
-    assert!(!Index::build(&[&unsaid]).knows("Running"));
+    assert!(!built(&[&unsaid]).knows("Running"));
     assert_eq!(found(&campaigns, "Paused", "{}"), [(2, Role::Fires)]);
 }
 
 #[test]
 fn campaigns_are_filed_under_what_tells_them_apart() {
     let campaigns: Vec<Campaign> = (0..100).map(|i| action(&format!(r#"{{"country":"KR","c":"k{i}","first":true}}"#))).collect();
-    let index = Index::build(&campaigns.iter().collect::<Vec<_>>());
+    let index = built(&campaigns.iter().collect::<Vec<_>>());
     let name = &index.names["e"];
     let paths: Vec<&str> = name.fields.iter().map(|field| &*field.path).collect();
     assert_eq!((paths, name.fields[0].by_value.len(), name.unfiled.len()), (vec!["c"], 100, 0));
@@ -137,7 +142,7 @@ fn campaigns_are_filed_under_what_tells_them_apart() {
 #[test]
 fn one_path_is_preferred_among_equals() {
     let campaigns: Vec<Campaign> = (0..50).map(|i| action(&format!(r#"{{"only-{i}":1,"sku":"S{i}"}}"#))).collect();
-    let index = Index::build(&campaigns.iter().collect::<Vec<_>>());
+    let index = built(&campaigns.iter().collect::<Vec<_>>());
     assert_eq!(index.names["e"].fields.len(), 1);
 }
 

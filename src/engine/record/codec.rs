@@ -133,7 +133,7 @@ mod tests {
     use crate::engine::definition::{ContentType, Method};
     use crate::engine::effect::FailCause;
     use crate::engine::event::SourceId;
-    use crate::engine::id::{CampaignId, DeliveryId};
+    use crate::engine::id::{CampaignId, DeliveryId, TrackerId};
     use crate::engine::record::*;
     use crate::engine::time::Timestamp;
     use crate::engine::value::Object;
@@ -180,8 +180,29 @@ mod tests {
             arm: Arm::Treatment,
         };
         let expires = Timestamp(1_795_257_001_000);
+        let counts = Counts { key: Some([5; 8]), in_caps: true };
         let origin = request.is_some().then(|| Box::new(timer(0).origin));
-        Pending { id: DeliveryId([number; 16]), campaign: CampaignId(9), claim, expires, phase, origin, request }
+        Pending { id: DeliveryId([number; 16]), campaign: CampaignId(9), claim, counts, expires, phase, origin, request }
+    }
+
+    fn full_history() -> Kept {
+        let at = Timestamp(1_795_168_800_000);
+        let totals = Totals { count: 2, sum: 3.5, rest: -0.25, min: 1.0, max: 2.5 };
+        let samples = Samples { recent: vec![Sample { at, value: 2.5 }], older: vec![Bucket { slice: 7, newest: Timestamp(9), totals }] };
+        let kinds = vec![
+            Data::Count(300),
+            Data::Ends { first: Timestamp(-1), last: at },
+            Data::Newest(vec![Timestamp(-1), at]),
+            Data::Totals(totals),
+            Data::Samples(samples),
+            Data::Distinct(Distinct { level: 2, values: vec![([4; 8], at)] }),
+            Data::Ahead { count: 1, first: at, newest: vec![at] },
+        ];
+        Kept {
+            without: vec![Instants { tracker: CampaignId(9), key: [3; 8], at: vec![Timestamp(-1), at] }],
+            tracked: (0..).zip(kinds).map(|(id, data)| Tracked { tracker: TrackerId(id), data }).collect(),
+            lost: Some(at),
+        }
     }
 
     /// One of everything that a record can hold.
@@ -198,7 +219,7 @@ mod tests {
             definitions: 12,
             marks: vec![Mark { source: SourceId(7), offset: 1_000_000, broker_time: Timestamp(1_795_168_801_000) }],
             seen: vec![SeenId { hash: [1; 8], broker_time: Timestamp(1_795_168_801_000) }],
-            history: vec![Instants { tracker: CampaignId(9), key: [3; 8], at: vec![Timestamp(-1), Timestamp(1_795_168_800_000)] }],
+            history: full_history(),
             timers: vec![timer(0), deferred()],
             sequences: vec![Sequence {
                 campaign: CampaignId(9),
@@ -215,8 +236,21 @@ mod tests {
             }],
             occurrences: vec![Occurrence { campaign: CampaignId(9), name: "2027".into(), at: Timestamp(1_795_168_800_000) }],
             ledger: Ledger {
-                exposures: vec![Exposure { campaign: CampaignId(9), last: Timestamp(1_795_170_601_000), count: 2 }],
+                exposures: vec![Exposure {
+                    campaign: CampaignId(9),
+                    key: Some([5; 8]),
+                    arm: Arm::Control,
+                    last: Timestamp(1_795_170_601_000),
+                    count: 2,
+                }],
                 sends: vec![CountedSend { at: Timestamp(1_795_170_601_000), labels: vec![[1, 2, 3, 4]] }],
+                goals: vec![OpenGoal {
+                    campaign: CampaignId(9),
+                    sent_at: Timestamp(1_795_170_601_000),
+                    until: Timestamp(1_795_775_401_000),
+                    delivery: Some(DeliveryId([1; 16])),
+                    converted: Some([6; 8]),
+                }],
             },
             pending: vec![
                 pending(1, Phase::Sending { attempt: 1, lease: Timestamp(1_795_170_634_000) }, Some(request)),
@@ -249,10 +283,10 @@ mod tests {
 
     #[test]
     fn format_1_stays_what_it_is() {
-        assert_eq!(decode(&unhex(GOLDEN_RECORD)), Ok(full_record()));
-        assert_eq!(decode_profile(&unhex(GOLDEN_PROFILE)), Ok(full_profile()));
         assert_eq!(hex(&encode(&full_record())).trim(), GOLDEN_RECORD.trim(), "the bytes of format 1 have changed: raise FORMAT");
         assert_eq!(hex(&encode_profile(&full_profile())).trim(), GOLDEN_PROFILE.trim(), "the bytes of format 1 have changed: raise FORMAT");
+        assert_eq!(decode(&unhex(GOLDEN_RECORD)), Ok(full_record()));
+        assert_eq!(decode_profile(&unhex(GOLDEN_PROFILE)), Ok(full_profile()));
     }
 
     #[test]
@@ -291,11 +325,21 @@ mod tests {
         let record = Record {
             definitions: 12,
             marks: vec![Mark { source: SourceId(u64::MAX), offset: 1_000_000, broker_time: at }],
-            history: (0..3).map(|i| Instants { tracker: CampaignId(i), key: [0; 8], at: vec![at] }).collect(),
+            history: Kept {
+                tracked: vec![
+                    Tracked { tracker: TrackerId(1), data: Data::Count(100) },
+                    Tracked { tracker: TrackerId(2), data: Data::Newest(vec![at; 3]) },
+                    Tracked { tracker: TrackerId(3), data: Data::Ends { first: at, last: at } },
+                ],
+                ..Kept::default()
+            },
             timers: vec![Timer { origin: Origin { properties: Object::new(), ..timer(0).origin }, ..timer(0) }],
             ledger: Ledger {
-                exposures: (0..5).map(|i| Exposure { campaign: CampaignId(i), last: at, count: 1 }).collect(),
+                exposures: (0..5)
+                    .map(|i| Exposure { campaign: CampaignId(i), key: None, arm: Arm::Treatment, last: at, count: 1 })
+                    .collect(),
                 sends: (0..3).map(|_| CountedSend { at, labels: vec![[1; 4]] }).collect(),
+                ..Ledger::default()
             },
             ..Record::default()
         };

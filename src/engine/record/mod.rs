@@ -1,7 +1,10 @@
 //! All that is known of a user's behaviour, as one value that is stored whole. Its parts are opaque here: the rooms that own
-//! them hold the rules (`fatigue` the ledger, `trigger` the timers, `history` the instants, `delivery` the pending entries).
+//! them hold the rules (`fatigue` the ledger, `trigger` the timers, `history` the past, `delivery` the pending entries).
 
 pub mod codec;
+mod history;
+
+pub use history::{Bucket, Data, Distinct, Instants, Kept, Sample, Samples, Totals, Tracked, ValueHash};
 
 use serde::{Deserialize, Serialize};
 
@@ -21,8 +24,8 @@ pub struct Record {
     pub marks: Vec<Mark>,
     /// Hashes of the last message ids, oldest first, at most [`SEEN_IDS`].
     pub seen: Vec<SeenId>,
-    /// Instants of tracked events, for rules that look back.
-    pub history: Vec<Instants>,
+    /// What is kept of the past, for rules that look back.
+    pub history: Kept,
     /// Clocks that run.
     pub timers: Vec<Timer>,
     /// Sets of events that are not complete.
@@ -54,16 +57,6 @@ pub struct Mark {
 pub struct SeenId {
     pub hash: [u8; 8],
     pub broker_time: Timestamp,
-}
-
-/// The newest instants of one tracked pattern and key, oldest first.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Instants {
-    /// What is tracked: the campaign that asks, for it alone knows its pattern.
-    pub tracker: CampaignId,
-    /// Stable hash of the correlating values, zero without `same`.
-    pub key: [u8; 8],
-    pub at: Vec<Timestamp>,
 }
 
 /// A clock: at `due` the campaign wants to be judged for this user.
@@ -193,14 +186,35 @@ pub struct Ledger {
     pub(in crate::engine) exposures: Vec<Exposure>,
     /// Sends that caps count, oldest first, bounded.
     pub(in crate::engine) sends: Vec<CountedSend>,
+    /// Exposures whose conversion is still waited for, oldest first, bounded.
+    pub(in crate::engine) goals: Vec<OpenGoal>,
 }
 
-/// The last send of one campaign (for `resend` and once-only).
+/// What an exposure is about: `None` the user, else (`fatigue.per`) a stable hash of the values of these properties.
+pub type ExposureKey = Option<[u8; 8]>;
+
+/// The last send of one campaign (for `resend` and once-only), or the last that was held out as control.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Exposure {
     pub campaign: CampaignId,
+    pub key: ExposureKey,
+    pub arm: Arm,
     pub last: Timestamp,
     pub count: u32,
+}
+
+/// An exposure whose conversion is waited for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OpenGoal {
+    pub campaign: CampaignId,
+    /// When it was sent, or held out.
+    pub sent_at: Timestamp,
+    /// The end of the window, no longer in it.
+    pub until: Timestamp,
+    /// `None`: the control arm.
+    pub delivery: Option<DeliveryId>,
+    /// A stable hash of the id of the event that converted it.
+    pub converted: Option<[u8; 8]>,
 }
 
 /// One send that counts in frequency caps, with the labels it had then (`channel:` and `tag:` hashes).
@@ -216,6 +230,7 @@ pub struct Pending {
     pub id: DeliveryId,
     pub campaign: CampaignId,
     pub claim: Claim,
+    pub counts: Counts,
     /// From when it is dead-lettered, whatever it waits for.
     pub expires: Timestamp,
     pub phase: Phase,
@@ -223,6 +238,14 @@ pub struct Pending {
     pub origin: Option<Box<Origin>>,
     /// The frozen request. Absent only while parked: then the retry topic has it.
     pub request: Option<Request>,
+}
+
+/// Under what the ledger has a claim, so that it can be given back whatever the campaign says by then.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Counts {
+    pub key: ExposureKey,
+    /// Whether caps count it.
+    pub in_caps: bool,
 }
 
 /// Where a delivery stands. **What `attempt` means**, here and in every input that carries it:

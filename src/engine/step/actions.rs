@@ -12,13 +12,13 @@ use crate::engine::trigger::{actions, correlation};
 use crate::engine::value::Object;
 
 impl Work<'_> {
-    /// Collects the event. The set that it completes is an occasion, whose event is the last by time; the gates judge it also
+    /// Collects an event that meets these of the campaign's, a bit each. The set that it completes is an occasion, whose event is the last by time; the gates judge it also
     /// while the campaign is paused, and it is used up whatever they say.
-    pub(super) fn one_of_several(&mut self, campaign: &CampaignInForce, actions: &Actions, event: &Happening) {
+    pub(super) fn one_of_several(&mut self, campaign: &CampaignInForce, actions: &Actions, meets: u8, event: &Happening) {
         let definition = &campaign.definition;
         let key = correlation::key(actions.same.iter().map(|path| &**path), event.properties);
         let happened = Happened {
-            meets: self.meets(actions, event.name, event.timestamp, event.properties),
+            meets,
             event: event.name.into(),
             message_id: event.message_id.into(),
             timestamp: event.timestamp,
@@ -63,8 +63,8 @@ impl Work<'_> {
         self.decide(campaign, &Occasion { others: &others, key, ..Occasion::of_event(TriggerKind::Actions, &event) });
     }
 
-    /// Which of the campaign's events this one meets, a bit each.
-    pub(super) fn meets(&self, actions: &Actions, name: &str, at: Timestamp, properties: &Object) -> u8 {
+    /// The same again, after an edit.
+    fn meets(&self, actions: &Actions, name: &str, at: Timestamp, properties: &Object) -> u8 {
         let bits = actions.events.iter().zip(0..u8::BITS);
         let met = bits.filter(|(pattern, _)| *pattern.event == *name && self.holds(pattern, at, properties));
         met.fold(0, |meets, (_, bit)| meets | 1 << bit)

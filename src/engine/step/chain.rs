@@ -6,6 +6,7 @@ use std::collections::VecDeque;
 use super::Work;
 use super::claim::Occasion;
 use super::happening::Happening;
+use super::memberships::Memberships;
 use crate::engine::effect;
 use crate::engine::id::DeliveryId;
 use crate::engine::record::{Claim, Origin, Pending};
@@ -39,7 +40,7 @@ impl Work<'_> {
         while let Some(event) = self.internals.pop_front() {
             let Internal { name, message_id, timestamp, properties, depth } = &event;
             let (timestamp, depth) = (*timestamp, *depth);
-            self.happened(&Happening { name, message_id, timestamp, properties, depth });
+            self.happened(&Happening { name, message_id, timestamp, properties, depth }, Memberships::new());
         }
     }
 

@@ -1,21 +1,23 @@
 //! From an occasion through the gates to a claim: the moment from which a send counts, once, however often it is tried.
 
 use std::borrow::Cow;
+use std::cell::OnceCell;
 
 use super::gates::{self, Case, Stop};
 use super::happening::Happening;
-use super::{Work, bounds};
-use crate::engine::catalog::CampaignInForce;
+use super::{Ask, Known, Work, bounds, deferral};
+use crate::engine::catalog::{CampaignInForce, InForce};
 use crate::engine::definition::Campaign;
 use crate::engine::delivery::delivery_id;
 use crate::engine::delivery::lease;
 use crate::engine::effect::{Decision, Effect, Outcome, Reason, RuleShown};
 use crate::engine::fatigue;
+use crate::engine::history::History;
 use crate::engine::id::DeliveryId;
-use crate::engine::record::{Arm, Claim, Origin, Pending, Phase, Timer, TimerKind, TriggerKind};
+use crate::engine::record::{Arm, Claim, ExposureKey, Origin, Pending, Phase, Timer, TimerKind, TriggerKind};
 use crate::engine::rendering::{self, Rendered, Triggered};
 use crate::engine::time::Timestamp;
-use crate::engine::trigger::correlation::{Key, NO_KEY};
+use crate::engine::trigger::correlation::{self, Key, NO_KEY};
 use crate::engine::value::Object;
 
 /// A reason to send, borrowed: most occasions come to nothing, and then nothing is copied. [`Origin`] is its kept form.
@@ -115,6 +117,10 @@ impl<'a> Occasion<'a> {
 impl Work<'_> {
     /// Takes an occasion through all gates, to a claim or to the reason why not.
     pub(super) fn decide(&mut self, campaign: &CampaignInForce, occasion: &Occasion) {
+        // The store is asked one question at a time: what follows may turn out otherwise by its answer, and an answer lets somebody in.
+        if !self.asks.is_empty() {
+            return;
+        }
         let in_force = self.in_force;
         let definition = &campaign.definition;
         let identify = || delivery_id(&in_force.policy.id_key, definition.id, self.user, &occasion.instance());
@@ -124,26 +130,41 @@ impl Work<'_> {
         if early.is_some_and(|id| pending.iter().any(|entry| entry.id == id)) {
             return;
         }
-        if let Err(stop) = gates::judge(&self.case(definition), occasion) {
-            return self.hold(campaign, occasion, stop);
+        if deferral::is_deferred(&self.known.record.timers, definition.id, occasion) {
+            return;
         }
+        let case = self.case(definition, Some(occasion));
+        if let Err(stop) = gates::judge(&case) {
+            return self.stop(campaign, occasion, stop);
+        }
+        let unanswered = case.counter().filter(|counter| case.admission(counter).is_none()).zip(definition.limit);
         let id = early.unwrap_or_else(identify);
         match self.render(campaign, occasion, id) {
             Err(stop) => self.hold(campaign, occasion, stop),
             Ok(rendered) if !bounds::has_room_for_claim(&self.known.record, &rendered.request) => {
                 self.hold(campaign, occasion, Reason::StateFull.into());
             }
-            Ok(rendered) => self.claim(campaign, occasion, id, rendered),
+            Ok(rendered) => match unanswered {
+                Some((counter, limit)) => self.asks.push(Ask { counter, limit: limit.users }),
+                None => self.claim(campaign, occasion, id, rendered),
+            },
         }
     }
 
     /// The decision line of an occasion that comes to nothing.
     pub(super) fn hold(&mut self, campaign: &CampaignInForce, occasion: &Occasion, stop: Stop) {
+        self.unsent(campaign, occasion, stop, None);
+    }
+
+    /// The line of one that does not, or not before `until`, lead to a send.
+    pub(super) fn unsent(&mut self, campaign: &CampaignInForce, occasion: &Occasion, stop: Stop, until: Option<Timestamp>) {
         let claim = claim_of(&campaign.definition, occasion, self.now);
         let line = Decision {
-            outcome: Outcome::Suppressed,
+            outcome: if until.is_some() { Outcome::Deferred } else { Outcome::Suppressed },
             reason: Some(stop.reason),
             rule: stop.rule,
+            until,
+            arm: self.case(&campaign.definition, None).arm(),
             ..Decision::of_claim(self.user, &claim, None)
         };
         self.effects.push(Effect::Decided(Box::new(line)));
@@ -162,18 +183,31 @@ impl Work<'_> {
         self.effects.push(Effect::Send(id));
     }
 
-    pub(super) fn case<'b>(&'b self, campaign: &'b Campaign) -> Case<'b> {
+    pub(super) fn case<'b>(&'b self, campaign: &'b Campaign, occasion: Option<&'b Occasion<'b>>) -> Case<'b> {
+        let Known { record, profile, admitted } = &self.known;
+        let key = occasion.and_then(|occasion| exposure_key(campaign, occasion.properties));
+        let decided = occasion.and_then(|occasion| occasion.decided).unwrap_or(self.now);
+        let InForce { trackers, tracked, .. } = self.in_force;
+        // The triggering event counts, though its time may be ahead of the clock.
+        let at = occasion.map_or(self.now, |occasion| occasion.timestamp.max(self.now));
+        let history = History { kept: &record.history, trackers, tracked, at };
         Case {
             in_force: self.in_force,
             campaign,
             user: self.user,
-            profile: &self.known.profile,
-            ledger: &self.known.record.ledger,
+            profile,
+            ledger: &record.ledger,
+            history,
+            admitted,
+            occasion,
+            key,
+            decided,
             now: self.now,
+            arm: OnceCell::new(),
         }
     }
 
-    /// Gate 8.
+    /// Gate 12.
     fn render(&self, campaign: &CampaignInForce, occasion: &Occasion, id: DeliveryId) -> Result<Rendered, Stop> {
         let scope = rendering::Scope {
             user_id: self.user,
@@ -190,7 +224,7 @@ impl Work<'_> {
             delivery: id,
             now: self.now,
         };
-        let held = |held: rendering::Held| Stop { reason: held.reason, rule: Some(RuleShown::Text(held.why.into())) };
+        let held = |held: rendering::Held| Stop { rule: Some(RuleShown::Text(held.why.into())), ..Stop::from(held.reason) };
         rendering::render(&campaign.template, &scope).map_err(held)
     }
 
@@ -198,7 +232,9 @@ impl Work<'_> {
     fn claim(&mut self, campaign: &CampaignInForce, occasion: &Occasion, id: DeliveryId, rendered: Rendered) {
         let definition = &campaign.definition;
         let policy = &self.in_force.policy;
-        fatigue::note_send(&mut self.known.record.ledger, definition, &self.in_force.workspace.frequency_caps, self.now);
+        let (ledger, caps) = (&mut self.known.record.ledger, &self.in_force.workspace.frequency_caps);
+        let counts = fatigue::note_send(ledger, definition, exposure_key(definition, occasion.properties), caps, self.now);
+        fatigue::open_goal(ledger, definition, Some(id), self.now);
         let claim = claim_of(definition, occasion, self.now);
         let lease = self.now.after(lease::length(self.in_force.destination_of(&definition.webhook).timeout));
         self.send(&claim, id);
@@ -214,12 +250,19 @@ impl Work<'_> {
             id,
             campaign: definition.id,
             claim,
+            counts,
             expires: self.now.after(policy.expires),
             phase: Phase::Sending { attempt: 1, lease },
             origin,
             request: Some(rendered.request),
         });
     }
+}
+
+/// F1: what an exposure to this campaign is about.
+fn exposure_key(campaign: &Campaign, properties: &Object) -> ExposureKey {
+    let per = &campaign.fatigue.per;
+    (!per.is_empty()).then(|| correlation::key(per.iter().map(|path| &**path), properties))
 }
 
 fn claim_of(campaign: &Campaign, occasion: &Occasion, at: Timestamp) -> Claim {

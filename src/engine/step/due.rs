@@ -56,6 +56,7 @@ impl<'a> Work<'a> {
                 self.decide(campaign, &Occasion::of_timer(timer));
             }
             (TimerKind::UserDate, Trigger::UserDate(_)) => self.fire_user_date(campaign, timer),
+            (TimerKind::Membership, Trigger::Cohort { .. }) => self.fire_membership(campaign, timer),
             _ if self.status(timer.campaign) == Status::Ended && timer.kind != TimerKind::Membership => {
                 self.hold(campaign, &Occasion::of_timer(timer), Reason::CampaignEnded.into());
             }
@@ -90,8 +91,8 @@ impl<'a> Work<'a> {
         let horizon = read_to.min(now).before(in_force.policy.max_lateness);
         let record = &mut self.known.record;
         applied::prune(record, horizon, true);
-        history::prune(&mut record.history, horizon);
         let current = record.definitions <= in_force.revision;
+        history::prune(&mut record.history, current.then_some(&in_force.trackers), horizon);
         let ended = |campaign| super::status_of(in_force, campaign) == Status::Ended && current;
         actions::prune(&mut record.sequences, horizon, |campaign| {
             match in_force.campaign(campaign).map(|known| &known.definition.trigger) {
@@ -103,7 +104,7 @@ impl<'a> Work<'a> {
             }
         });
         record.occurrences.retain(|known| !ended(known.campaign) || known.at > now.before(KEPT_AFTER_END));
-        fatigue::prune(&mut record.ledger, &in_force.workspace.frequency_caps, now, |exposure| {
+        fatigue::prune(&mut record.ledger, &in_force.workspace.frequency_caps, now, horizon, |exposure| {
             !ended(exposure.campaign) || exposure.last > now.before(KEPT_AFTER_END)
         });
         self.profile_changed |= self.known.profile.prune(horizon);

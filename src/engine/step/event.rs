@@ -2,15 +2,19 @@
 
 use super::claim::Occasion;
 use super::happening::Happening;
+use super::memberships::Memberships;
 use super::{Work, applied};
 use crate::engine::definition::Trigger;
 use crate::engine::effect::Reason;
 use crate::engine::event::{Body, Event, Position};
-use crate::engine::record::{TimerKind, TriggerKind};
+use crate::engine::matching::{Match, Role};
+use crate::engine::record::TimerKind;
+use crate::engine::value::Object;
 
 impl<'a> Work<'a> {
     pub(super) fn event(&mut self, event: &Event) {
         if applied::is_applied(&self.known.record, event.position) {
+            self.convert_again(event);
             return self.skip();
         }
         applied::advance(&mut self.known.record, event.position);
@@ -20,15 +24,21 @@ impl<'a> Work<'a> {
         if self.known.record.tombstone.is_some_and(|deleted| event.timestamp <= deleted) {
             return self.skip_noted();
         }
+        self.fire_memberships();
+        let mut before = self.memberships_before(event);
         self.learn(event);
         if self.profile_changed {
             self.follow_dates();
+        } else {
+            before.clear();
         }
         match &event.body {
-            Body::Track { name, properties } => self.happened(&Happening::of_event(event, name, properties)),
-            Body::Identify { .. } => {}
+            Body::Track { name, properties } => self.happened(&Happening::of_event(event, name, properties), before),
+            Body::Identify { .. } => self.asked(&Happening::of_event(event, "", &Object::new()), None, &before),
             Body::Delete => self.forget(event),
-            Body::Send { campaign, properties, .. } => self.asked(&Happening::of_event(event, "", properties), campaign),
+            Body::Send { campaign, properties, .. } => {
+                self.asked(&Happening::of_event(event, "", properties), Some(campaign), &before);
+            }
         }
         if let Some(newest) = applied::newest(&self.known.record) {
             applied::prune(&mut self.known.record, newest.before(self.in_force.policy.max_lateness), false);
@@ -55,14 +65,27 @@ impl<'a> Work<'a> {
         self.profile_changed |= changed;
     }
 
-    /// An API request. It names its campaign; one that does not exist, or is not for API requests, was refused over HTTP and is
-    /// ignored from elsewhere: there is nothing to decide.
-    fn asked(&mut self, event: &Happening, campaign: &str) {
-        let in_force: &'a _ = self.in_force;
-        let Some(campaign) = in_force.by_key(campaign) else { return };
-        if campaign.definition.trigger == Trigger::Api {
-            self.decide(campaign, &Occasion::of_event(TriggerKind::Api, event));
+    /// What traits may change, before they do.
+    fn memberships_before(&self, event: &Event) -> Memberships {
+        let mut before = Memberships::new();
+        let says_traits = matches!(event.body, Body::Identify { .. } | Body::Send { .. });
+        if says_traits || !event.context_traits.is_empty() || event.device_token.is_some() {
+            let at = event.timestamp.max(self.now);
+            self.in_force.index.by_membership().iter().for_each(|position| self.note_membership(&mut before, *position, at));
         }
+        before
+    }
+
+    /// An input that is no event of the person: what comes of its traits, and the campaign that an API request names. One that does
+    /// not exist, or is not for API requests, was refused over HTTP and is ignored from elsewhere: there is nothing to decide.
+    fn asked(&mut self, event: &Happening, campaign: Option<&str>, before: &Memberships) {
+        let crossed = self.crossings(before, event.timestamp.max(self.now));
+        let mut matches: Vec<Match> = crossed.into_iter().map(|campaign| Match { campaign, role: Role::Joins }).collect();
+        let asked = campaign.and_then(|key| self.in_force.by_key(key)).filter(|campaign| campaign.definition.trigger == Trigger::Api);
+        let position = asked.and_then(|campaign| self.in_force.position(campaign.definition.id));
+        matches.extend(position.map(|campaign| Match { campaign, role: Role::Fires }));
+        matches.sort_unstable();
+        self.trigger(&matches, event);
     }
 
     /// The person is to be forgotten. What was applied stays known, so that nothing comes back by being read again.
@@ -70,7 +93,7 @@ impl<'a> Work<'a> {
         let record = &mut self.known.record;
         let timers = std::mem::take(&mut record.timers);
         let pending = std::mem::take(&mut record.pending);
-        record.history = Vec::new();
+        record.history = Default::default();
         record.sequences = Vec::new();
         record.occurrences = Vec::new();
         record.ledger = Default::default();

@@ -3,14 +3,17 @@
 
 use super::chain::MAX_CHAIN;
 use super::claim::Occasion;
+use super::memberships::Memberships;
 use super::{Work, bounds, gates};
-use crate::engine::catalog::CampaignInForce;
-use crate::engine::condition::{Scope, holds};
-use crate::engine::definition::{Inaction, Pattern, Status, Trigger};
+use crate::engine::catalog::{CampaignInForce, InForce};
+use crate::engine::condition::{Scope, Truth, holds};
+use crate::engine::definition::{Absence, Inaction, Pattern, Status, Trigger};
 use crate::engine::effect::Reason;
 use crate::engine::event::Event;
 use crate::engine::history;
+use crate::engine::id::UserId;
 use crate::engine::matching::{Match, Role};
+use crate::engine::profile::Profile;
 use crate::engine::record::{Timer, TimerKind, TriggerKind};
 use crate::engine::time::Timestamp;
 use crate::engine::trigger::correlation::{self, Key};
@@ -36,34 +39,27 @@ impl<'a> Happening<'a> {
 }
 
 impl<'a> Work<'a> {
-    pub(super) fn happened(&mut self, event: &Happening) {
+    /// Something that happened, after the user's traits were learned from it. `before`: memberships before that.
+    pub(super) fn happened(&mut self, event: &Happening, mut before: Memberships) {
         let in_force: &'a _ = self.in_force;
         let mut matches = Vec::new();
         let zone = gates::zone(&self.known.profile, &in_force.workspace);
         // Patterns are judged as of the event's own time: read again, or late, it means the same.
         in_force.index.matches(event.name, event.properties, event.timestamp, zone, &mut matches);
-        matches.retain(|found| self.is_met(found, event));
-        // Several events of one set may be met at once.
-        matches.dedup();
-        for found in &matches {
-            let Some(campaign) = in_force.campaigns.get(found.campaign as usize) else { continue };
-            if event.depth > MAX_CHAIN && matches!(found.role, Role::Fires | Role::Starts) {
-                let occasion = Occasion::of_event(TriggerKind::of(&campaign.definition.trigger), event);
-                self.hold(campaign, &occasion, Reason::ChainTooLong.into());
-                continue;
-            }
-            match (found.role, &campaign.definition.trigger) {
-                (Role::Fires, Trigger::Action(_)) => self.decide(campaign, &Occasion::of_event(TriggerKind::Action, event)),
-                (Role::Fires, Trigger::Actions(actions)) => self.one_of_several(campaign, actions, event),
-                (Role::Starts, Trigger::Inaction(inaction)) => self.start_clock(campaign, inaction, event),
-                (Role::Starts, Trigger::EventDate(date)) => self.start_date(campaign, date, event),
-                (Role::Cancels, Trigger::Inaction(inaction)) => {
-                    let key = key_of_without(inaction, event.properties);
-                    inaction::cancel(&mut self.known.record.timers, campaign.definition.id, key, event.timestamp);
-                }
-                _ => {}
-            }
+        let at = event.timestamp.max(self.now);
+        for joins in matches.iter().filter(|found| found.role == Role::Joins) {
+            self.note_membership(&mut before, joins.campaign, at);
         }
+        matches.retain(|found| found.role != Role::Joins && self.is_met(found, event));
+        let past = &mut self.known.record.history;
+        let scope = condition_scope(in_force, self.user, &self.known.profile, event.timestamp, event.properties);
+        history::note_event(past, &in_force.trackers, event.name, event.properties, event.timestamp, &scope);
+        let crossed = self.crossings(&before, at);
+        matches.extend(crossed.into_iter().map(|campaign| Match { campaign, role: Role::Joins }));
+        matches.sort_unstable();
+        // First: what this event triggers itself, it does not convert.
+        self.convert(&matches, event);
+        self.trigger(&matches, event);
         // Noted only now: an event that is both `without` and `after` cancels what ran, not what it starts itself.
         for found in matches.iter().filter(|found| found.role == Role::Cancels) {
             let Some(campaign) = in_force.campaigns.get(found.campaign as usize) else { continue };
@@ -74,14 +70,56 @@ impl<'a> Work<'a> {
         }
     }
 
+    /// What an event means to each campaign, in order.
+    pub(super) fn trigger(&mut self, matches: &[Match], event: &Happening) {
+        let in_force: &'a _ = self.in_force;
+        for found in matches {
+            let Some(campaign) = in_force.campaigns.get(found.campaign as usize) else { continue };
+            let occasion = Occasion::of_event(TriggerKind::of(&campaign.definition.trigger), event);
+            if event.depth > MAX_CHAIN && found.role.triggers() {
+                self.hold(campaign, &occasion, Reason::ChainTooLong.into());
+                continue;
+            }
+            match (found.role, &campaign.definition.trigger) {
+                (Role::Fires, Trigger::Action(_) | Trigger::Api) => self.decide(campaign, &occasion),
+                (Role::Joins, Trigger::Cohort { .. }) => self.decide(campaign, &occasion),
+                (Role::Fires, Trigger::Absence(absence)) => self.judge_absence(campaign, absence, event),
+                (Role::Part(place), Trigger::Actions(actions)) => {
+                    let parts = matches.iter().filter(|other| other.campaign == found.campaign).filter_map(|other| other.role.part());
+                    let meets = parts.clone().fold(0, |meets, part| meets | 1 << part);
+                    // Once for all of its events that this one meets.
+                    if parts.min() == Some(place) {
+                        self.one_of_several(campaign, actions, meets, event);
+                    }
+                }
+                (Role::Starts, Trigger::Inaction(inaction)) => self.start_clock(campaign, inaction, event),
+                (Role::Dates, Trigger::EventDate(date)) => self.start_date(campaign, date, event),
+                (Role::Cancels, Trigger::Inaction(inaction)) => {
+                    let key = key_of_without(inaction, event.properties);
+                    inaction::cancel(&mut self.known.record.timers, campaign.definition.id, key, event.timestamp);
+                    self.cancel_deferred(campaign, key, event.timestamp);
+                }
+                _ => {}
+            }
+        }
+    }
+
     /// Judges a match again, now that the user is known: the index takes what depends on one as met.
     fn is_met(&self, found: &Match, event: &Happening) -> bool {
         let Some(campaign) = self.in_force.campaigns.get(found.campaign as usize) else { return false };
         let pattern = match (found.role, &campaign.definition.trigger) {
+            (Role::Converts, _) => match &campaign.definition.goal {
+                Some(goal) => &goal.pattern,
+                None => return false,
+            },
             (Role::Fires, Trigger::Action(pattern)) => pattern,
-            (Role::Fires, Trigger::Actions(actions)) => return self.meets(actions, event.name, event.timestamp, event.properties) != 0,
+            (Role::Fires, Trigger::Absence(absence)) => &absence.after,
+            (Role::Part(place), Trigger::Actions(actions)) => match actions.events.get(usize::from(place)) {
+                Some(pattern) => pattern,
+                None => return false,
+            },
             (Role::Starts, Trigger::Inaction(inaction)) => &inaction.after,
-            (Role::Starts, Trigger::EventDate(date)) => &date.pattern,
+            (Role::Dates, Trigger::EventDate(date)) => &date.pattern,
             (Role::Cancels, Trigger::Inaction(inaction)) => &inaction.without,
             _ => return false,
         };
@@ -89,14 +127,21 @@ impl<'a> Work<'a> {
     }
 
     pub(super) fn holds(&self, pattern: &Pattern, at: Timestamp, properties: &Object) -> bool {
-        let scope = Scope {
-            event: Some(properties),
-            user: Some(&self.known.profile),
-            user_id: self.user,
-            now: at,
-            zone: gates::zone(&self.known.profile, &self.in_force.workspace),
-        };
+        let scope = condition_scope(self.in_force, self.user, &self.known.profile, at, properties);
         holds(&pattern.condition, properties, &scope)
+    }
+
+    /// T4: an `after`, judged at its own time. What did happen is no occasion; what nobody can know is not sent.
+    fn judge_absence(&mut self, campaign: &CampaignInForce, absence: &Absence, event: &Happening) {
+        let occasion = Occasion::of_event(TriggerKind::Inaction, event);
+        let itself = *absence.without.event == *event.name && self.holds(&absence.without, event.timestamp, event.properties);
+        match history::never(&self.history(event.timestamp), absence, itself) {
+            Truth::False => {}
+            Truth::Unknown if self.status(campaign.definition.id) == Status::Running => {
+                self.hold(campaign, &occasion, Reason::HistoryIncomplete.into());
+            }
+            Truth::True | Truth::Unknown => self.decide(campaign, &occasion),
+        }
     }
 
     /// An `after`: starts a clock unless a `without` inside its window is known already, or one pends. A late one starts its
@@ -134,6 +179,11 @@ impl<'a> Work<'a> {
             None => record.timers.push(timer),
         }
     }
+}
+
+/// What the conditions of an event may look at.
+fn condition_scope<'b>(in_force: &'b InForce, user: &'b UserId, profile: &'b Profile, at: Timestamp, event: &'b Object) -> Scope<'b> {
+    Scope { event: Some(event), user: Some(profile), user_id: user, now: at, zone: gates::zone(profile, &in_force.workspace) }
 }
 
 fn key_of_without(inaction: &Inaction, properties: &Object) -> Key {

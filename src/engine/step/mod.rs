@@ -23,10 +23,13 @@ pub mod bounds;
 mod chain;
 mod claim;
 mod dates;
+mod deferral;
 mod due;
 mod event;
 mod gates;
+mod goals;
 mod happening;
+mod memberships;
 mod pending;
 mod run;
 mod wake;
@@ -143,6 +146,10 @@ pub fn step(in_force: &InForce, user: &UserId, known: Known, input: &Input, now:
     work.follow_chain();
     let Work { mut known, trace, profile_changed, effects, asks, held_until_read, .. } = work;
     let mut record_changed = before.map_or(trace == Trace::Changed, |before| before != known.record);
+    // An answer holds for one input: limits are edited, and asking again lets nobody else in.
+    if asks.is_empty() {
+        known.admitted.clear();
+    }
     // Also where a judgement changed nothing: nobody with older definitions shall come to another. Not for a walk, which would write
     // the records of all users; its one reader repeats a part of it at most.
     let judged = if walk { record_changed } else { trace != Trace::Skipped };

@@ -3,14 +3,14 @@
 
 use std::time::Duration;
 
-use super::gates::{self, Stop};
+use super::gates::{self, Case, Stop};
 use super::{Trace, Verdict, Work, bounds};
 use crate::engine::definition::Status;
 use crate::engine::delivery::lease;
 use crate::engine::effect::{Effect, FailCause, Reason};
 use crate::engine::fatigue;
 use crate::engine::id::DeliveryId;
-use crate::engine::record::{Pending, Phase, Request};
+use crate::engine::record::{Arm, Pending, Phase, Request};
 use crate::engine::time::Timestamp;
 
 /// A first attempt that starts later than this after its claim claims again.
@@ -21,6 +21,9 @@ pub(super) const FAIL_LOOK: Duration = Duration::from_secs(30);
 
 /// A retry that is held, by a pause or for want of room, comes again after this.
 pub(super) const POSTPONED: Duration = Duration::from_secs(60);
+
+/// Quiet hours let a delivery go on for so long after its claim; later retries wait for their end.
+pub(super) const QUIET_GRACE: Duration = Duration::from_secs(5 * 60);
 
 impl Work<'_> {
     /// A retry message wins only against the very phase it was made for ([`Phase`] says what the numbers mean). Afterwards the
@@ -53,10 +56,14 @@ impl Work<'_> {
         if !started && status != Status::Running {
             return self.postpone(id, self.now.after(POSTPONED));
         }
+        if let Some(end) = self.quiet_until(entry).filter(|_| started) {
+            return self.postpone(id, end);
+        }
         if !started && self.now.since(entry.claim.at) > CLAIM_FRESH {
-            if let Err(stop) = self.claim_again(place) {
-                let entry = self.known.record.pending.remove(place);
-                return self.drop_pending(&entry, stop);
+            match self.claim_again(place) {
+                Ok(()) => {}
+                Err(stop) if stop.defers_until().is_some() => return self.postpone(id, stop.defers_until().unwrap_or(self.now)),
+                Err(stop) => return self.take_back(place, stop),
             }
             let claim = self.known.record.pending[place].claim.clone();
             self.send(&claim, id);
@@ -80,13 +87,18 @@ impl Work<'_> {
         entry.request = None;
     }
 
-    /// A 2xx of any attempt settles a delivery. A final failure does, unless a later attempt is under way.
+    /// A 2xx of any attempt settles a delivery. A final failure does, unless a later attempt is under way; with
+    /// `refund_on_failure` caps count it no longer. A 2xx that turns up after that finds nothing to settle, and changes nothing.
     pub(super) fn attempted(&mut self, id: DeliveryId, attempt: u32, verdict: Verdict, status: Option<u16>, cause: Option<&str>) {
         let settles = |phase: Phase| verdict == Verdict::Delivered || attempt >= phase.attempt();
         let Some(place) = self.place(id).filter(|place| settles(self.known.record.pending[*place].phase)) else {
             return self.skip();
         };
         let entry = self.known.record.pending.remove(place);
+        let refunds = self.in_force.campaign(entry.campaign).is_some_and(|campaign| campaign.definition.fatigue.refund_on_failure);
+        if verdict == Verdict::Failed && refunds {
+            fatigue::refund(&mut self.known.record.ledger, &entry.claim, entry.counts);
+        }
         self.chain_settled(&entry, verdict, attempt, status, cause);
     }
 
@@ -100,7 +112,14 @@ impl Work<'_> {
                 (Phase::Failing { again, .. }, _) if again > self.now => {}
                 (Phase::Failing { cause, .. }, _) => self.fail(place, cause),
                 (Phase::Sending { .. } | Phase::Parked { .. }, Some(cause)) => self.fail(place, cause),
-                (Phase::Sending { attempt, .. }, None) => self.take_over(place, attempt),
+                (Phase::Sending { attempt, .. }, None) => match self.quiet_until(entry) {
+                    // Nobody makes this attempt: a lease that lasts as long as the quiet keeps it from being taken over.
+                    Some(end) => {
+                        let entry = &mut self.known.record.pending[place];
+                        entry.phase = Phase::Sending { attempt, lease: end.min(entry.expires) };
+                    }
+                    None => self.take_over(place, attempt),
+                },
                 (Phase::Parked { .. }, None) => {}
             }
         }
@@ -140,22 +159,55 @@ impl Work<'_> {
         self.effects.push(Effect::Postpone { id, until });
     }
 
-    /// The claim is old and nothing was sent on it: its count is given back and, if all gates are open, taken anew as of now.
-    /// Expiry stays that of the first decision.
+    /// When the quiet ends that holds a delivery that was started. What was claimed just before it may still be finished.
+    fn quiet_until(&self, entry: &Pending) -> Option<Timestamp> {
+        if self.now.since(entry.claim.at) <= QUIET_GRACE {
+            return None;
+        }
+        let campaign = &self.in_force.campaign(entry.campaign)?.definition;
+        let quiet = self.in_force.workspace.quiet_hours.as_ref();
+        fatigue::quiet_until(campaign, quiet, self.now, || self.case(campaign, None).zone())
+    }
+
+    /// The claim is old and nothing was sent on it: if all gates are open without it, it is taken anew as of now. Expiry stays that
+    /// of the first decision. Where a gate stays shut the claim is as it was.
     fn claim_again(&mut self, place: usize) -> Result<(), Stop> {
         let in_force = self.in_force;
         let entry = &self.known.record.pending[place];
         let Some(campaign) = in_force.campaign(entry.campaign) else { return Err(Reason::CampaignEnded.into()) };
-        fatigue::give_back(&mut self.known.record.ledger, &campaign.definition, &entry.claim);
-        gates::judge_again(&self.case(&campaign.definition))?;
-        let caps = &in_force.workspace.frequency_caps;
-        fatigue::note_send(&mut self.known.record.ledger, &campaign.definition, caps, self.now);
-        let claim = &mut self.known.record.pending[place].claim;
+        let campaign = &campaign.definition;
+        let mut ledger = self.known.record.ledger.clone();
+        fatigue::give_back(&mut ledger, campaign, &entry.claim, entry.counts);
+        let decided = entry.expires.before(in_force.policy.expires);
+        let case = Case { ledger: &ledger, key: entry.counts.key, decided, ..self.case(campaign, None) };
+        gates::judge(&case).map_err(|stop| Stop { waits: stop.waits && stop.frees.is_some_and(|frees| frees < entry.expires), ..stop })?;
+        let counts = fatigue::note_send(&mut ledger, campaign, entry.counts.key, &in_force.workspace.frequency_caps, self.now);
+        fatigue::close_goal(&mut ledger, entry.id);
+        fatigue::open_goal(&mut ledger, campaign, Some(entry.id), self.now);
+        self.known.record.ledger = ledger;
+        let entry = &mut self.known.record.pending[place];
+        entry.counts = counts;
         // The labels it counts under are today's; the version stays that of the frozen request.
-        claim.at = self.now;
-        claim.channel = campaign.definition.channel.clone();
-        claim.tags = campaign.definition.tags.clone();
+        entry.claim.at = self.now;
+        entry.claim.channel = campaign.channel.clone();
+        entry.claim.tags = campaign.tags.clone();
         Ok(())
+    }
+
+    /// A claim that never started and never will: as if it had not been.
+    fn take_back(&mut self, place: usize, stop: Stop) {
+        let mut entry = self.known.record.pending.remove(place);
+        let ledger = &mut self.known.record.ledger;
+        fatigue::close_goal(ledger, entry.id);
+        if let Some(campaign) = self.in_force.campaign(entry.campaign) {
+            fatigue::give_back(ledger, &campaign.definition, &entry.claim, entry.counts);
+            if stop.reason == Reason::ControlGroup {
+                entry.claim.arm = Arm::Control;
+                fatigue::note_held_out(ledger, &campaign.definition, entry.counts.key, self.now);
+                fatigue::open_goal(ledger, &campaign.definition, None, self.now);
+            }
+        }
+        self.drop_pending(&entry, stop);
     }
 
     fn place(&self, id: DeliveryId) -> Option<usize> {

@@ -57,7 +57,10 @@ impl<'a> Work<'a> {
     pub(super) fn arm(&mut self, campaign: CampaignId) {
         let in_force: &'a _ = self.in_force;
         match in_force.campaign(campaign) {
-            Some(campaign) if !self.is_forgotten() => self.follow_date(campaign),
+            Some(campaign) if !self.is_forgotten() => {
+                self.follow_date(campaign);
+                self.watch_membership(campaign, self.now);
+            }
             _ => self.skip(),
         }
     }
@@ -65,7 +68,7 @@ impl<'a> Work<'a> {
     /// Whether the user was deleted and nothing came since: nobody to send anything to.
     fn is_forgotten(&self) -> bool {
         let record = &self.known.record;
-        record.tombstone.is_some() && record.history.is_empty() && self.known.profile.is_empty()
+        record.tombstone.is_some() && record.history == Default::default() && self.known.profile.is_empty()
     }
 }
 

@@ -6,6 +6,7 @@ use super::{Known, applied};
 use crate::engine::catalog::InForce;
 use crate::engine::definition::Status;
 use crate::engine::fatigue;
+use crate::engine::history;
 use crate::engine::id::UserId;
 use crate::engine::record::Phase;
 use crate::engine::time::{Timestamp, millis};
@@ -37,11 +38,11 @@ pub fn wake(user: &UserId, known: &Known, in_force: &InForce, now: Timestamp) ->
     if let Some(next) = timers.chain(pending).min() {
         return Some(next);
     }
-    if !fatigue::is_empty(&record.ledger) || !record.sequences.is_empty() || !record.occurrences.is_empty() || !known.profile.is_empty() {
+    let collected = !record.sequences.is_empty() || !record.history.tracked.is_empty() || !record.occurrences.is_empty();
+    if collected || !fatigue::is_empty(&record.ledger) || !known.profile.is_empty() {
         return Some(own_time(user, now.after(IDLE_LOOK), IDLE_LOOK));
     }
-    let history = record.history.iter().filter_map(|list| list.at.last().copied());
-    let newest = history.chain(applied::newest(record)).chain(record.tombstone).max()?;
+    let newest = history::newest(&record.history).into_iter().chain(applied::newest(record)).chain(record.tombstone).max()?;
     let over = newest.after(in_force.policy.max_lateness);
     Some(own_time(user, over.max(now.after(DAY)), DAY))
 }

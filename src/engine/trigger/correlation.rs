@@ -23,7 +23,7 @@ pub fn key<'a>(paths: impl ExactSizeIterator<Item = &'a str>, properties: &Objec
 }
 
 /// One text for all values that are equal, and a different one for all that are not: a tag, then the value with its length.
-fn write(value: &Value, out: &mut Vec<u8>) {
+pub(in crate::engine) fn write(value: &Value, out: &mut Vec<u8>) {
     match value {
         Value::Null => out.push(b'n'),
         Value::Bool(truth) => out.extend([b'b', u8::from(*truth)]),

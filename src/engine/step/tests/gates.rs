@@ -247,7 +247,9 @@ fn an_exposure_outlives_its_campaign_by_thirty_days() {
         29d wake
         29d ledger => 1 sent, 1 counted
         30d wake
-        30d ledger => 0 sent, 0 counted
+        30d ledger => 0 sent, 1 counted
+        33d wake
+        33d ledger => 0 sent, 0 counted
     ",
     );
 }

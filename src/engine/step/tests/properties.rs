@@ -1,7 +1,7 @@
 //! What must hold for any inputs in any order: nothing panics, repeating changes nothing, caps and once-only are never exceeded.
 //! (That the order of unrelated users does not matter needs no test: a step is given one user's record and no other.)
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::prelude::*;
 
@@ -10,7 +10,7 @@ use crate::engine::effect::Decision;
 
 /// What happens to the user, between 0 and a few minutes after the last.
 #[derive(Clone, Debug)]
-enum Act {
+pub(super) enum Act {
     Track {
         name: usize,
         id: u32,
@@ -46,7 +46,7 @@ enum Act {
 
 const NAMES: [&str; 4] = ["add", "buy", "look", "call"];
 
-fn acts() -> impl Strategy<Value = Vec<(i64, Act)>> {
+pub(super) fn acts() -> impl Strategy<Value = Vec<(i64, Act)>> {
     let which = || any::<prop::sample::Index>();
     let status = prop_oneof![8 => Just(Status::Running), 2 => Just(Status::Paused), 1 => Just(Status::Ended)];
     let act = prop_oneof![
@@ -81,21 +81,27 @@ fn definitions() -> (Vec<Campaign>, Vec<FrequencyCap>) {
 }
 
 /// Plays acts and keeps what was sent: the last claim of each delivery, without those that were taken back unstarted.
-struct Play {
-    bench: Bench,
+pub(super) struct Play {
+    pub bench: Bench,
     given: Vec<Input>,
     ids: Vec<(DeliveryId, Request)>,
-    sent: BTreeMap<DeliveryId, Box<Decision>>,
+    pub sent: BTreeMap<DeliveryId, Box<Decision>>,
+    /// Campaign and event of what was deferred and has not come to an end.
+    pub deferred: BTreeSet<(Box<str>, Box<str>)>,
 }
 
 impl Play {
     fn new() -> Play {
         let (campaigns, caps) = definitions();
-        let bench = Bench::new(&campaigns, Workspace { frequency_caps: caps, ..Workspace::default() });
-        Play { bench, given: Vec::new(), ids: Vec::new(), sent: BTreeMap::new() }
+        Play::of(&campaigns, Workspace { frequency_caps: caps, ..Workspace::default() })
     }
 
-    fn act(&mut self, pause: i64, act: &Act) {
+    pub fn of(campaigns: &[Campaign], workspace: Workspace) -> Play {
+        let bench = Bench::new(campaigns, workspace);
+        Play { bench, given: Vec::new(), ids: Vec::new(), sent: BTreeMap::new(), deferred: BTreeSet::new() }
+    }
+
+    pub fn act(&mut self, pause: i64, act: &Act) {
         self.bench.now = Timestamp(self.bench.now.0 + pause);
         let now = self.bench.now;
         let minutes = |count: u32| Duration::from_secs(60 * u64::from(count));
@@ -136,8 +142,7 @@ impl Play {
         if matches!(input, Input::Event(_)) {
             self.given.push(input.clone());
         }
-        self.note(&input);
-        self.bench.give(&input);
+        self.give(&input);
         let pending = &self.bench.known.record.pending;
         for (id, request) in pending.iter().filter_map(|entry| Some((entry.id, entry.request.clone()?))) {
             if !self.ids.iter().any(|(known, _)| *known == id) {
@@ -146,8 +151,22 @@ impl Play {
         }
     }
 
+    pub fn give(&mut self, input: &Input) {
+        self.note(input);
+        self.bench.give(input);
+    }
+
     fn note(&mut self, input: &Input) {
-        let stepped = step(&self.bench.in_force, &self.bench.user, self.bench.known.clone(), input, self.bench.now);
+        let stepped = self.bench.step(input);
+        for effect in &stepped.effects {
+            if let Effect::Decided(line) = effect {
+                let (campaign, event) = (line.campaign.clone(), line.event_id.clone());
+                match line.outcome {
+                    Outcome::Deferred => drop(self.deferred.insert((campaign, event))),
+                    Outcome::Sent | Outcome::Suppressed => drop(self.deferred.remove(&(campaign, event))),
+                }
+            }
+        }
         let deleted = matches!(input, Input::Event(event) if event.body == EventBody::Delete);
         for effect in stepped.effects {
             match effect {
@@ -156,23 +175,32 @@ impl Play {
                 _ => {}
             }
         }
+        // What a final failure gave back counts no longer.
+        for entry in &self.bench.known.record.pending {
+            let refunds = |key: &str| self.bench.campaigns.iter().any(|known| &*known.key == key && known.fatigue.refund_on_failure);
+            let settled = stepped.known.record.pending.iter().all(|left| left.id != entry.id);
+            let failed = matches!(input, Input::Attempted { verdict: Verdict::Failed, .. });
+            if settled && failed && refunds(&entry.claim.campaign) {
+                self.sent.remove(&entry.id);
+            }
+        }
         if stepped.known.record.tombstone != self.bench.known.record.tombstone {
             // A person who was forgotten starts anew.
             self.sent.clear();
         }
     }
 
-    fn status(&mut self, which: &prop::sample::Index, status: Status) {
+    pub fn status(&mut self, which: &prop::sample::Index, status: Status) {
         let key = which.get(&self.bench.campaigns).key.clone();
         let word = serde_json::to_value(status).unwrap();
         self.bench.set(&key, word.as_str().unwrap());
     }
 
     /// Counts distinct deliveries by their claims, without looking at the ledger.
-    fn check_caps(&self) {
-        let (campaigns, caps) = definitions();
+    pub fn check_caps(&self) {
+        let Bench { campaigns, workspace, .. } = &self.bench;
         let counts = |line: &Decision| campaigns.iter().any(|campaign| campaign.key == line.campaign && campaign.fatigue.frequency_cap);
-        for cap in &caps {
+        for cap in &workspace.frequency_caps {
             let concerned: Vec<Timestamp> = self
                 .sent
                 .values()
@@ -182,12 +210,31 @@ impl Play {
                 .map(|line| line.at)
                 .collect();
             for end in &concerned {
-                let within = concerned.iter().filter(|at| **at <= *end && **at > end.before(window(cap))).count();
-                assert!(within <= cap.limit as usize, "{within} sends within {:?} of {end} against {cap:?}", window(cap));
+                let from = first_counted(cap, *end, workspace.timezone.as_deref().unwrap_or("UTC"));
+                let within = concerned.iter().filter(|at| **at <= *end && **at >= from).count();
+                assert!(within <= cap.limit as usize, "{within} sends from {from} to {end} against {cap:?}");
             }
         }
         let once = self.sent.values().filter(|line| &*line.campaign == "once").count();
         assert!(once <= 1, "{once} sends of a campaign that sends once");
+    }
+}
+
+/// The first instant at which a send counts in a cap together with one at `end`.
+fn first_counted(cap: &FrequencyCap, end: Timestamp, zone: &str) -> Timestamp {
+    match cap.period {
+        Period::Sliding(span) => Timestamp(end.before(span).0 + 1),
+        Period::Calendar(unit) => {
+            let zone = jiff::tz::TimeZone::get(zone).unwrap();
+            let day = jiff::Timestamp::from_millisecond(end.0).unwrap().to_zoned(zone.clone()).date();
+            let back = match unit {
+                CalendarUnit::Day => 0,
+                CalendarUnit::Week => day.weekday().to_monday_zero_offset().into(),
+                CalendarUnit::Month => i32::from(day.day()) - 1,
+            };
+            let first = day.checked_sub(jiff::Span::new().days(back)).unwrap();
+            Timestamp(first.to_zoned(zone).unwrap().timestamp().as_millisecond())
+        }
     }
 }
 

@@ -1,9 +1,9 @@
-//! Instants of events that a campaign looks back for. For now these are the `without` events of inaction campaigns: one that is
-//! read before its `after` must still cancel it. Bounded in lists and in instants; it keeps times, never the events.
+//! Instants of the `without` events of inaction campaigns: one that is read before its `after` must still cancel it. Bounded in
+//! lists and in instants; it keeps times, never the events.
 
-use super::id::CampaignId;
-use super::record::Instants;
-use super::time::Timestamp;
+use crate::engine::id::CampaignId;
+use crate::engine::record::{Instants, Kept};
+use crate::engine::time::Timestamp;
 
 /// Lists a record has at most, over all campaigns and correlating values; the one that is longest without news gives way.
 pub const MAX_LISTS: usize = 32;
@@ -11,8 +11,9 @@ pub const MAX_LISTS: usize = 32;
 /// Instants a list has at most; the oldest gives way, for the newest is the likeliest to lie in the window of what comes late.
 pub const MAX_INSTANTS: usize = 8;
 
-/// Notes that the tracked event happened at `at`.
-pub fn note(history: &mut Vec<Instants>, tracker: CampaignId, key: [u8; 8], at: Timestamp) {
+/// Notes that a campaign's `without` happened at `at`.
+pub fn note(kept: &mut Kept, tracker: CampaignId, key: [u8; 8], at: Timestamp) {
+    let history = &mut kept.without;
     let Some(list) = history.iter_mut().find(|list| list.tracker == tracker && list.key == key) else {
         if history.len() >= MAX_LISTS {
             let stalest = (0..history.len()).min_by_key(|i| history[*i].at.last().copied());
@@ -30,14 +31,14 @@ pub fn note(history: &mut Vec<Instants>, tracker: CampaignId, key: [u8; 8], at: 
     }
 }
 
-/// Whether the tracked event is known to have happened within [from, until).
-pub fn any_within(history: &[Instants], tracker: CampaignId, key: [u8; 8], from: Timestamp, until: Timestamp) -> bool {
-    let mut lists = history.iter().filter(|list| list.tracker == tracker && list.key == key);
+/// Whether a campaign's `without` is known to have happened within [from, until).
+pub fn any_within(kept: &Kept, tracker: CampaignId, key: [u8; 8], from: Timestamp, until: Timestamp) -> bool {
+    let mut lists = kept.without.iter().filter(|list| list.tracker == tracker && list.key == key);
     lists.any(|list| list.at.iter().any(|at| *at >= from && *at < until))
 }
 
 /// Drops what happened before `horizon`, the oldest time that an event still to be read can have.
-pub fn prune(history: &mut Vec<Instants>, horizon: Timestamp) {
+pub(super) fn prune(history: &mut Vec<Instants>, horizon: Timestamp) {
     for list in history.iter_mut() {
         list.at.retain(|at| *at >= horizon);
     }
@@ -50,8 +51,8 @@ mod tests {
 
     const CAMPAIGN: CampaignId = CampaignId(1);
 
-    fn noted(instants: &[i64]) -> Vec<Instants> {
-        let mut history = Vec::new();
+    fn noted(instants: &[i64]) -> Kept {
+        let mut history = Kept::default();
         instants.iter().for_each(|at| note(&mut history, CAMPAIGN, [0; 8], Timestamp(*at)));
         history
     }
@@ -59,7 +60,7 @@ mod tests {
     #[test]
     fn instants_are_sorted_unique_and_bounded() {
         let check = |instants: &[i64], expect: &[i64]| {
-            let kept: Vec<i64> = noted(instants)[0].at.iter().map(|at| at.0).collect();
+            let kept: Vec<i64> = noted(instants).without[0].at.iter().map(|at| at.0).collect();
             assert_eq!(kept, expect, "{instants:?}");
         };
         check(&[3, 1, 2, 2, 3], &[1, 2, 3]);
@@ -83,18 +84,18 @@ mod tests {
 
     #[test]
     fn the_stalest_list_gives_way() {
-        let mut history = Vec::new();
+        let mut history = Kept::default();
         for i in 0..=MAX_LISTS {
             note(&mut history, CAMPAIGN, [i as u8; 8], Timestamp(1000 - i as i64));
         }
-        assert_eq!(history.len(), MAX_LISTS);
+        assert_eq!(history.without.len(), MAX_LISTS);
         assert!(!any_within(&history, CAMPAIGN, [MAX_LISTS as u8 - 1; 8], Timestamp(0), Timestamp(2000)));
         assert!(any_within(&history, CAMPAIGN, [0; 8], Timestamp(0), Timestamp(2000)));
     }
 
     #[test]
     fn pruning_drops_what_is_older_than_the_horizon() {
-        let mut history = noted(&[10, 20]);
+        let mut history = noted(&[10, 20]).without;
         prune(&mut history, Timestamp(20));
         assert_eq!(history[0].at, [Timestamp(20)]);
         prune(&mut history, Timestamp(21));

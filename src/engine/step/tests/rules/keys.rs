@@ -1,0 +1,55 @@
+//! Once per user and event properties.
+
+use super::*;
+
+#[test]
+fn once_per_user_and_property() {
+    check_settled(
+        Workspace::default(),
+        &[action("order", "buy").per("order")],
+        r#"
+        0s track buy {"order":1} => sent order, order#1
+        1s track buy {"order":1} => order: already_sent
+        2s track buy {"order":"1"} => sent order, order#1
+        3s track buy {"order":1.0} => order: already_sent
+        4s track buy => sent order, order#1
+        5s track buy {"order":null} => order: already_sent
+        6s ledger => 3 sent, 3 counted
+    "#,
+    );
+    check_settled(
+        Workspace::default(),
+        &[action("order", "buy").per("order").every("1h")],
+        r#"
+        0s track buy {"order":1} => sent order, order#1
+        30m track buy {"order":2} => sent order, order#1
+        59m track buy {"order":1} => order: resend_wait
+        60m track buy {"order":1} => sent order, order#1
+        61m track buy {"order":2} => order: resend_wait
+    "#,
+    );
+}
+
+#[test]
+fn a_clock_is_judged_by_the_key_of_its_event() {
+    check_settled(
+        Workspace::default(),
+        &[inaction("cart", "add", "buy").same("cart", "cart").per("cart")],
+        r#"
+        0s track add {"cart":1}
+        1m track add {"cart":2}
+        31m wake => sent cart, cart#1, sent cart, cart#1
+        32m track add {"cart":2}
+        62m wake => cart: already_sent
+    "#,
+    );
+}
+
+#[test]
+fn an_edit_from_once_per_key_to_once_per_user_forgets_nobody() {
+    let mut bench = Bench::new(&[action("order", "buy").per("order")], Workspace::default());
+    assert_eq!(bench.line(r#"0s track buy {"order":1}"#), "sent order, order#1");
+    bench.campaigns = vec![action("order", "buy")];
+    bench.in_force = in_force(2, &bench.campaigns, &bench.workspace);
+    assert_eq!(bench.line(r#"1m track buy {"order":2}"#), "order: already_sent");
+}
