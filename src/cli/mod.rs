@@ -5,9 +5,12 @@ mod assemble;
 mod demo;
 mod ingest;
 mod init;
+mod preview;
 pub mod receive;
 mod run;
 mod settings;
+mod simulate;
+mod test;
 mod validate;
 
 use std::fmt;
@@ -31,6 +34,9 @@ enum Command {
     Init(init::InitArgs),
     Ingest(ingest::IngestArgs),
     Validate(validate::ValidateArgs),
+    Test(test::TestArgs),
+    Preview(preview::PreviewArgs),
+    Simulate(simulate::SimulateArgs),
     Receive(receive::ReceiveArgs),
 }
 
@@ -85,6 +91,9 @@ pub fn main() -> ExitCode {
         Command::Init(args) => init::run(&args),
         Command::Ingest(args) => ingest::run(&args),
         Command::Validate(args) => validate::run(&args),
+        Command::Test(args) => test::run(&args),
+        Command::Preview(args) => preview::run(&args),
+        Command::Simulate(args) => simulate::run(&args),
         Command::Receive(args) => runtime().block_on(receive::run(args)).map_err(Failure::from),
     };
     match result {

@@ -28,8 +28,8 @@ pub struct ValidateArgs {
     format: Format,
 }
 
-#[derive(Clone, Copy, Debug, ValueEnum)]
-enum Format {
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Format {
     Text,
     Json,
 }
@@ -57,7 +57,7 @@ pub fn run(args: &ValidateArgs) -> Result<(), Failure> {
     if errors == 0 { Ok(()) } else { Err(Failure::Told) }
 }
 
-fn as_json(problem: &Problem) -> serde_json::Value {
+pub fn as_json(problem: &Problem) -> serde_json::Value {
     let severity = match problem.severity {
         Severity::Error => "error",
         Severity::Warning => "warning",
@@ -70,6 +70,18 @@ fn as_json(problem: &Problem) -> serde_json::Value {
 
 /// All definitions below these paths, in the order of the file names.
 pub fn read_paths(paths: &[PathBuf], options: &ReadOptions) -> Result<(Vec<Document>, Vec<Problem>), Failure> {
+    let files = find(paths)?;
+    let (mut documents, mut problems) = (Vec::new(), Vec::new());
+    for file in files {
+        let (found, wrong) = read(&file.display().to_string(), &read_file(&file)?, options);
+        documents.extend(found);
+        problems.extend(wrong);
+    }
+    Ok((documents, problems))
+}
+
+/// The files below these paths that can hold YAML or JSON, in the order of their names.
+pub fn find(paths: &[PathBuf]) -> Result<Vec<PathBuf>, Failure> {
     let mut files = Vec::new();
     for path in paths {
         collect(path, &mut files)?;
@@ -78,13 +90,7 @@ pub fn read_paths(paths: &[PathBuf], options: &ReadOptions) -> Result<(Vec<Docum
         let shown: Vec<String> = paths.iter().map(|path| path.display().to_string()).collect();
         return Err(Failure::Refused(format!("no .yaml, .yml or .json file in {}", join(&shown))));
     }
-    let (mut documents, mut problems) = (Vec::new(), Vec::new());
-    for file in files {
-        let (found, wrong) = read(&file.display().to_string(), &read_file(&file)?, options);
-        documents.extend(found);
-        problems.extend(wrong);
-    }
-    Ok((documents, problems))
+    Ok(files)
 }
 
 fn collect(path: &Path, files: &mut Vec<PathBuf>) -> Result<(), Failure> {

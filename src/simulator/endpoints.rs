@@ -1,35 +1,20 @@
-//! The receivers of a simulation: they answer as they are told, at once, and remember every request.
+//! The receivers and linked services of a simulation: they answer as they are told, at once, and remember every request.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use serde::Deserialize;
-
+use crate::engine::definition::Method;
 use crate::engine::delivery::{Answer, Failure};
 use crate::engine::id::{DeliveryId, UserId};
 use crate::engine::record::codec;
 use crate::engine::time::Timestamp;
 use crate::engine::value::Value;
-use crate::worker::attempt::Secrets;
+use crate::worker::attempt::Secrets as Resolve;
 use crate::worker::ports::{Clock, Exchange, Future, HttpRequest};
 
 use super::ports::{MemoryStore, VirtualClock};
-
-/// How some requests are answered; what is absent matches all. The first that matches and is not used up answers; default 200.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct AnswerRule {
-    pub campaign: Option<String>,
-    pub user_id: Option<String>,
-    pub url: Option<String>,
-    /// 0 = no answer: a timeout.
-    pub status: u16,
-    /// How often; absent = always.
-    pub times: Option<u32>,
-    /// `Retry-After`, as the endpoint writes it.
-    pub retry_after: Option<String>,
-}
+use super::rules::{AnswerRule, LinkRule};
 
 /// A request as an endpoint saw it.
 #[derive(Clone, Debug)]
@@ -37,9 +22,21 @@ pub struct Seen {
     pub at: Timestamp,
     pub webhook_id: String,
     pub attempt: u32,
+    pub method: Method,
     pub url: String,
+    /// All of them, the attempt's own too.
+    pub headers: Vec<(String, String)>,
+    /// Parsed where it is JSON, else its text.
     pub body: Option<Value>,
     pub status: u16,
+}
+
+/// The secrets of a simulation.
+#[derive(Clone, Debug, Default)]
+pub struct Secrets {
+    pub values: BTreeMap<String, String>,
+    /// What stands for one that has no value; without it the delivery fails, as it would live.
+    pub otherwise: Option<String>,
 }
 
 /// All endpoints of a world. Clones are the same.
@@ -48,24 +45,39 @@ pub struct Endpoints(Arc<Mutex<Inner>>);
 
 #[derive(Default)]
 struct Inner {
-    rules: Vec<(AnswerRule, u32)>,
-    secrets: BTreeMap<String, String>,
+    answers: Vec<(AnswerRule, u32)>,
+    /// Whether any answer depends on whose delivery it is.
+    personal: bool,
+    links: Vec<LinkRule>,
+    secrets: Secrets,
     seen: Vec<Seen>,
 }
 
+/// What a service answers that has no rule.
+const NO_LINK: u16 = 404;
+
 impl Endpoints {
-    pub fn new(rules: Vec<AnswerRule>, secrets: BTreeMap<String, String>) -> Endpoints {
-        let rules = rules.into_iter().map(|rule| (rule, 0)).collect();
-        Endpoints(Arc::new(Mutex::new(Inner { rules, secrets, ..Inner::default() })))
+    pub fn new(answers: Vec<AnswerRule>, links: Vec<LinkRule>, secrets: Secrets) -> Endpoints {
+        let personal = answers.iter().any(|rule| rule.campaign.is_some() || rule.user_id.is_some());
+        let answers = answers.into_iter().map(|rule| (rule, 0)).collect();
+        Endpoints(Arc::new(Mutex::new(Inner { answers, personal, links, secrets, seen: Vec::new() })))
     }
 
     pub fn seen(&self) -> Vec<Seen> {
         self.lock().seen.clone()
     }
 
-    pub fn secrets(&self) -> Secrets {
+    /// The requests since the last call: whoever takes them keeps them.
+    pub fn take_seen(&self) -> Vec<Seen> {
+        std::mem::take(&mut self.lock().seen)
+    }
+
+    pub fn secrets(&self) -> Resolve {
         let endpoints = self.clone();
-        Arc::new(move |name| endpoints.lock().secrets.get(name).cloned())
+        Arc::new(move |name| {
+            let inner = endpoints.lock();
+            inner.secrets.values.get(name).or(inner.secrets.otherwise.as_ref()).cloned()
+        })
     }
 
     /// The exchange of one worker; the stored records tell whose delivery a request is.
@@ -85,42 +97,55 @@ pub struct SimulatedExchange {
 }
 
 impl SimulatedExchange {
-    /// Campaign and user of a delivery that is pending.
+    /// Campaign and user of a delivery that is pending. Whoever is being sent to was written a moment ago.
     fn pending(&self, webhook_id: &str) -> Option<(Box<str>, UserId)> {
         let id = DeliveryId::parse(webhook_id)?;
-        self.store.users().into_iter().find_map(|(user, stored, _)| {
-            let record = codec::decode(&stored.record).ok()?;
+        let of = |user: &UserId, record: &[u8]| {
+            let record = codec::decode(record).ok()?;
             let entry = record.pending.into_iter().find(|entry| entry.id == id)?;
-            Some((entry.claim.campaign, user))
-        })
+            Some((entry.claim.campaign, user.clone()))
+        };
+        let recent = self.store.find_recent(of);
+        recent.or_else(|| self.store.users().into_iter().find_map(|(user, stored, _)| of(&user, &stored.record)))
     }
-}
 
-impl Exchange for SimulatedExchange {
-    fn exchange(&self, request: HttpRequest) -> Future<'_, Answer> {
-        let header =
-            |name: &str| request.headers.iter().find(|(known, _)| known.eq_ignore_ascii_case(name)).map(|(_, value)| value.clone());
-        let webhook_id = header("webhook-id").unwrap_or_default();
-        let pending = self.pending(&webhook_id);
+    fn webhook(&self, request: HttpRequest, webhook_id: String) -> Answer {
+        let personal = self.endpoints.lock().personal;
+        let pending = if personal { self.pending(&webhook_id) } else { None };
         let mut inner = self.endpoints.lock();
         let rule = inner.rule(pending.as_ref().map(|(campaign, user)| (&**campaign, &**user)), &request.url);
-        let (status, retry_after) = rule.map_or((200, None), |rule| (rule.status, rule.retry_after));
+        let rule = rule.unwrap_or(AnswerRule { status: 200, ..AnswerRule::default() });
         inner.seen.push(Seen {
             at: self.clock.now(),
             webhook_id,
-            attempt: header("webhook-attempt").and_then(|text| text.parse().ok()).unwrap_or(0),
+            attempt: header(&request, "webhook-attempt").and_then(|text| text.parse().ok()).unwrap_or(0),
+            method: request.method,
             url: request.url,
+            headers: request.headers,
             body: request.body.map(|body| {
                 let text = String::from_utf8_lossy(&body);
                 Value::from_json(&text).unwrap_or_else(|_| Value::text(&*text))
             }),
-            status,
+            status: rule.status,
         });
-        let answer = Answer {
-            status: if status == 0 { Err(Failure::Timeout) } else { Ok(status) },
-            retry_after: retry_after.map(Into::into),
-            latency: Duration::ZERO,
-            body_excerpt: None,
+        answer(rule.status, rule.retry_after, rule.body)
+    }
+
+    fn link(&self, request: &HttpRequest) -> Answer {
+        let inner = self.endpoints.lock();
+        match inner.links.iter().find(|rule| rule.url == request.url) {
+            Some(rule) => answer(rule.status, None, Some(rule.body.as_str().map_or_else(|| rule.body.to_string(), str::to_owned))),
+            None => answer(NO_LINK, None, None),
+        }
+    }
+}
+
+impl Exchange for SimulatedExchange {
+    /// What carries no `webhook-id` is the fetching of a link.
+    fn exchange(&self, request: HttpRequest) -> Future<'_, Answer> {
+        let answer = match header(&request, "webhook-id") {
+            Some(webhook_id) => self.webhook(request, webhook_id),
+            None => self.link(&request),
         };
         Box::pin(std::future::ready(answer))
     }
@@ -129,7 +154,7 @@ impl Exchange for SimulatedExchange {
 impl Inner {
     fn rule(&mut self, pending: Option<(&str, &str)>, url: &str) -> Option<AnswerRule> {
         let same = |wanted: &Option<String>, is: Option<&str>| wanted.as_deref().is_none_or(|wanted| Some(wanted) == is);
-        let (rule, used) = self.rules.iter_mut().find(|(rule, used)| {
+        let (rule, used) = self.answers.iter_mut().find(|(rule, used)| {
             same(&rule.campaign, pending.map(|(campaign, _)| campaign))
                 && same(&rule.user_id, pending.map(|(_, user)| user))
                 && same(&rule.url, Some(url))
@@ -137,5 +162,18 @@ impl Inner {
         })?;
         *used += 1;
         Some(rule.clone())
+    }
+}
+
+fn header(request: &HttpRequest, name: &str) -> Option<String> {
+    request.headers.iter().find(|(known, _)| known.eq_ignore_ascii_case(name)).map(|(_, value)| value.clone())
+}
+
+fn answer(status: u16, retry_after: Option<String>, body: Option<String>) -> Answer {
+    Answer {
+        status: if status == 0 { Err(Failure::Timeout) } else { Ok(status) },
+        retry_after: retry_after.map(Into::into),
+        latency: Duration::ZERO,
+        body_excerpt: body.map(Into::into),
     }
 }

@@ -1,6 +1,7 @@
 //! A simulated worker: the real reader, retry reader, lane, due loop and attempts, driven round by round. It has no turn of its own;
 //! dropping it is its crash.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,6 +9,7 @@ use futures_util::FutureExt;
 use tokio::sync::mpsc;
 
 use crate::engine::catalog::Policy;
+use crate::engine::delivery::Backoff;
 use crate::engine::time::Timestamp;
 use crate::telemetry::metrics::Metrics;
 use crate::worker::attempt::Outside;
@@ -22,7 +24,7 @@ use crate::worker::reader::{Intake, Reader, Shared};
 use crate::worker::read_positions::ReadPositions;
 use crate::worker::retry::RetryReader;
 use crate::worker::runs::{self, RunReader, Walker};
-use crate::worker::settings::Settings;
+use crate::worker::settings::{Settings, Topics};
 use crate::worker::store_clock::StoreClock;
 use crate::worker::turn::{Turn, Work};
 
@@ -205,6 +207,33 @@ impl SimulatedWorker {
         Ok(worked)
     }
 
+    /// A round for an event that has just come: reads it and turns it, and leaves out what only time makes due. Answers whether it led to
+    /// anything that more rounds must carry on.
+    pub fn event_round(&mut self) -> Result<bool, Stopped> {
+        let mut queue = Queue::default();
+        tolerate_source(self.reader.look(Duration::ZERO, &mut queue, &mut self.event_commits))?;
+        if queue.0.is_empty() {
+            return Ok(false);
+        }
+        let mail: Vec<Mail> = queue.0.into_iter().map(Mail::Work).collect();
+        let jobs = tolerate(ready(self.lane.handle(mail)))?;
+        let more = jobs.is_none() || self.lane.has_leftovers();
+        let jobs = jobs.unwrap_or_default();
+        let worked = more || !jobs.is_empty();
+        for job in jobs {
+            if let Some(mail) = ready(lane::run(job, &self.outside)) {
+                let _ = self.sender.send(mail);
+            }
+        }
+        Ok(worked)
+    }
+
+    /// Follows the definitions at once.
+    pub fn follow(&mut self) -> Result<(), Stopped> {
+        ready(self.follower.catch_up(self.due.state()))?;
+        Ok(())
+    }
+
     /// When something will next want to be done although nothing comes in.
     pub fn next_time(&self) -> Option<Timestamp> {
         [self.world.store.next_wake(), self.retries.next_ready()].into_iter().flatten().min()
@@ -219,6 +248,36 @@ impl Intake for Queue {
     fn offer(&mut self, _: usize, work: Work) -> Result<(), Box<Work>> {
         self.0.push(work);
         Ok(())
+    }
+}
+
+/// The settings of a worker that does everything at once.
+pub fn settings() -> Settings {
+    Settings {
+        topics: Topics::new(&["events".into()], "campanile"),
+        generation: 1,
+        lanes: 1,
+        max_in_flight: 1024,
+        ends_every: Duration::ZERO,
+        drain: Duration::ZERO,
+        omit: BTreeSet::new(),
+        accept_state: false,
+    }
+}
+
+/// The defaults of the settings, with a fixed key for delivery ids.
+pub fn policy() -> Policy {
+    let hour = Duration::from_secs(3600);
+    Policy {
+        max_age: hour,
+        max_lateness: 72 * hour,
+        max_overdue: hour,
+        timeout: Duration::from_secs(3),
+        max_retries: 3,
+        backoff: Backoff { base: Duration::from_secs(1), max: Duration::from_secs(10) },
+        expires: 24 * hour,
+        id_key: b"simulated".to_vec(),
+        allow_http: true,
     }
 }
 

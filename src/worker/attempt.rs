@@ -117,7 +117,7 @@ fn request(outside: &Outside, delivery: &Delivery, number: u32, timeout: Duratio
     let attempt = wire::Attempt { id: delivery.entry.id, number, at: outside.clock.now() };
     let prepared = wire::prepare(frozen, &attempt, &|name| (outside.secrets)(name)).map_err(|error| error.to_string())?;
     let wire::Prepared { url, headers, body } = prepared;
-    Ok(HttpRequest { method: frozen.method, url, headers, body: body.map(String::into_bytes), timeout })
+    Ok(HttpRequest { method: frozen.method, url, headers, body: body.map(String::into_bytes), ca: None, timeout })
 }
 
 /// Judges the answer and has it written.

@@ -318,6 +318,8 @@ pub struct HttpRequest {
     pub url: String,
     pub headers: Vec<(String, String)>,
     pub body: Option<Vec<u8>>,
+    /// Authorities of the destination, PEM: trusted beside the others, for this request.
+    pub ca: Option<Arc<str>>,
     /// For the whole exchange, body included.
     pub timeout: Duration,
 }

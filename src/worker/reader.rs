@@ -10,7 +10,7 @@ use std::time::Duration;
 use crate::engine::catalog::InForce;
 use crate::engine::event::{Body, Event, SourceId};
 use crate::engine::matching::Match;
-use crate::engine::reading::{self, Kind, Limits, Place, Unreadable};
+use crate::engine::reading::{self, Header, Kind, Limits, Place, Unreadable};
 use crate::engine::step::Input;
 use crate::engine::time::Timestamp;
 
@@ -272,12 +272,6 @@ impl Sorter<'_> {
 
     /// The event, if anything asks for it.
     fn interest(&mut self, message: &Message<'_>, source: SourceId, value: &[u8]) -> Result<Option<Event>, Unreadable> {
-        let header = reading::header(value)?;
-        match header.kind() {
-            Kind::Ignored => return Ok(None),
-            Kind::Track if !header.event_name().is_some_and(|name| self.in_force.index.knows(name)) => return Ok(None),
-            Kind::Track | Kind::Identify | Kind::Delete | Kind::Send => {}
-        }
         let place = Place {
             source,
             topic: message.topic,
@@ -286,17 +280,7 @@ impl Sorter<'_> {
             offset: message.offset,
             broker_time: message.time,
         };
-        let event = header.into_event(&place, &Limits { max_lateness: self.in_force.policy.max_lateness })?;
-        if let Body::Track { name, properties } = &event.body {
-            self.matches.clear();
-            let (in_force, zone) = (&self.in_force, self.in_force.zone());
-            in_force.index.matches(name, properties, self.now, zone, &mut self.matches);
-            let is_wanted = !self.matches.is_empty() || in_force.trackers.wants(name, properties, self.now, zone);
-            if !is_wanted && event.context_traits.is_empty() {
-                return Ok(None);
-            }
-        }
-        Ok(Some(event))
+        interest(self.in_force, reading::header(value)?, &place, self.now, &mut self.matches)
     }
 
     fn hand_out(&mut self, message: &Message<'_>, progress: &Arc<Progress>, event: Event) -> ControlFlow<()> {
@@ -311,4 +295,30 @@ impl Sorter<'_> {
             }
         }
     }
+}
+
+/// The event that a record holds, if any definition asks for it. `matches` is room that is used again.
+pub fn interest(
+    in_force: &InForce,
+    header: Header<'_>,
+    place: &Place<'_>,
+    now: Timestamp,
+    matches: &mut Vec<Match>,
+) -> Result<Option<Event>, Unreadable> {
+    match header.kind() {
+        Kind::Ignored => return Ok(None),
+        Kind::Track if !header.event_name().is_some_and(|name| in_force.index.knows(name)) => return Ok(None),
+        Kind::Track | Kind::Identify | Kind::Delete | Kind::Send => {}
+    }
+    let event = header.into_event(place, &Limits { max_lateness: in_force.policy.max_lateness })?;
+    if let Body::Track { name, properties } = &event.body {
+        matches.clear();
+        let zone = in_force.zone();
+        in_force.index.matches(name, properties, now, zone, matches);
+        let is_wanted = !matches.is_empty() || in_force.trackers.wants(name, properties, now, zone);
+        if !is_wanted && event.context_traits.is_empty() {
+            return Ok(None);
+        }
+    }
+    Ok(Some(event))
 }

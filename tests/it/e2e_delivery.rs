@@ -46,15 +46,22 @@ fn every_message_arrives_once_and_no_other() {
     let outcomes = outcomes.outcomes();
     let dead = Dead::of(&Follow::new(shared(), &deployment.topic("dead")).all());
     check_all(&load.expected, &endpoints, &outcomes, &dead);
-    println!("{} events, {} deliveries, {} requests", EVENTS, load.expected.len(), endpoints.count());
+    println!(
+        "{} events, {} deliveries, {} requests, {} sent lines repeated",
+        EVENTS,
+        load.expected.len(),
+        endpoints.count(),
+        outcomes.sent_again
+    );
 }
 
 fn check_all(expected: &BTreeMap<Message, Course>, endpoints: &Endpoints, outcomes: &Outcomes, dead: &Dead) {
     let arrivals = arrivals(&endpoints.seen());
     check_messages(expected, arrivals.values().map(|arrival| &arrival.message));
     check_settled(expected, &arrivals, outcomes, dead);
-    // Nothing was lost or killed, so every line and every request is there once.
-    assert_eq!((outcomes.sent_again, outcomes.attempts_again, dead.again), (0, 0, 0));
+    // Nothing was lost or killed, so every request is there once, and every line about one. A `sent` line comes again when a machine stands
+    // still for longer than a lease, as shared ones do: whoever takes the delivery over repeats it, whether or not it had been tried.
+    assert_eq!((outcomes.attempts_again, dead.again), (0, 0));
     let last_attempts = outcomes.last_attempts();
     for (id, arrival) in &arrivals {
         let course = &expected[&arrival.message];

@@ -7,9 +7,12 @@
 )]
 
 mod support {
+    pub mod certificates;
     pub mod endpoint;
+    pub mod hostile;
     pub mod kafka;
     pub mod load;
+    pub mod names;
     pub mod process;
     pub mod redis;
     pub mod topic;
@@ -20,6 +23,7 @@ mod support {
 
 mod api;
 mod architecture;
+mod cli_tools;
 mod e2e_cli;
 mod e2e_crash;
 mod e2e_delivery;
@@ -35,3 +39,5 @@ mod state_local;
 mod state_redis;
 mod state_spanning;
 mod webhook;
+mod webhook_addresses;
+mod webhook_hostile;

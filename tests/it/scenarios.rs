@@ -10,6 +10,10 @@ use campanile::engine::time::Timestamp;
 use campanile::simulator::ports::{Call, Fate, SeededFaults, SharedFaults};
 use campanile::simulator::scenario::{Ended, OutcomeLine, Restarts, Scenario};
 
+fn no_directory(directory: &str) -> Result<Vec<(String, String)>, String> {
+    Err(format!("`{directory}`: these scenarios stand alone"))
+}
+
 fn all() -> Vec<(String, Scenario)> {
     let directory = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/scenarios");
     let mut files: Vec<PathBuf> = std::fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path()).collect();
@@ -19,7 +23,7 @@ fn all() -> Vec<(String, Scenario)> {
         .map(|file| {
             let name = file.file_name().unwrap().to_string_lossy().into_owned();
             let text = std::fs::read_to_string(file).unwrap();
-            let scenario = Scenario::read(&name, &text).unwrap_or_else(|problems| panic!("{problems:#?}"));
+            let scenario = Scenario::read(&name, &text, &no_directory).unwrap_or_else(|problems| panic!("{problems:#?}"));
             (name, scenario)
         })
         .collect()
@@ -31,7 +35,7 @@ fn every_scenario_ends_as_expected_straight_and_with_restarts() {
         for restarts in [Restarts::Never, Restarts::WhenIdle] {
             let ended = scenario.run(restarts, SharedFaults::default()).unwrap_or_else(|error| panic!("{name}: {error}"));
             let differences = scenario.differences(&ended);
-            assert!(differences.is_empty(), "{name} ({restarts:?}):\n{}\n{:#?}", differences.join("\n"), ended.lines);
+            assert!(differences.is_empty(), "{name} ({restarts:?}):\n{differences:#?}\n{:#?}", ended.lines);
         }
     }
 }

@@ -34,6 +34,7 @@ fn post(url: String) -> HttpRequest {
         url,
         headers: headers.map(|(name, value)| (name.to_owned(), value.to_owned())).into(),
         body: Some(br#"{"to":"+82"}"#.to_vec()),
+        ca: None,
         timeout: PATIENCE,
     }
 }
@@ -79,6 +80,50 @@ async fn a_request_arrives_as_it_was_given() {
     assert_eq!((request.webhook_id(), request.attempt(), request.header("x-source")), (Some("msg_1"), 1, Some("campanile")));
     assert_eq!(answer.body_excerpt.as_deref(), Some("status 200"));
     assert!(answer.latency > Duration::ZERO);
+}
+
+#[tokio::test]
+async fn nothing_is_added_but_what_frames_a_request() {
+    let endpoint = Endpoint::plain().await;
+    let client = client(&settings(&endpoint));
+    let host = endpoint.address().to_string();
+    for (method, body, length) in [
+        (Method::Get, None, None),
+        (Method::Delete, None, None),
+        (Method::Post, None, Some("0")),
+        (Method::Put, None, Some("0")),
+        (Method::Patch, None, Some("0")),
+        (Method::Post, Some(""), Some("0")),
+        (Method::Post, Some("hello"), Some("5")),
+        (Method::Put, Some("hello"), Some("5")),
+        (Method::Patch, Some("hello"), Some("5")),
+        (Method::Delete, Some("hello"), Some("5")),
+    ] {
+        let before = endpoint.count();
+        let request = HttpRequest { method, body: body.map(Into::into), headers: Vec::new(), ..post(endpoint.url("/")) };
+        assert_eq!(client.exchange(request).await.status, Ok(200));
+        let seen = &endpoint.seen()[before];
+        let mut expect = vec![("host", host.as_str())];
+        expect.extend(length.map(|length| ("content-length", length)));
+        let headers: Vec<(&str, &str)> = seen.headers.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+        assert_eq!((headers, seen.body.as_slice()), (expect, body.unwrap_or_default().as_bytes()), "{method:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_url_is_sent_as_it_can_be_read() {
+    for (written, expect) in [
+        ("", "/"),
+        ("?a=b", "/?a=b"),
+        ("/ü/a b?q=ü \"<>", "/%C3%BC/a%20b?q=%C3%BC%20%22%3C%3E"),
+        ("/a#fragment", "/a"),
+        ("/a/../b/./c", "/b/c"),
+        ("/%2e%2E/a\\b", "/a/b"),
+        ("/{a}|b`", "/%7Ba%7D|b%60"),
+    ] {
+        let (_, seen) = check(written, PATIENCE, Ok(200)).await;
+        assert_eq!(seen[0].path, expect, "{written}");
+    }
 }
 
 #[tokio::test]
@@ -209,7 +254,15 @@ async fn addresses_that_must_not_be_called() {
 #[tokio::test]
 async fn a_header_that_cannot_be_written_is_never_sent() {
     let endpoint = Endpoint::plain().await;
-    for (name, value) in [("X-Key", "a\r\nX-Other: b"), ("X Key", "a")] {
+    for (name, value) in [
+        ("X-Key", "a\r\nX-Other: b"),
+        ("X Key", "a"),
+        ("", "a"),
+        ("Host", "other.example"),
+        ("Content-Length", "3"),
+        ("Transfer-Encoding", "chunked"),
+        ("Connection", "close"),
+    ] {
         let mut request = post(endpoint.url("/"));
         request.headers.push((name.to_owned(), value.to_owned()));
         assert_eq!(ask(&settings(&endpoint), request).await.status, Err(Failure::Protocol));

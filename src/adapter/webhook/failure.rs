@@ -5,33 +5,30 @@ use std::io;
 
 use crate::engine::delivery::Failure;
 
-use super::resolver::Refused;
+use super::stream::Flooded;
 
 /// The first type that says something decides; what says nothing is a connection that broke.
-pub fn of(error: &reqwest::Error) -> Failure {
+pub fn of(error: &(dyn Error + 'static)) -> Failure {
     let mut found = None;
     visit(error, &mut |link| {
         found = found.or_else(|| judge(link));
     });
-    match found {
-        Some(failure) => failure,
-        None if error.is_timeout() => Failure::Timeout,
-        None if error.is_dns() => Failure::Dns,
-        // The client could not make a request of it.
-        None if error.is_builder() => Failure::Protocol,
-        None => Failure::Connect,
-    }
+    found.unwrap_or(Failure::Connect)
 }
 
 fn judge(link: &(dyn Error + 'static)) -> Option<Failure> {
-    if link.is::<Refused>() {
-        return Some(Failure::AddressRefused);
-    }
     if link.is::<rustls::Error>() {
         return Some(Failure::Tls);
     }
-    let hyper = link.downcast_ref::<hyper::Error>()?;
-    (hyper.is_parse() || hyper.is_user()).then_some(Failure::Protocol)
+    if link.is::<Flooded>() {
+        return Some(Failure::Protocol);
+    }
+    if let Some(error) = link.downcast_ref::<hyper::Error>() {
+        return (error.is_parse() || error.is_user()).then_some(Failure::Protocol);
+    }
+    // A body whose chunks are none, from hyper. What wraps another says it by that one: TLS uses the same kind.
+    let error = link.downcast_ref::<io::Error>().filter(|error| !error.get_ref().is_some_and(|wrapped| wrapped.is::<rustls::Error>()))?;
+    matches!(error.kind(), io::ErrorKind::InvalidData | io::ErrorKind::InvalidInput).then_some(Failure::Protocol)
 }
 
 /// Visits an error and its sources. An `io::Error` that wraps another answers with that one's source, so the wrapped one has to

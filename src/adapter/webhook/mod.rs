@@ -1,25 +1,41 @@
-//! One HTTP exchange over reqwest and rustls: the `Exchange` port. It sends what it is given, once, and answers with data. It
-//! never follows a redirect, never asks a proxy, never repeats a request by itself, and never connects to an address that
-//! [`Reach`] refuses.
+//! One HTTP exchange over hyper and rustls: the `Exchange` port. It sends what it is given, once, and answers with data. It
+//! never follows a redirect, never asks a proxy, never repeats a request of which a byte may have been written, and never connects to
+//! an address that [`Reach`] refuses.
 
 mod address;
+mod connect;
+mod connection;
 mod failure;
+mod pool;
+mod request;
 mod resolver;
+mod special;
+mod stream;
+mod trust;
 
-use std::str::FromStr;
+use std::cell::RefCell;
+use std::net::SocketAddr;
+use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Duration;
 
-use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER, USER_AGENT};
-use reqwest::{Certificate, ClientBuilder, Response, Url, redirect, retry};
+use http_body_util::Full;
+use hyper::Request;
+use hyper::body::{Bytes, Incoming};
+use hyper::header::{HeaderMap, RETRY_AFTER};
 use tokio::time::{Instant, timeout_at};
+use tokio_rustls::TlsConnector;
 
-use crate::engine::definition::Method;
 use crate::engine::delivery::{Answer, Failure};
 use crate::worker::ports::{Exchange, Future, HttpRequest};
 
 pub use address::{Cidr, CidrError, Reach};
+use connect::Opener;
+use connection::{Broken, Connection, next_piece};
+use pool::Pool;
+use request::{Host, Origin, prepare};
 use resolver::CheckedResolver;
+pub use trust::AuthorityError;
+use trust::Trust;
 
 /// How much of a response's body is read. What is longer costs its sender the connection.
 pub const MAX_BODY_BYTES: usize = 16 * 1024;
@@ -27,13 +43,8 @@ pub const MAX_BODY_BYTES: usize = 16 * 1024;
 pub const MAX_EXCERPT_BYTES: usize = 1024;
 /// Longest `Retry-After` that is passed on; an HTTP date has 29 bytes.
 const MAX_RETRY_AFTER_BYTES: usize = 64;
-/// A connection idle for longer is closed: load balancers drop theirs after 60 s, some after 20 s, and say nothing.
-const POOL_IDLE: Duration = Duration::from_secs(15);
-/// Idle connections kept to one host, by each lane: the default of a destination's `max_in_flight`.
-const POOL_IDLE_PER_HOST: usize = 64;
-/// An exchange that finds a pooled connection leaves the one that it began to open to the background, where no deadline of its
-/// own ends it.
-const CONNECT_LIMIT: Duration = Duration::from_secs(10);
+/// Sets of authorities, beside the one for everyone, whose connections are kept; the one used least lately makes room.
+pub const MAX_CIRCLES: usize = 32;
 
 /// What may be called.
 #[derive(Clone, Debug, Default)]
@@ -48,73 +59,126 @@ pub struct WebhookSettings {
 
 #[derive(Debug, thiserror::Error)]
 pub enum WebhookError {
-    #[error("a certificate to trust is not readable PEM: {0}")]
-    ExtraRoot(#[source] reqwest::Error),
-    /// As a rule there are no certificate authorities on the machine.
-    #[error("cannot prepare TLS, are there certificate authorities? install ca-certificates or set SSL_CERT_FILE: {0:?}")]
-    Tls(#[source] reqwest::Error),
+    #[error("a certificate to trust cannot be used: {0}")]
+    ExtraRoot(#[source] AuthorityError),
+    #[error("no certificate authorities on this machine: install ca-certificates or set SSL_CERT_FILE")]
+    NoAuthorities,
+    #[error("cannot prepare TLS: {0}")]
+    Tls(#[source] rustls::Error),
     #[error("cannot prepare the resolver: {0}")]
     Resolver(String),
 }
 
-/// The client of one lane. Its connections live on the runtime that first uses it.
+/// The client of one lane. Its connections live on the runtime that uses it.
 pub struct WebhookClient {
-    client: reqwest::Client,
-    reach: Arc<Reach>,
+    opener: Opener,
     allow_http: bool,
+    trust: Trust,
+    everyone: Rc<Circle>,
+    /// Those with authorities of their own, the one used last at the end.
+    apart: RefCell<Vec<(Arc<str>, Rc<Circle>)>>,
+}
+
+/// What trusts the same authorities: a connection made under one trust is of no use under another.
+struct Circle {
+    tls: TlsConnector,
+    idle: Pool<Connection>,
 }
 
 impl WebhookClient {
-    /// Trusts the operating system's certificate authorities, not a list compiled in: an image brings `ca-certificates`, an
-    /// enterprise mounts its own or sets `SSL_CERT_FILE`, and both are renewed without a new release. Where there are none and plain
-    /// `http` is allowed (a first try on a bare machine), every `https` exchange fails as [`Failure::Tls`].
+    /// Resolves by the name servers of the system. Where there are no certificate authorities and plain `http` is allowed (a
+    /// first try on a bare machine), every `https` exchange fails as [`Failure::Tls`].
     pub fn new(settings: &WebhookSettings) -> Result<WebhookClient, WebhookError> {
-        // Somebody may have installed it before: the same one.
-        let _ = rustls::crypto::ring::default_provider().install_default();
-        let mut roots = Vec::new();
-        for pem in &settings.extra_roots {
-            roots.extend(Certificate::from_pem_bundle(pem.as_bytes()).map_err(WebhookError::ExtraRoot)?);
-        }
-        let reach = Arc::new(Reach::new(settings.allow_networks.clone()));
-        let resolver = Arc::new(CheckedResolver::new(reach.clone()).map_err(WebhookError::Resolver)?);
-        let client = match builder(resolver.clone()).tls_certs_merge(roots).build() {
-            Ok(client) => client,
-            Err(error) if settings.allow_http => {
-                tracing::warn!(
-                    ?error,
-                    "no certificate authorities on this machine: every https endpoint will be refused; install ca-certificates or set SSL_CERT_FILE"
-                );
-                builder(resolver).tls_certs_only([]).build().map_err(WebhookError::Tls)?
-            }
-            Err(error) => return Err(WebhookError::Tls(error)),
-        };
-        Ok(WebhookClient { client, reach, allow_http: settings.allow_http })
+        WebhookClient::with_name_servers(settings, &[])
     }
 
-    async fn attempt(&self, request: HttpRequest, reply: &mut Reply) -> Result<u16, Failure> {
-        let url = self.admit(&request.url)?;
-        let mut wire = reqwest::Request::new(method(request.method), url);
-        *wire.headers_mut() = headers(request.headers)?;
-        *wire.body_mut() = request.body.map(reqwest::Body::from);
-        let response = self.client.execute(wire).await.map_err(|error| failure::of(&error))?;
+    /// As [`WebhookClient::new`], resolving by these name servers.
+    pub fn with_name_servers(settings: &WebhookSettings, name_servers: &[SocketAddr]) -> Result<WebhookClient, WebhookError> {
+        let trust = Trust::of_the_system(&settings.extra_roots)?;
+        if trust.is_empty() {
+            if !settings.allow_http {
+                return Err(WebhookError::NoAuthorities);
+            }
+            tracing::warn!(
+                "no certificate authorities on this machine: every https endpoint will be refused; install ca-certificates or set SSL_CERT_FILE"
+            );
+        }
+        let reach = Arc::new(Reach::new(settings.allow_networks.clone()));
+        let resolver = CheckedResolver::new(reach.clone(), name_servers).map_err(WebhookError::Resolver)?;
+        let everyone = Rc::new(Circle::new(trust.clone()).map_err(WebhookError::Tls)?);
+        let opener = Opener { resolver, reach };
+        Ok(WebhookClient { opener, allow_http: settings.allow_http, trust, everyone, apart: RefCell::default() })
+    }
+
+    async fn attempt(&self, mut request: HttpRequest, reply: &mut Reply) -> Result<u16, Failure> {
+        let ca = request.ca.take();
+        let (origin, wire) = prepare(request)?;
+        self.admit(&origin)?;
+        let circle = self.circle(ca.as_ref())?;
+        let (connection, response) = self.send(&circle, &origin, wire).await?;
         let status = response.status().as_u16();
         reply.retry_after = retry_after(response.headers());
-        reply.excerpt = read_body(response).await?;
+        let (excerpt, read) = read_body(response.into_body()).await?;
+        reply.excerpt = excerpt;
+        if read == Read::ToItsEnd && connection.is_open() {
+            circle.idle.keep(&origin.text, connection, Instant::now());
+        }
         Ok(status)
     }
 
-    /// The URL, if it may be called at all. A name is judged once it is resolved, an address here. The parser has turned every
-    /// notation of an IPv4 address (`0x7f.1`, `2130706433`) into the one that is judged.
-    fn admit(&self, text: &str) -> Result<Url, Failure> {
-        let url = Url::parse(text).map_err(|_| Failure::AddressRefused)?;
-        let scheme_allowed = url.scheme() == "https" || (self.allow_http && url.scheme() == "http");
-        let address_allowed = match url.host() {
-            Some(url::Host::Ipv4(address)) => self.reach.allows(address.into()),
-            Some(url::Host::Ipv6(address)) => self.reach.allows(address.into()),
-            Some(url::Host::Domain(_)) => true,
-            None => false,
+    /// Sends a request over a connection that idles, or over a new one. An idle one that its server has closed meanwhile is
+    /// noticed before a byte of the request is written, and the next is taken; when the server closes it only then, nobody
+    /// knows what it has read, and the exchange fails.
+    async fn send(
+        &self,
+        circle: &Circle,
+        origin: &Origin,
+        mut wire: Request<Full<Bytes>>,
+    ) -> Result<(Connection, hyper::Response<Incoming>), Failure> {
+        while let Some(mut connection) = circle.idle.take(&origin.text) {
+            match connection.send(wire).await {
+                Ok(response) => return Ok((connection, response)),
+                Err(Broken::Unsent(unsent)) => wire = *unsent,
+                Err(Broken::Failed(error)) => return Err(failure::of(&error)),
+            }
+        }
+        let mut connection = self.opener.open(origin, &circle.tls).await?;
+        match connection.send(wire).await {
+            Ok(response) => Ok((connection, response)),
+            Err(Broken::Unsent(_)) => Err(Failure::Connect),
+            Err(Broken::Failed(error)) => Err(failure::of(&error)),
+        }
+    }
+
+    /// Whether this may be called at all. A name is judged once it is resolved, an address here.
+    fn admit(&self, origin: &Origin) -> Result<(), Failure> {
+        let address_allowed = match &origin.host {
+            Host::Address(address) => self.opener.reach.allows(*address),
+            Host::Name(_) => true,
         };
-        if scheme_allowed && address_allowed { Ok(url) } else { Err(Failure::AddressRefused) }
+        if address_allowed && (origin.is_https || self.allow_http) { Ok(()) } else { Err(Failure::AddressRefused) }
+    }
+
+    /// The circle of a destination. Authorities that cannot be used fail as [`Failure::Tls`].
+    fn circle(&self, ca: Option<&Arc<str>>) -> Result<Rc<Circle>, Failure> {
+        let Some(ca) = ca else { return Ok(self.everyone.clone()) };
+        let mut apart = self.apart.borrow_mut();
+        if let Some(place) = apart.iter().rposition(|(known, _)| Arc::ptr_eq(known, ca) || known == ca) {
+            apart[place..].rotate_left(1);
+        } else {
+            let circle = self.trust.and(ca).ok().and_then(|trust| Circle::new(trust).ok());
+            if apart.len() >= MAX_CIRCLES {
+                apart.remove(0);
+            }
+            apart.push((ca.clone(), Rc::new(circle.ok_or(Failure::Tls)?)));
+        }
+        apart.last().map(|(_, circle)| circle.clone()).ok_or(Failure::Tls)
+    }
+}
+
+impl Circle {
+    fn new(trust: Trust) -> Result<Circle, rustls::Error> {
+        Ok(Circle { tls: trust.connector()?, idle: Pool::default() })
     }
 }
 
@@ -137,75 +201,33 @@ struct Reply {
     excerpt: Option<Box<str>>,
 }
 
-fn builder(resolver: Arc<CheckedResolver>) -> ClientBuilder {
-    reqwest::Client::builder()
-        .http1_only()
-        .redirect(redirect::Policy::none())
-        .retry(retry::never())
-        .referer(false)
-        .no_proxy()
-        .tcp_nodelay(true)
-        .connect_timeout(CONNECT_LIMIT)
-        .pool_idle_timeout(POOL_IDLE)
-        .pool_max_idle_per_host(POOL_IDLE_PER_HOST)
-        .dns_resolver(resolver)
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Read {
+    ToItsEnd,
+    ToTheBound,
 }
 
-/// Reads at most [`MAX_BODY_BYTES`]; a longer body is left unread, which closes its connection.
-async fn read_body(mut response: Response) -> Result<Option<Box<str>>, Failure> {
+/// Reads at most [`MAX_BODY_BYTES`]; the connection of a longer body is of no further use.
+async fn read_body(mut body: Incoming) -> Result<(Option<Box<str>>, Read), Failure> {
     let mut excerpt = Vec::new();
-    let mut read = 0;
-    while let Some(chunk) = response.chunk().await.map_err(|error| failure::of(&error))? {
+    let mut bytes = 0;
+    while let Some(piece) = next_piece(&mut body).await {
+        let piece = piece.map_err(|error| failure::of(&error))?;
         let room = MAX_EXCERPT_BYTES - excerpt.len();
-        excerpt.extend_from_slice(&chunk[..chunk.len().min(room)]);
-        read += chunk.len();
-        if read > MAX_BODY_BYTES {
-            break;
+        excerpt.extend_from_slice(&piece[..piece.len().min(room)]);
+        bytes += piece.len();
+        if bytes > MAX_BODY_BYTES {
+            return Ok((text(&excerpt), Read::ToTheBound));
         }
     }
-    Ok((!excerpt.is_empty()).then(|| String::from_utf8_lossy(&excerpt).into()))
+    Ok((text(&excerpt), Read::ToItsEnd))
+}
+
+fn text(excerpt: &[u8]) -> Option<Box<str>> {
+    (!excerpt.is_empty()).then(|| String::from_utf8_lossy(excerpt).into())
 }
 
 fn retry_after(headers: &HeaderMap) -> Option<Box<str>> {
     let text = headers.get(RETRY_AFTER)?.to_str().ok()?;
     (text.len() <= MAX_RETRY_AFTER_BYTES).then(|| text.into())
-}
-
-/// A header that cannot be written (a line break in a secret) is nothing that another attempt would mend, but no address
-/// either: the exchange is refused as not HTTP.
-fn headers(pairs: Vec<(String, String)>) -> Result<HeaderMap, Failure> {
-    let mut headers = HeaderMap::with_capacity(pairs.len() + 2);
-    for (name, value) in pairs {
-        let name = header_name(&name).ok_or(Failure::Protocol)?;
-        let value = HeaderValue::try_from(value).map_err(|_| Failure::Protocol)?;
-        headers.append(name, value);
-    }
-    Ok(headers)
-}
-
-/// The names that every attempt carries are prepared: parsing one allocates.
-fn header_name(name: &str) -> Option<HeaderName> {
-    const WEBHOOK_ID: HeaderName = HeaderName::from_static("webhook-id");
-    const WEBHOOK_TIMESTAMP: HeaderName = HeaderName::from_static("webhook-timestamp");
-    const WEBHOOK_ATTEMPT: HeaderName = HeaderName::from_static("webhook-attempt");
-    const WEBHOOK_SIGNATURE: HeaderName = HeaderName::from_static("webhook-signature");
-    Some(match name {
-        "content-type" => CONTENT_TYPE,
-        "user-agent" => USER_AGENT,
-        "webhook-id" => WEBHOOK_ID,
-        "webhook-timestamp" => WEBHOOK_TIMESTAMP,
-        "webhook-attempt" => WEBHOOK_ATTEMPT,
-        "webhook-signature" => WEBHOOK_SIGNATURE,
-        other => return HeaderName::from_str(other).ok(),
-    })
-}
-
-fn method(method: Method) -> reqwest::Method {
-    match method {
-        Method::Get => reqwest::Method::GET,
-        Method::Post => reqwest::Method::POST,
-        Method::Put => reqwest::Method::PUT,
-        Method::Patch => reqwest::Method::PATCH,
-        Method::Delete => reqwest::Method::DELETE,
-    }
 }

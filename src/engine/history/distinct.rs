@@ -3,7 +3,7 @@
 //! **How exact.** A rule that asks for at most [`MAX_DISTINCT`] needs only so many values, those seen last, and is exact. One that
 //! asks for more gets an estimate by adaptive sampling (Wegman; Flajolet, "On Adaptive Sampling", 1990): exact up to
 //! [`MAX_SAMPLED`] values, then only hashes that end in a zero bit are kept, then in two, and each stands for 2, 4, ... values. Its
-//! standard error is 1.2 / sqrt([`MAX_SAMPLED`]): 7.5 %. Values seen only after the instant asked for count as well; that
+//! standard error is 1.2 / sqrt([`MAX_SAMPLED`]): 7.5 % of what was the most so far; a window that empties again keeps its step. Values seen only after the instant asked for count as well; that
 //! concerns events that were read late.
 
 use super::tracker::MAX_DISTINCT;

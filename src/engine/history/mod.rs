@@ -27,9 +27,9 @@ mod trackers;
 mod without;
 
 pub use measure::{Found, History, Measured, never};
-pub use note::{MAX_AHEAD, MAX_TRACKED_BYTES, SPARE_NEWEST, newest, note_event, note_where, prune};
+pub use note::{MAX_AHEAD, MAX_TRACKED_BYTES, SPARE_NEWEST, must_stay, newest, note_event, note_where, prune};
 pub use tracker::{Dates, MAX_DISTINCT, MAX_NEWEST, Tracker, What};
-pub use trackers::{Trackers, each_did};
+pub use trackers::{FOLLOWED_WITHIN, Trackers, each_did};
 pub use without::{MAX_INSTANTS, MAX_LISTS, any_within, note};
 
 #[cfg(test)]

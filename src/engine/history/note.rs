@@ -2,7 +2,7 @@
 
 use smallvec::SmallVec;
 
-use super::tracker::{Dates, MAX_NEWEST, Tracker, What};
+use super::tracker::{MAX_NEWEST, Tracker, What};
 use super::{Trackers, distinct, samples, totals, without};
 use crate::engine::condition::{Scope, reach};
 use crate::engine::definition::Window;
@@ -24,7 +24,7 @@ pub const MAX_TRACKED_BYTES: usize = 24 * 1024;
 /// Values taken from one property of one event: it may be an array.
 const MAX_VALUES: usize = 64;
 
-/// Notes an event for all trackers that want it, at its own time, in whatever order events are read. `scope` is that of the user; a
+/// Notes an event for all trackers that want it, as of its own time, in whatever order events are read. `scope` is that of the user; a
 /// value reference `{event: path}` in a tracker's conditions is the event's own property. Answers whether any wanted it. Each
 /// event is to be noted once: nothing here knows it again.
 pub fn note_event(kept: &mut Kept, trackers: &Trackers, event: &str, properties: &Object, at: Timestamp, scope: &Scope) -> bool {
@@ -42,7 +42,7 @@ pub fn note_where(
     admits: &dyn Fn(TrackerId) -> bool,
 ) -> bool {
     let mut wanted = false;
-    let scope = Scope { event: Some(properties), ..*scope };
+    let scope = Scope { event: Some(properties), now: at, ..*scope };
     trackers.each_wanting(event, properties, &scope, &mut |tracker| {
         if admits(tracker.id) {
             wanted = true;
@@ -56,9 +56,7 @@ pub fn note_where(
 }
 
 fn note_for(kept: &mut Kept, tracker: &Tracker, properties: &Object, at: Timestamp) {
-    if let What::Count(dates) | What::Totals(_, dates) = &tracker.what
-        && !dates.contains(at)
-    {
+    if !tracker.what.dates().contains(at) {
         return;
     }
     let place = match kept.tracked.binary_search_by_key(&tracker.id, |tracked| tracked.tracker) {
@@ -101,10 +99,8 @@ fn add(data: &mut Data, what: &What, properties: &Object, at: Timestamp) {
         (Data::Samples(kept), What::Samples(Some(property), within)) => {
             numbers(properties, property).into_iter().for_each(|number| samples::note(kept, *within, at, number));
         }
-        (Data::Distinct(kept), What::Distinct { property, n, over }) => {
-            if !matches!(*over, Window::Between(from, until) if !Dates::Between(from, until).contains(at)) {
-                hashes(properties, property).into_iter().for_each(|hash| distinct::note(kept, *n, hash, at));
-            }
+        (Data::Distinct(kept), What::Distinct { property, n, .. }) => {
+            hashes(properties, property).into_iter().for_each(|hash| distinct::note(kept, *n, hash, at));
         }
         (Data::Ahead { count, first, newest }, What::Ahead) => {
             *count = count.saturating_add(1);
@@ -204,6 +200,11 @@ fn newest_of(data: &Data) -> Option<Timestamp> {
 pub fn newest(kept: &Kept) -> Option<Timestamp> {
     let tracked = kept.tracked.iter().filter_map(|tracked| newest_of(&tracked.data));
     tracked.chain(kept.without.iter().filter_map(|list| list.at.last().copied())).max()
+}
+
+/// Whether the record must stay for what is remembered, however long nothing happens: without it all would count as never done.
+pub fn must_stay(kept: &Kept) -> bool {
+    !kept.tracked.is_empty() || kept.lost.is_some()
 }
 
 /// Drops what nobody can ask for any more. `horizon` is the oldest time that an event still to be read can have, so no rule is

@@ -159,6 +159,17 @@ fn write_window(window: Window, out: &mut Vec<u8>) {
     }
 }
 
+impl What {
+    /// Which events concern it at all.
+    pub fn dates(&self) -> Dates {
+        match self {
+            What::Count(dates) | What::Totals(_, dates) => *dates,
+            What::Distinct { over: Window::Between(from, until), .. } => Dates::Between(*from, *until),
+            What::Distinct { .. } | What::Ends | What::Newest { .. } | What::Samples(..) | What::Ahead => Dates::Ever,
+        }
+    }
+}
+
 impl Dates {
     pub fn contains(self, at: Timestamp) -> bool {
         match self {

@@ -1,6 +1,7 @@
 //! The trackers of all definitions in force, each once, filed by the events they want.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use hashbrown::HashMap;
 
@@ -11,6 +12,9 @@ use crate::engine::id::TrackerId;
 use crate::engine::matching::Filed;
 use crate::engine::time::Timestamp;
 use crate::engine::value::Object;
+
+/// All workers note for a new tracker this long after its definition was applied: they ask for changes each second.
+pub const FOLLOWED_WITHIN: Duration = Duration::from_secs(5);
 
 /// Everything that is remembered of users. Compiled from the definitions, then only read.
 #[derive(Debug, Default)]
@@ -78,6 +82,13 @@ impl Trackers {
     /// In order of their ids.
     pub fn all(&self) -> &[Tracker] {
         &self.all
+    }
+
+    /// `tracked_since` of each, when definitions are applied at `now`: as it was for those that were there, soon for new ones. Those that
+    /// nobody asks for any more are forgotten.
+    pub fn tracked_since(&self, known: &BTreeMap<TrackerId, Timestamp>, now: Timestamp) -> BTreeMap<TrackerId, Timestamp> {
+        let soon = now.after(FOLLOWED_WITHIN);
+        self.all.iter().map(|tracker| (tracker.id, known.get(&tracker.id).copied().unwrap_or(soon))).collect()
     }
 
     pub fn get(&self, id: TrackerId) -> Option<&Tracker> {

@@ -7,7 +7,10 @@ use proptest::prelude::*;
 use super::*;
 use crate::engine::condition::notation::{condition, object};
 use crate::engine::condition::{Truth, judge};
-use crate::engine::definition::{Again, Inaction, Webhook};
+use crate::engine::definition::{
+    Absence, Actions, Again, Bound, Cohort, Crossing, DateOffset, Did, EventDate, Goal, Inaction, Measure, Members, Order, Rule, Webhook,
+    Window, Workspace, ZoneChoice,
+};
 
 fn campaign(status: Status, trigger: Trigger) -> Campaign {
     Campaign { status: Some(status), ..Campaign::new("k", trigger, Webhook::new("https://h.example/", "h.example")) }
@@ -115,6 +118,65 @@ fn an_inaction_cancels_before_it_starts_and_campaigns_keep_their_order() {
     assert_eq!(found(&campaigns, "done", "{}"), [(2, Role::Cancels)]);
     assert_eq!(found(&campaigns, "other", "{}"), []);
     assert_eq!(found(&campaigns, "E", "{}"), []);
+}
+
+#[test]
+fn every_trigger_and_goal_finds_its_events() {
+    let actions = |order| {
+        let events = vec![pattern("a", "{}"), pattern("b", r#"{"n":1}"#), pattern("a", r#"{"n":1}"#)];
+        Trigger::Actions(Actions { events, order, within: None, same: Vec::new() })
+    };
+    let absence = Absence { after: pattern("a", "{}"), without: pattern("seen", "{}"), in_last: None };
+    let when = DateOffset { offset_ms: 0, at: None, zone: ZoneChoice::User };
+    let date = EventDate { pattern: pattern("b", "{}"), property: None, when, same: Vec::new(), again: Again::Ignore };
+    let goal = Goal { pattern: pattern("a", r#"{"n":1}"#), within: Duration::from_secs(1) };
+    let campaigns = [
+        campaign(Status::Running, actions(Order::Any)),
+        campaign(Status::Running, Trigger::Absence(absence)),
+        campaign(Status::Running, Trigger::EventDate(date)),
+        Campaign { goal: Some(goal), ..campaign(Status::Running, Trigger::Action(pattern("a", "{}"))) },
+        campaign(Status::Running, Trigger::Action(pattern("$delivered", r#"{"campaign":"k"}"#))),
+    ];
+    let check = |event: &str, properties: &str, expect: &[(u32, Role)]| assert_eq!(found(&campaigns, event, properties), expect, "{event}");
+    check("a", r#"{"n":1}"#, &[(0, Role::Part(0)), (0, Role::Part(2)), (1, Role::Fires), (3, Role::Converts), (3, Role::Fires)]);
+    check("a", "{}", &[(0, Role::Part(0)), (1, Role::Fires), (3, Role::Fires)]);
+    check("b", r#"{"n":1}"#, &[(0, Role::Part(1)), (2, Role::Dates)]);
+    check("$delivered", r#"{"campaign":"k"}"#, &[(4, Role::Fires)]);
+    check("$delivered", r#"{"campaign":"l"}"#, &[]);
+    check("seen", "{}", &[]);
+}
+
+#[test]
+fn cohorts_and_trackers_make_events_known() {
+    let did = |event, where_| {
+        let (measure, window) = (Measure::Count(vec![Bound::Gte(1.0)]), Window::Ever);
+        Rule::Did(Box::new(Did { pattern: pattern(event, where_), measure, window }))
+    };
+    let cohort = |key: &str, rule| Cohort { key: key.into(), members: Members::Rule(rule) };
+    let inner = Rule::Any(vec![did("inner", "{}"), did("inner", r#"{"n":1}"#), Rule::Cohort("outer".into())]);
+    let outer = Rule::All(vec![did("outer", r#"{"n":1}"#), Rule::Not(Box::new(Rule::Cohort("inner".into())))]);
+    let cohorts = Cohorts::new([cohort("outer", outer), cohort("inner", inner), cohort("other", did("other", "{}"))]);
+    let entered = campaign(Status::Paused, Trigger::Cohort { cohort: "outer".into(), crossing: Crossing::Entered });
+    let gone = campaign(Status::Running, Trigger::Cohort { cohort: "gone".into(), crossing: Crossing::Left });
+    let campaigns = [action("{}"), entered, gone];
+    let campaigns: Vec<&Campaign> = campaigns.iter().collect();
+    let workspace = Workspace { track: vec!["login".into()], ..Workspace::default() };
+    let trackers = Trackers::compile(campaigns.iter().copied(), cohorts.iter(), &workspace);
+    let index = Index::build(&campaigns, &cohorts, &trackers);
+    let check = |event: &str, properties: &str, known: bool, expect: &[u32]| {
+        let mut out = Vec::new();
+        index.matches(event, &object(properties), Timestamp(0), "UTC", &mut out);
+        let joined: Vec<u32> = out.iter().filter(|found| found.role == Role::Joins).map(|found| found.campaign).collect();
+        assert_eq!((index.knows(event), joined.as_slice()), (known, expect), "{event} {properties}");
+    };
+    check("outer", r#"{"n":1}"#, true, &[1]);
+    check("outer", "{}", true, &[]);
+    check("inner", r#"{"n":1}"#, true, &[1]);
+    check("other", "{}", true, &[]);
+    check("login", "{}", true, &[]);
+    check("e", "{}", true, &[]);
+    check("unheard", "{}", false, &[]);
+    assert_eq!(index.by_membership(), [1, 2]);
 }
 
 #[test]

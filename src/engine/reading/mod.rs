@@ -206,6 +206,11 @@ impl<'a> Header<'a> {
         &self.user
     }
 
+    /// When it happened, if it says so.
+    pub fn timestamp(&self) -> Option<Timestamp> {
+        self.timestamp
+    }
+
     /// Whether its timestamp is so far ahead of the broker's time that it will be set to that: to be counted.
     pub fn is_ahead(&self, at: &Place) -> bool {
         self.timestamp.is_some_and(|timestamp| timestamp > at.broker_time.after(MAX_AHEAD))

@@ -9,6 +9,7 @@ mod compile;
 mod expression;
 mod liquid;
 mod lookup;
+mod missing;
 mod renderer;
 mod scan;
 mod style;
@@ -30,6 +31,7 @@ use super::value::Object;
 
 pub use compile::{check_destination, compile};
 pub use liquid::{MAX_LOOP_PASSES, MAX_WORK_BYTES};
+pub use missing::missing;
 
 use renderer::{Renderer, Stop};
 use text::Part;

@@ -11,9 +11,9 @@ const HIDDEN: &str = "***";
 
 /// A command that can be pasted into a POSIX shell. The attempt's own headers are not part of a request; `content-type` is.
 pub fn curl(request: &Request) -> String {
-    let mut command = format!("curl --request {} \\\n  --url {}", request.method.as_str(), quoted(&shown(&request.url)));
+    let mut command = format!("curl --request {} \\\n  --url {}", request.method.as_str(), quoted(&text(&request.url)));
     // cURL would take brackets and braces in a URL for patterns.
-    if shown(&request.url).contains(['[', ']', '{', '}']) {
+    if text(&request.url).contains(['[', ']', '{', '}']) {
         command.push_str(" --globoff");
     }
     let mut header = |name: &str, value: &str| {
@@ -22,16 +22,16 @@ pub fn curl(request: &Request) -> String {
         let _ = write!(command, " \\\n  --header {}", quoted(&line));
     };
     header("content-type", request.content_type.media_type());
-    request.headers.iter().for_each(|(name, value)| header(name, &shown(value)));
+    request.headers.iter().for_each(|(name, value)| header(name, &text(value)));
     if let Some(body) = &request.body {
-        let _ = write!(command, " \\\n  --data-raw {}", quoted(&shown(body)));
+        let _ = write!(command, " \\\n  --data-raw {}", quoted(&text(body)));
     }
     command
 }
 
 /// Aligned columns: what, name, value. Query parameters decoded, the top level of a JSON body row by row.
 pub fn table(request: &Request) -> String {
-    let url = shown(&request.url);
+    let url = text(&request.url);
     let (path, query) = url.split_once('?').map_or((url.as_str(), None), |(path, query)| (path, Some(query)));
     let mut rows = vec![
         ("destination", String::new(), request.destination.to_string()),
@@ -43,9 +43,9 @@ pub fn table(request: &Request) -> String {
         rows.push(("param", decoded(name), decoded(value)));
     }
     rows.push(("header", "content-type".to_owned(), request.content_type.media_type().to_owned()));
-    rows.extend(request.headers.iter().map(|(name, value)| ("header", name.to_string(), shown(value))));
+    rows.extend(request.headers.iter().map(|(name, value)| ("header", name.to_string(), text(value))));
     if let Some(body) = &request.body {
-        body_rows(&shown(body), request.content_type, &mut rows);
+        body_rows(&text(body), request.content_type, &mut rows);
     }
     let names = rows.iter().map(|(_, name, _)| name.chars().count()).max().unwrap_or(0);
     let mut table = String::new();
@@ -69,7 +69,7 @@ fn body_rows(body: &str, content_type: ContentType, rows: &mut Vec<(&'static str
 }
 
 /// The text with its secrets hidden, valid JSON where it was.
-fn shown(frozen: &Frozen) -> String {
+pub fn text(frozen: &Frozen) -> String {
     let mut text = String::new();
     for piece in &frozen.0 {
         match piece {

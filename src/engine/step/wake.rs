@@ -38,7 +38,7 @@ pub fn wake(user: &UserId, known: &Known, in_force: &InForce, now: Timestamp) ->
     if let Some(next) = timers.chain(pending).min() {
         return Some(next);
     }
-    let collected = !record.sequences.is_empty() || !record.history.tracked.is_empty() || !record.occurrences.is_empty();
+    let collected = !record.sequences.is_empty() || history::must_stay(&record.history) || !record.occurrences.is_empty();
     if collected || !fatigue::is_empty(&record.ledger) || !known.profile.is_empty() {
         return Some(own_time(user, now.after(IDLE_LOOK), IDLE_LOOK));
     }

@@ -1,7 +1,7 @@
-//! A log in memory: topics with partitions, appending, and groups whose members read it. Nothing is ever removed and nobody waits: a poll
-//! hands out what is there, and the simulation moves time.
+//! A log in memory: topics with partitions, appending, and groups whose members read it. Nobody waits: a poll hands out what is there, and
+//! the simulation moves time. Nothing is removed, unless the log is told to forget what was read.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::ops::ControlFlow;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -27,11 +27,20 @@ pub struct MemoryLog {
 
 struct World {
     partitions: i32,
-    topics: BTreeMap<Arc<str>, Vec<Vec<Stored>>>,
+    topics: BTreeMap<Arc<str>, Vec<Kept>>,
+    /// What a poll handed out is removed: for long runs of one reader that never starts again.
+    forgetful: bool,
     groups: BTreeMap<String, Group>,
     /// Numbers given to members, and turns to lines without a key.
     members: u64,
     turns: u64,
+}
+
+/// One partition: its records, and the offset of the first.
+#[derive(Default)]
+struct Kept {
+    first: i64,
+    records: VecDeque<Stored>,
 }
 
 #[derive(Clone)]
@@ -73,8 +82,20 @@ impl MemoryLog {
     /// An empty log; every topic has so many partitions, at least one.
     pub fn new(partitions: i32, clock: Arc<dyn Clock>, faults: SharedFaults) -> MemoryLog {
         let (topics, groups) = (BTreeMap::new(), BTreeMap::new());
-        let world = World { partitions: partitions.max(1), topics, groups, members: 0, turns: 0 };
+        let world = World { partitions: partitions.max(1), topics, forgetful: false, groups, members: 0, turns: 0 };
         MemoryLog { world: Arc::new(Mutex::new(world)), clock, faults }
+    }
+
+    /// From now on what is handed out is forgotten, and so is what [`MemoryLog::take`] takes.
+    pub fn forget_what_is_read(&self) {
+        self.lock().forgetful = true;
+    }
+
+    /// Takes all records of a topic that nobody reads: their values, partition by partition.
+    pub fn take(&self, topic: &str) -> Vec<Arc<[u8]>> {
+        let mut world = self.lock();
+        let partitions = world.topics.get_mut(topic).into_iter().flatten();
+        partitions.flat_map(|kept| kept.forget(i64::MAX)).map(|record| record.value).collect()
     }
 
     /// Joins a group that begins at the earliest offset. Its partitions are divided among its members as they poll.
@@ -103,7 +124,7 @@ impl MemoryLog {
     /// All records of a topic, partition by partition: key and value. For the assertions of a simulation.
     pub fn records(&self, topic: &str) -> Vec<(Option<Vec<u8>>, Vec<u8>)> {
         let world = self.lock();
-        let records = world.topics.get(topic).into_iter().flatten().flatten();
+        let records = world.topics.get(topic).into_iter().flatten().flat_map(|kept| &kept.records);
         records.map(|record| (record.key.as_ref().map(|key| key.to_vec()), record.value.to_vec())).collect()
     }
 
@@ -184,8 +205,9 @@ impl Source for MemorySource {
         // A share for each, so that a long one does not keep the others waiting.
         let share = (MAX_POLL_RECORDS / self.feeds.len().max(1)).max(1);
         for (partition, feed) in self.feeds.iter_mut().filter(|(_, feed)| !feed.held) {
-            // Copied out first: `each` may append to the same log.
-            for record in self.log.lock().slice(partition, feed.next, share) {
+            // Copied out first, and the lock given back: `each` may append to the same log.
+            let records = self.log.lock().hand_out(partition, feed.next, share);
+            for record in records {
                 let message = Message {
                     topic: &partition.topic,
                     partition: partition.number,
@@ -254,9 +276,9 @@ impl World {
         self.groups.entry(name.to_owned()).or_default()
     }
 
-    fn topic(&mut self, name: &Arc<str>) -> &mut Vec<Vec<Stored>> {
+    fn topic(&mut self, name: &Arc<str>) -> &mut Vec<Kept> {
         let partitions = usize::try_from(self.partitions).unwrap_or(1);
-        self.topics.entry(Arc::clone(name)).or_insert_with(|| vec![Vec::new(); partitions])
+        self.topics.entry(Arc::clone(name)).or_insert_with(|| (0..partitions).map(|_| Kept::default()).collect())
     }
 
     fn append(&mut self, lines: Vec<Line>, time: Timestamp) {
@@ -265,7 +287,7 @@ impl World {
             let hash = key.as_ref().map_or(self.turns, |key| stable_hash(&[key]));
             let partitions = self.topic(&topic);
             let turn = hash % partitions.len() as u64;
-            partitions[turn as usize].push(Stored { time, key: key.map(Arc::from), value: Arc::from(value) });
+            partitions[turn as usize].records.push_back(Stored { time, key: key.map(Arc::from), value: Arc::from(value) });
         }
     }
 
@@ -274,17 +296,33 @@ impl World {
         topics.iter().flat_map(|topic| numbers.clone().map(|number| Partition { topic: Arc::clone(topic), number })).collect()
     }
 
-    fn stored(&self, partition: &Partition) -> &[Stored] {
-        let number = usize::try_from(partition.number).unwrap_or(usize::MAX);
-        self.topics.get(&partition.topic).and_then(|partitions| partitions.get(number)).map_or(&[], Vec::as_slice)
+    fn kept(&self, partition: &Partition) -> Option<&Kept> {
+        self.topics.get(&partition.topic)?.get(usize::try_from(partition.number).ok()?)
     }
 
     fn end(&self, partition: &Partition) -> i64 {
-        i64::try_from(self.stored(partition).len()).unwrap_or(i64::MAX)
+        self.kept(partition).map_or(0, |kept| kept.first.saturating_add_unsigned(kept.records.len() as u64))
     }
 
-    fn slice(&self, partition: &Partition, from: i64, most: usize) -> Vec<Stored> {
-        self.stored(partition).iter().skip(usize::try_from(from).unwrap_or(0)).take(most).cloned().collect()
+    /// Up to `most` records from an offset on. In a forgetful log what lies before that is dropped.
+    fn hand_out(&mut self, partition: &Partition, from: i64, most: usize) -> Vec<Stored> {
+        let forgetful = self.forgetful;
+        let number = usize::try_from(partition.number).ok();
+        let Some(kept) = number.and_then(|number| self.topics.get_mut(&partition.topic)?.get_mut(number)) else { return Vec::new() };
+        if forgetful {
+            drop(kept.forget(from));
+        }
+        let skipped = usize::try_from(from.saturating_sub(kept.first)).unwrap_or(0);
+        kept.records.iter().skip(skipped).take(most).cloned().collect()
+    }
+}
+
+impl Kept {
+    /// Removes what lies before an offset.
+    fn forget(&mut self, before: i64) -> Vec<Stored> {
+        let count = usize::try_from(before.saturating_sub(self.first)).unwrap_or(0).min(self.records.len());
+        self.first = self.first.saturating_add_unsigned(count as u64);
+        self.records.drain(..count).collect()
     }
 }
 

@@ -1,6 +1,6 @@
 //! State by user in memory: what the stores on disk and in Redis mean, in its plainest form, with the faults of a network.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::ops::Bound;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -14,6 +14,9 @@ use crate::worker::ports::{
     Admit, Change, Clock, Committed, Cursor, Documents, Future, Identity, Loaded, PSEUDO, Page, Partition, ProfileChange, Put, Spend,
     State, StateError, Store, Stored, Token,
 };
+
+/// Writes that are remembered for who asks what was written last: more than one turn makes.
+const RECENT_WRITES: usize = 256;
 
 /// How often a session tries one commit before it says that the store is not reachable.
 const COMMIT_TRIES: usize = 3;
@@ -42,6 +45,8 @@ struct World {
     positions: BTreeMap<Partition, Timestamp>,
     sets: BTreeMap<Box<str>, BTreeSet<UserId>>,
     budgets: BTreeMap<Box<str>, Bucket>,
+    /// Who was written last, newest last.
+    recent: VecDeque<UserId>,
 }
 
 #[derive(Clone, Debug)]
@@ -73,6 +78,7 @@ impl MemoryStore {
             positions: BTreeMap::new(),
             sets: BTreeMap::new(),
             budgets: BTreeMap::new(),
+            recent: VecDeque::new(),
         };
         MemoryStore { world: Arc::new(Mutex::new(world)), clock, faults }
     }
@@ -89,6 +95,12 @@ impl MemoryStore {
     /// All users that have a record, in their order, with their wake: for the assertions of a simulation. Pseudo users are none.
     pub fn users(&self) -> Vec<(UserId, Stored, Option<Timestamp>)> {
         self.lock().users.iter().filter(|(id, _)| !id.starts_with(PSEUDO)).map(|(id, user)| (Arc::clone(id), user.stored.clone(), user.wake)).collect()
+    }
+
+    /// Looks through the records that were written last, newest first.
+    pub fn find_recent<T>(&self, mut find: impl FnMut(&UserId, &[u8]) -> Option<T>) -> Option<T> {
+        let world = self.lock();
+        world.recent.iter().rev().find_map(|user| find(user, &world.users.get(user)?.stored.record))
     }
 
     /// When the next user wants a look: where a simulation may jump to.
@@ -225,6 +237,10 @@ impl World {
             self.due.remove(&(wake, Arc::clone(&change.user)));
         }
         let Some(record) = change.record.clone() else { return };
+        if self.recent.len() == RECENT_WRITES {
+            self.recent.pop_front();
+        }
+        self.recent.push_back(Arc::clone(&change.user));
         let profile = match &change.profile {
             ProfileChange::Keep => profile,
             ProfileChange::Set(profile) => Some(profile.clone()),

@@ -8,6 +8,7 @@
 //! | `/first/K/REST` | behaves as `/REST` to attempts 1 to K, then answers 200 |
 //! | `/retry-after/V` | 429 with `Retry-After: V` |
 //! | `/redirect` | 302 to `/status/200` |
+//! | `/redirect-to/N/HOST` | N to `http://HOST/` |
 //! | `/hang` | reads the request, never answers |
 //! | `/slow` | 200 whose body never ends, a byte at first and then nothing |
 //! | `/huge` | 200 whose body is larger than anybody should read |
@@ -21,15 +22,15 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use rustls::ServerConfig;
-use rustls_pki_types::{CertificateDer, PrivatePkcs8KeyDer};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use tokio_rustls::TlsAcceptor;
+
+use super::certificates::{Authority, Validity};
 
 /// Size of the body of `/huge`.
 pub const HUGE_BODY_BYTES: usize = 64 * 1024 * 1024;
@@ -86,8 +87,8 @@ impl Endpoint {
 
     /// TLS with a certificate for `name`, issued by a certificate authority of its own.
     pub async fn tls(name: &str) -> Endpoint {
-        let (server, authority_pem) = certificate(name);
-        Endpoint::start(Some(server), Some(authority_pem)).await
+        let authority = Authority::new();
+        Endpoint::start(Some(authority.server(name, Validity::Now)), Some(authority.pem())).await
     }
 
     async fn start(tls: Option<Arc<ServerConfig>>, authority_pem: Option<String>) -> Endpoint {
@@ -144,25 +145,6 @@ impl Drop for Endpoint {
     fn drop(&mut self) {
         self.accepting.abort();
     }
-}
-
-/// A server certificate for `name`, and the PEM of its authority.
-fn certificate(name: &str) -> (Arc<ServerConfig>, String) {
-    let mut params = CertificateParams::default();
-    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    let authority = CertifiedIssuer::self_signed(params, KeyPair::generate().expect("a key")).expect("an authority");
-    let key = KeyPair::generate().expect("a key");
-    let params = CertificateParams::new(vec![name.to_owned()]).expect("a host name");
-    let leaf = params.signed_by(&key, &authority).expect("a certificate");
-    let chain: Vec<CertificateDer<'static>> = vec![leaf.der().clone()];
-    let key = PrivatePkcs8KeyDer::from(key.serialize_der());
-    let server = ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
-        .with_safe_default_protocol_versions()
-        .expect("known versions")
-        .with_no_client_auth()
-        .with_single_cert(chain, key.into())
-        .expect("a usable certificate");
-    (Arc::new(server), authority.pem())
 }
 
 async fn accept(listener: TcpListener, tls: Option<TlsAcceptor>, log: Arc<Log>) {
@@ -226,6 +208,10 @@ async fn answer<S: AsyncWrite + AsyncRead + Reset + Unpin>(stream: &mut S, seen:
         }
         "retry-after" => respond(stream, 429, &format!("retry-after: {}\r\n", parts.next().unwrap_or_default())).await,
         "redirect" => respond(stream, 302, "location: /status/200\r\n").await,
+        "redirect-to" => {
+            let status = number(parts.next());
+            respond(stream, status, &format!("location: http://{}/\r\n", parts.next().unwrap_or_default())).await
+        }
         "hang" => {
             // Ends when the client goes away.
             let mut rest = Vec::new();

@@ -1,6 +1,8 @@
 //! When a record wants a look, and when it is not worth keeping.
 
 use super::*;
+use crate::engine::id::TrackerId;
+use crate::engine::record::{Data, Tracked};
 
 fn next(bench: &Bench) -> Option<String> {
     wake(&bench.user, &bench.known, &bench.in_force, bench.now).map(show_time)
@@ -53,6 +55,14 @@ fn a_record_that_only_keeps_repeats_out_goes_when_none_can_come() {
     bench.give(&Input::Wake { read_to: look });
     assert_eq!(bench.known, Known { record: Record { definitions: 1, ..Record::default() }, ..Known::default() });
     assert_eq!(next(&bench), None);
+}
+
+#[test]
+fn a_past_that_rules_ask_for_is_kept() {
+    let mut bench = Bench::new(&[action("a", "buy")], Workspace::default());
+    assert_eq!(next(&bench), None);
+    bench.known.record.history.tracked.push(Tracked { tracker: TrackerId(1), data: Data::Count(1) });
+    assert!(wake(&bench.user, &bench.known, &bench.in_force, bench.now).is_some_and(|look| look >= at("30d")));
 }
 
 #[test]

@@ -1,5 +1,7 @@
 //! Rules over a profile.
 
+mod past;
+
 use super::*;
 use crate::engine::condition::notation::{condition, object};
 use crate::engine::definition::Rule;

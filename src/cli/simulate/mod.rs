@@ -1,0 +1,362 @@
+//! `campanile simulate`: runs definitions over past events in virtual time. Reads the files once, keeping only events of interest, then
+//! replays these in the order of their time.
+
+mod sends;
+mod sorted;
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, BufWriter, IsTerminal};
+use std::path::{Path, PathBuf};
+
+use indicatif::{ProgressBar, ProgressStyle};
+use serde_json::json;
+
+use self::sends::Sends;
+use self::sorted::{IN_MEMORY, Sorted, Sorter};
+use super::Failure;
+use super::settings::{join, read_file};
+use super::validate::read_paths;
+use crate::engine::catalog::{Apply, Catalog, InForce, apply};
+use crate::engine::definition::{Problem, ReadOptions, Status};
+use crate::engine::event::SourceId;
+use crate::engine::matching::Match;
+use crate::engine::reading::{self, Kind, Place};
+use crate::engine::time::Timestamp;
+use crate::simulator::endpoints::{Endpoints, Secrets, Seen};
+use crate::simulator::funnel::{Counted, Funnels};
+use crate::simulator::replay::{Replay, started};
+use crate::simulator::rules::{AnswerRule, LinkRule, read_list, read_secrets};
+use crate::simulator::worker::policy;
+use crate::worker::reader::interest;
+
+/// Runs definitions over past events in virtual time, without network: what would have been sent to whom, what held back
+#[derive(clap::Args, Debug)]
+#[command(after_help = "\
+Example: what would these campaigns have sent last week?
+
+  campanile simulate --definitions config/campaigns --events week.ndjson --sends sends.ndjson
+
+Campaigns that are ready or paused count as started at --from. Events before it only teach what users are (identify).")]
+pub struct SimulateArgs {
+    /// A file or directory of definitions
+    #[arg(long, required = true, value_name = "DIR")]
+    definitions: Vec<PathBuf>,
+    /// Files of events, a JSON object a line (- for standard input)
+    #[arg(long, required_unless_present = "topic", num_args = 1.., value_name = "FILE")]
+    events: Vec<PathBuf>,
+    /// A Kafka topic instead of files (not in this version)
+    #[arg(long, conflicts_with = "events", value_name = "TOPIC")]
+    topic: Option<String>,
+    /// When the campaigns start [default: the first event]
+    #[arg(long, value_name = "TIME", value_parser = instant)]
+    from: Option<Timestamp>,
+    /// When it ends [default: when no event has anything left to come]
+    #[arg(long, value_name = "TIME", value_parser = instant)]
+    to: Option<Timestamp>,
+    /// How endpoints answer: a list as in scenario files [default: 200]
+    #[arg(long, value_name = "FILE")]
+    answers: Option<PathBuf>,
+    /// What linked services answer: a list as in scenario files
+    #[arg(long, value_name = "FILE")]
+    links: Option<PathBuf>,
+    /// Secrets: a map of names and texts [default: all are ***]
+    #[arg(long, value_name = "FILE")]
+    secrets: Option<PathBuf>,
+    /// Where every decision and attempt goes, a JSON object a line
+    #[arg(long, value_name = "FILE")]
+    sends: Option<PathBuf>,
+    /// How the funnel is printed
+    #[arg(long, value_enum, default_value_t = Shown::Table)]
+    format: Shown,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum Shown {
+    Table,
+    Json,
+}
+
+/// Events that cannot be read are named up to here; then they are only counted.
+const NAMED: u64 = 10;
+
+/// The bar is moved every so many events.
+const MOVE_EVERY: u64 = 4096;
+
+/// What was read of the files.
+#[derive(Default)]
+struct Input {
+    events: u64,
+    of_interest: u64,
+    unreadable: u64,
+    first: Option<Timestamp>,
+    last: Option<Timestamp>,
+}
+
+pub fn run(args: &SimulateArgs) -> Result<(), Failure> {
+    if let Some(topic) = &args.topic {
+        let way_out = "export it to a file, a JSON object a line, and give --events";
+        return Err(Failure::Refused(format!("reading the topic `{topic}` is not supported by this version: {way_out}")));
+    }
+    if args.from.zip(args.to).is_some_and(|(from, to)| to < from) {
+        return Err(Failure::Refused("--to lies before --from".into()));
+    }
+    let catalog = started(definitions(&args.definitions)?);
+    let endpoints = endpoints(args)?;
+    let in_force = InForce::compile(&catalog, policy()).map_err(|problems| Failure::Refused(join(&problems)))?;
+    let bar = progress();
+    let (input, sorted) = gather(args, &in_force, &bar)?;
+    let Some(from) = args.from.or(input.first) else {
+        return Err(Failure::Refused("there is no event in these files that can be read; give --from to simulate without".into()));
+    };
+    let mut funnels = Funnels::default();
+    let campaigns = in_force.campaigns.iter().filter(|campaign| campaign.definition.status != Some(Status::Ended));
+    campaigns.for_each(|campaign| funnels.list(&campaign.definition.key));
+    let sends = args.sends.as_deref().map(create).transpose()?;
+    let mut teller = Teller { funnels, sends: sends.map(Sends::new), dead_events: 0 };
+    let until = replay(args, &catalog, endpoints, (from, &input), sorted, &mut teller, &bar)?;
+    bar.finish_and_clear();
+    match args.format {
+        Shown::Json => println!("{}", as_json(&input, (from, until), &teller.funnels)),
+        Shown::Table => print!("{}", table(&input, (from, until), &teller.funnels)),
+    }
+    Ok(())
+}
+
+fn definitions(paths: &[PathBuf]) -> Result<Catalog, Failure> {
+    let options = ReadOptions { allow_http: true };
+    let (documents, problems) = read_paths(paths, &options)?;
+    if problems.iter().any(Problem::is_error) {
+        return Err(Failure::Refused(format!("the definitions cannot be used\n{}", join(&problems))));
+    }
+    let applied = apply(&Catalog::default(), documents, &Apply { read: options, ..Apply::default() });
+    let (catalog, _) = applied.map_err(|problems| Failure::Refused(format!("the definitions cannot be used\n{}", join(&problems))))?;
+    Ok(catalog)
+}
+
+fn endpoints(args: &SimulateArgs) -> Result<Endpoints, Failure> {
+    fn list<T>(path: Option<&PathBuf>, read: impl Fn(&str, &str) -> Result<T, Vec<Problem>>) -> Result<Option<T>, Failure> {
+        let Some(path) = path else { return Ok(None) };
+        read(&path.display().to_string(), &read_file(path)?).map(Some).map_err(|problems| Failure::Refused(join(&problems)))
+    }
+    let answers = list(args.answers.as_ref(), |file, text| read_list(file, text, AnswerRule::read))?;
+    let links = list(args.links.as_ref(), |file, text| read_list(file, text, LinkRule::read))?;
+    let values = list(args.secrets.as_ref(), read_secrets)?.unwrap_or_default();
+    let secrets = Secrets { values, otherwise: Some("***".into()) };
+    Ok(Endpoints::new(answers.unwrap_or_default(), links.unwrap_or_default(), secrets))
+}
+
+/// Reads all files: what is of interest is kept, sorted.
+fn gather(args: &SimulateArgs, in_force: &InForce, bar: &ProgressBar) -> Result<(Input, Sorted), Failure> {
+    let mut input = Input::default();
+    let mut sorter = Sorter::new(IN_MEMORY);
+    let mut matches = Vec::new();
+    let mut line = Vec::new();
+    bar.set_message("read");
+    for path in &args.events {
+        let name = path.display();
+        let unreadable = |error: io::Error| Failure::Refused(format!("{name} cannot be read: {error}"));
+        let mut file = open(path).map_err(unreadable)?;
+        let mut number: u64 = 0;
+        loop {
+            line.clear();
+            if file.read_until(b'\n', &mut line).map_err(unreadable)? == 0 {
+                break;
+            }
+            number += 1;
+            let event = line.trim_ascii();
+            if event.is_empty() {
+                continue;
+            }
+            input.events += 1;
+            match judge(event, in_force, args, &mut matches) {
+                Ok((at, wanted)) if args.to.is_none_or(|to| at <= to) => {
+                    input.first = Some(input.first.map_or(at, |first| first.min(at)));
+                    input.last = Some(input.last.map_or(at, |last| last.max(at)));
+                    if wanted {
+                        input.of_interest += 1;
+                        sorter.push(at, event).map_err(no_room)?;
+                    }
+                }
+                Ok(_) => {}
+                Err(why) => {
+                    input.unreadable += 1;
+                    if input.unreadable <= NAMED {
+                        bar.suspend(|| eprintln!("{name}:{number}: {why}"));
+                    }
+                }
+            }
+            if input.events.is_multiple_of(MOVE_EVERY) {
+                bar.set_position(input.events);
+            }
+        }
+    }
+    if input.unreadable > NAMED {
+        eprintln!("... and {} more that cannot be read", input.unreadable - NAMED);
+    }
+    Ok((input, sorter.into_sorted().map_err(no_room)?))
+}
+
+/// The time of an event, and whether it is to be replayed: as the worker's own reader judges.
+fn judge(event: &[u8], in_force: &InForce, args: &SimulateArgs, matches: &mut Vec<Match>) -> Result<(Timestamp, bool), String> {
+    let header = reading::header(event).map_err(|unreadable| unreadable.to_string())?;
+    let Some(at) = header.timestamp() else {
+        return Err("no `timestamp`: nothing says when it happened".into());
+    };
+    // Before the start nothing is defined: only what users are is learnt.
+    let early = args.from.is_some_and(|from| at < from);
+    if early && !matches!(header.kind(), Kind::Identify | Kind::Delete) {
+        return Ok((at, false));
+    }
+    let place = Place { source: SourceId::of("events", 1, 0), topic: "events", partition: 0, generation: 1, offset: 0, broker_time: at };
+    let found = interest(in_force, header, &place, at, matches).map_err(|unreadable| unreadable.to_string())?;
+    Ok((at, found.is_some()))
+}
+
+/// Replays the events and answers when the world ended.
+fn replay(
+    args: &SimulateArgs,
+    catalog: &Catalog,
+    endpoints: Endpoints,
+    (from, input): (Timestamp, &Input),
+    mut events: Sorted,
+    teller: &mut Teller,
+    bar: &ProgressBar,
+) -> Result<Timestamp, Failure> {
+    let stopped = |stopped: crate::simulator::worker::Stopped| Failure::Refused(format!("the simulation cannot go on: {stopped}"));
+    let mut replay = Replay::new(from.min(input.first.unwrap_or(from)), endpoints).map_err(stopped)?;
+    let mut defined = false;
+    bar.set_message("replayed");
+    let mut count: u64 = 0;
+    while let Some((at, event)) = events.next().map_err(no_room)? {
+        if !defined && at >= from {
+            replay.until(from).and_then(|()| replay.define(catalog)).map_err(stopped)?;
+            defined = true;
+        }
+        replay.event(at, event).map_err(stopped)?;
+        teller.tell(&mut replay)?;
+        count += 1;
+        if count.is_multiple_of(MOVE_EVERY) {
+            bar.set_position(count);
+        }
+    }
+    if !defined {
+        replay.until(from).and_then(|()| replay.define(catalog)).map_err(stopped)?;
+    }
+    match args.to {
+        Some(to) => replay.until(to).map_err(stopped)?,
+        None => {
+            replay.until(input.last.unwrap_or(from).max(from)).map_err(stopped)?;
+            replay.finish().map_err(stopped)?;
+        }
+    }
+    teller.tell(&mut replay)?;
+    if let Some(sends) = &mut teller.sends {
+        sends.finish().map_err(no_room)?;
+    }
+    if teller.dead_events > 0 {
+        eprintln!("{} events were dead-lettered", teller.dead_events);
+    }
+    Ok(replay.now())
+}
+
+/// Counts and writes what a replay has done.
+struct Teller {
+    funnels: Funnels,
+    sends: Option<Sends<BufWriter<File>>>,
+    dead_events: u64,
+}
+
+impl Teller {
+    fn tell(&mut self, replay: &mut Replay) -> Result<(), Failure> {
+        let done = replay.take();
+        let requests: BTreeMap<&str, &Seen> = done.requests.iter().map(|request| (&*request.webhook_id, request)).collect();
+        for line in &done.lines {
+            let Ok(counted) = serde_json::from_slice::<Counted<'_>>(line) else { continue };
+            self.funnels.note(&counted);
+            if let Some(sends) = &mut self.sends {
+                sends.note(line, &counted, &requests).map_err(no_room)?;
+            }
+        }
+        self.dead_events += done.dead.iter().filter(|letter| is_event(letter)).count() as u64;
+        Ok(())
+    }
+}
+
+fn is_event(letter: &[u8]) -> bool {
+    #[derive(serde::Deserialize)]
+    struct Letter<'a> {
+        kind: &'a str,
+    }
+    serde_json::from_slice::<Letter<'_>>(letter).is_ok_and(|letter| letter.kind == "event")
+}
+
+const COLUMNS: [&str; 9] = ["matched", "in audience", "control", "duplicate", "capped", "deferred", "sent", "delivered", "failed"];
+
+fn table(input: &Input, (from, until): (Timestamp, Timestamp), funnels: &Funnels) -> String {
+    let mut text =
+        format!("{from} to {until}: {} events, {} of interest, {} unreadable\n\n", input.events, input.of_interest, input.unreadable);
+    let width = funnels.iter().map(|(key, _)| key.len()).max().unwrap_or(0).max("campaign".len());
+    text.push_str(&format!("{:width$}", "campaign"));
+    COLUMNS.iter().for_each(|column| text.push_str(&format!("  {column:>11}")));
+    text.push('\n');
+    for (key, funnel) in funnels.iter() {
+        text.push_str(&format!("{key:width$}"));
+        for count in [
+            funnel.matched,
+            funnel.in_audience,
+            funnel.control,
+            funnel.duplicate,
+            funnel.capped,
+            funnel.deferred,
+            funnel.sent,
+            funnel.delivered,
+            funnel.failed,
+        ] {
+            text.push_str(&format!("  {count:>11}"));
+        }
+        text.push('\n');
+    }
+    for (at, (key, funnel)) in funnels.iter().filter(|(_, funnel)| !funnel.held.is_empty()).enumerate() {
+        let held: Vec<String> = funnel.held.iter().map(|(reason, count)| format!("{reason} {count}")).collect();
+        let heading = if at == 0 { "\nheld back\n" } else { "" };
+        text.push_str(&format!("{heading}  {key}: {}\n", held.join(", ")));
+    }
+    text
+}
+
+fn as_json(input: &Input, (from, until): (Timestamp, Timestamp), funnels: &Funnels) -> serde_json::Value {
+    let campaigns: serde_json::Map<String, serde_json::Value> =
+        funnels.iter().map(|(key, funnel)| (key.to_owned(), json!(funnel))).collect();
+    let events = json!({"read": input.events, "of_interest": input.of_interest, "unreadable": input.unreadable});
+    json!({"from": from, "to": until, "events": events, "campaigns": campaigns})
+}
+
+fn open(path: &Path) -> io::Result<Box<dyn BufRead>> {
+    const BUFFER: usize = 1 << 20;
+    if path.as_os_str() == "-" {
+        return Ok(Box::new(BufReader::with_capacity(BUFFER, io::stdin())));
+    }
+    Ok(Box::new(BufReader::with_capacity(BUFFER, File::open(path)?)))
+}
+
+fn create(path: &Path) -> Result<BufWriter<File>, Failure> {
+    let file = File::create(path).map_err(|error| Failure::Refused(format!("{} cannot be written: {error}", path.display())))?;
+    Ok(BufWriter::new(file))
+}
+
+fn no_room(error: io::Error) -> Failure {
+    Failure::Refused(format!("cannot write or read back what was written: {error}; make room, or set TMPDIR"))
+}
+
+fn progress() -> ProgressBar {
+    if !io::stderr().is_terminal() {
+        return ProgressBar::hidden();
+    }
+    let style = ProgressStyle::with_template("{spinner} {human_pos} events {msg}, {per_sec}, {elapsed}");
+    ProgressBar::new_spinner().with_style(style.unwrap_or_else(|_| ProgressStyle::default_spinner()))
+}
+
+fn instant(text: &str) -> Result<Timestamp, String> {
+    Timestamp::parse(text).ok_or_else(|| "expected an instant with its offset, such as 2026-11-01T00:00:00Z".to_owned())
+}

@@ -1,1 +1,0 @@
-//! History against an oracle.

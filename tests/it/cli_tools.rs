@@ -1,0 +1,363 @@
+//! `test`, `preview` and `simulate` as their users meet them: whole runs, what they print compared.
+
+use std::path::Path;
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::support::process::{Ran, campanile, run, run_with};
+
+/// A directory with the files of a team.
+struct Desk(TempDir);
+
+const DEFINITIONS: &str = r#"kind: campaign
+key: cart-abandoned
+trigger: {inaction: {after: {event: cart_added}, without: {event: purchase}, within: 30m, same: [cart_id]}}
+audience: {user: {country: KR}}
+webhook:
+  url: "https://sms.example/v1/{{ user.id }}"
+  headers: {Authorization: "Bearer {{ secret.sms_token }}"}
+  body: {to: "{{ user.phone }}", text: "{{ user.name | default: 'there' }}, your cart of {{ event.amount }} waits", city: "{{ user.city }}"}
+---
+kind: campaign
+key: welcome
+status: paused
+trigger: {action: {event: signed_up}}
+webhook: {url: "https://mail.example/welcome", content_type: text, body: "{% if user.banned %}{% abort 'banned' %}{% endif %}Hello {{ user.name }}"}
+---
+kind: workspace
+frequency_caps: [{limit: 1, per: 1d}]
+"#;
+
+const EVENTS: &str = r#"{"type":"track","messageId":"m4","userId":"u2","event":"cart_added","timestamp":"2026-11-02T10:00:00Z","properties":{"cart_id":"c2","amount":2}}
+{"type":"identify","messageId":"m1","userId":"u1","timestamp":"2026-11-02T09:00:00Z","traits":{"country":"KR","phone":"+82","name":"Kim"}}
+{"type":"track","messageId":"m2","userId":"u1","event":"signed_up","timestamp":"2026-11-02T09:30:00Z"}
+{"type":"track","messageId":"m3","userId":"u1","event":"cart_added","timestamp":"2026-11-02T10:00:00Z","properties":{"cart_id":"c1","amount":1}}
+not json
+{"type":"track","messageId":"m5","userId":"u3","event":"viewed","timestamp":"2026-11-02T11:00:00Z"}
+{"type":"identify","messageId":"m6","userId":"u4","timestamp":"2026-11-03T12:00:00Z","traits":{"country":"KR"}}
+{"type":"track","messageId":"m7","userId":"u4","event":"cart_added","timestamp":"2026-11-03T12:00:00Z","properties":{"cart_id":"c1","amount":5}}
+"#;
+
+const SCENARIO: &str = r#"name: a cart that is not bought is reminded of
+from: 2026-11-02T09:00:00Z
+to: 2026-11-03T09:00:00Z
+definitions:
+  - kind: campaign
+    key: cart
+    status: running
+    trigger: {inaction: {after: {event: cart_added}, without: {event: purchase}, within: 30m}}
+    webhook: {url: "https://sms.example/v1", body: {to: "{{ user.phone }}", amount: "{{ event.amount }}"}}
+  - kind: campaign
+    key: points
+    status: running
+    trigger: {api: {}}
+    webhook: {url: "https://mail.example/points", body: {user: "{{ user.id }}", points: "{{ event.points }}"}}
+events:
+  - {type: identify, messageId: m1, userId: u1, timestamp: 2026-11-02T09:00:00Z, traits: {phone: "+82"}}
+  - {type: track, messageId: m2, userId: u1, event: cart_added, timestamp: 2026-11-02T10:00:00Z, properties: {amount: 60000}}
+  - {type: send, campaign: points, messageId: s1, timestamp: 2026-11-02T11:00:00Z, properties: {points: 1}, recipients: [{user_id: a}, {user_id: b, properties: {points: 2}}]}
+answers:
+  - {campaign: cart, user_id: u1, status: 503, times: 4}
+expect:
+  - {at: 2026-11-02T10:30:00Z, user_id: u1, campaign: cart, outcome: sent, body: {to: "+82"}, attempts: 4, result: failed}
+  - {user_id: a, campaign: points, outcome: sent, body: {points: 1}}
+  - {user_id: b, campaign: points, outcome: sent, body: {points: 2}}
+"#;
+
+impl Desk {
+    fn new(files: &[(&str, &str)]) -> Desk {
+        let desk = Desk(tempfile::tempdir().expect("a directory"));
+        files.iter().for_each(|(name, text)| desk.write(name, text));
+        desk
+    }
+
+    fn path(&self) -> &Path {
+        self.0.path()
+    }
+
+    fn write(&self, name: &str, text: &str) {
+        let path = self.path().join(name);
+        std::fs::create_dir_all(path.parent().expect("below the desk")).expect("a directory");
+        std::fs::write(path, text).expect("the disk has room");
+    }
+
+    fn run(&self, arguments: &[&str]) -> Ran {
+        run(campanile(self.path(), arguments))
+    }
+
+    /// A run whose whole output is known.
+    #[track_caller]
+    fn check(&self, arguments: &[&str], code: i32, stdout: &str, stderr: &str) {
+        let ran = self.run(arguments);
+        assert_eq!((ran.code, &*ran.stdout, &*ran.stderr), (Some(code), stdout, stderr), "{arguments:?}");
+    }
+}
+
+fn edited(text: &str, from: &str, to: &str) -> String {
+    assert!(text.contains(from), "`{from}` is not there to be edited");
+    text.replacen(from, to, 1)
+}
+
+#[test]
+fn a_scenario_that_holds_is_ok() {
+    let desk = Desk::new(&[("a.yaml", SCENARIO)]);
+    desk.check(&["test", "a.yaml"], 0, "ok      a.yaml: a cart that is not bought is reminded of\n1 ok, 0 failed\n", "");
+}
+
+#[test]
+fn a_scenario_may_name_its_definitions() {
+    let scenario = "name: drafts\nfrom: 2026-11-02T09:00:00Z\nto: 2026-11-03T09:00:00Z\ndefinitions_dir: ../campaigns\n\
+                    events: [{type: track, userId: u1, event: signed_up, timestamp: 2026-11-02T10:00:00Z}]\n\
+                    expect: [{user_id: u1, campaign: welcome, outcome: suppressed, reason: campaign_paused}]\n";
+    let desk = Desk::new(&[("campaigns/all.yaml", DEFINITIONS), ("tests/a.yaml", scenario)]);
+    desk.check(&["test", "."], 0, "ok      ./tests/a.yaml: drafts\n1 ok, 0 failed\n", "");
+    desk.write("tests/a.yaml", &edited(scenario, "../campaigns", "nowhere"));
+    desk.run(&["test", "tests"]).expect(1, &["FAILED  tests/a.yaml", "tests/a.yaml:4:18: error: tests/nowhere cannot be read"]);
+}
+
+#[test]
+fn what_differs_is_shown_with_what_came_instead() {
+    let check = |from: &str, to: &str, expect: &str| {
+        let desk = Desk::new(&[("a.yaml", &edited(SCENARIO, from, to))]);
+        let head = "FAILED  a.yaml: a cart that is not bought is reminded of\n";
+        desk.check(&["test", "a.yaml"], 1, &format!("{head}{expect}0 ok, 1 failed\n"), "");
+    };
+    check(
+        "at: 2026-11-02T10:30:00Z, user_id: u1",
+        "at: 2026-11-02T10:31:00Z, user_id: u1",
+        "        line 22: expected sent cart to u1 at 2026-11-02T10:31:00.000Z, body {\"to\":\"+82\"}, attempts 4, result failed\n\
+         \x20         got sent cart to u1 at 2026-11-02T10:30:00.000Z: at is 2026-11-02T10:30:00.000Z, not 2026-11-02T10:31:00.000Z\n\
+         \x20       not expected: sent cart to u1 at 2026-11-02T10:30:00.000Z\n",
+    );
+    check(
+        "{user_id: a, campaign: points, outcome: sent, body: {points: 1}}",
+        "{user_id: nobody, campaign: points, outcome: sent}",
+        "        line 23: expected sent points to nobody\n\
+         \x20         no event of this scenario is of user `nobody`\n\
+         \x20       not expected: sent points to a at 2026-11-02T11:00:00.000Z\n",
+    );
+    check(
+        "body: {points: 2}",
+        "body: {points: 3}",
+        "        line 24: expected sent points to b, body {\"points\":3}\n\
+         \x20         got sent points to b at 2026-11-02T11:00:00.000Z: body.points is 2, not 3\n\
+         \x20       not expected: sent points to b at 2026-11-02T11:00:00.000Z\n",
+    );
+    check(
+        "{user_id: a, campaign: points, outcome: sent, body: {points: 1}}",
+        "{user_id: b, campaign: points, outcome: sent}",
+        "        line 24: expected sent points to b, body {\"points\":2}\n\
+         \x20         it came, but not as often as it is listed\n\
+         \x20       not expected: sent points to a at 2026-11-02T11:00:00.000Z\n",
+    );
+    check(
+        "type: identify,",
+        "type: identfy,",
+        "        a.yaml:16:5: warning: this event cannot be read: `type` is `identfy`: expected track, identify, page, screen, delete, send, alias or group\n\
+         \x20         help: it goes to the dead-letter topic as `unsupported_type`\n\
+         \x20       line 22: expected sent cart to u1 at 2026-11-02T10:30:00.000Z, body {\"to\":\"+82\"}, attempts 4, result failed\n\
+         \x20         got sent cart to u1 at 2026-11-02T10:30:00.000Z: body.to is \"\", not \"+82\"\n\
+         \x20       not expected: sent cart to u1 at 2026-11-02T10:30:00.000Z\n\
+         \x20       an event was dead-lettered: unsupported_type: `type` is `identfy`: expected track, identify, page, screen, delete, send, alias or group\n",
+    );
+}
+
+#[test]
+fn a_scenario_that_cannot_be_read_says_where() {
+    let check = |from: &str, to: &str, place: &str, message: &str, help: &str| {
+        let desk = Desk::new(&[("a.yaml", &edited(SCENARIO, from, to))]);
+        let help = if help.is_empty() { String::new() } else { format!("          help: {help}\n") };
+        let stdout = format!("FAILED  a.yaml\n        a.yaml:{place}: error: {message}\n{help}0 ok, 1 failed\n");
+        desk.check(&["test", "a.yaml"], 1, &stdout, "");
+    };
+    check("answers:", "anwsers:", "19:1", "unknown key `anwsers` in a scenario", "did you mean `answers`?");
+    check("times: 4", "tims: 4", "20:48", "unknown key `tims` in an answer", "did you mean `times`?");
+    check("campaign: points, outcome", "campaign: point, outcome", "23:5", "there is no campaign `point`", "did you mean `points`?");
+    check("outcome: sent", "outcome: send", "22:70", "`outcome` cannot be `send`", "did you mean `sent`?");
+    // Of definitions inside the file, too.
+    let unit = "`within` must be a duration with its unit, not a number";
+    check("within: 30m", "within: 30", "8:90", unit, "write 30s, 30m, 30h or 30d");
+    let variable = "`webhook.url` does not compile: there is no variable `usr`; did you mean `user`?";
+    check("mail.example/points", "mail.example/{{ usr.id }}", "14:20", variable, "");
+}
+
+#[test]
+fn results_are_also_json() {
+    let desk = Desk::new(&[("a.yaml", &edited(SCENARIO, "user_id: a,", "user_id: b,"))]);
+    let ran = desk.run(&["test", "a.yaml", "--format", "json"]);
+    let shown: Value = serde_json::from_str(&ran.stdout).expect("json");
+    assert_eq!((ran.code, &shown["failed"], &shown["scenarios"][0]["ok"]), (Some(1), &Value::from(1), &Value::from(false)));
+    assert_eq!(shown["scenarios"][0]["differences"][0]["line"], 23, "{shown:#}");
+}
+
+const USER: &str = r#"{"type":"identify","userId":"u1","traits":{"phone":"+82","country":"KR"}}"#;
+const CART: &str =
+    r#"{"type":"track","messageId":"m1","userId":"u1","event":"cart_added","timestamp":"2026-11-02T10:00:00Z","properties":{"amount":7}}"#;
+
+fn preview_desk() -> Desk {
+    Desk::new(&[("campaigns/all.yaml", DEFINITIONS), ("user.json", USER), ("cart.json", CART)])
+}
+
+#[test]
+fn a_preview_shows_the_request_and_what_it_misses() {
+    let desk = preview_desk();
+    let arguments = ["preview", "cart-abandoned", "--definitions", "campaigns", "--user", "user.json", "--event", "cart.json"];
+    let warning = "warning: `user.city` has no value: it is empty in the request\n";
+    let curl = r#"curl --request POST \
+  --url 'https://sms.example/v1/u1' \
+  --header 'content-type: application/json' \
+  --header 'Authorization: Bearer ***' \
+  --data-raw '{"to":"+82","text":"there, your cart of 7 waits","city":""}'
+"#;
+    desk.check(&arguments, 0, curl, warning);
+    let table = "destination                 sms.example\n\
+                 method                      POST\n\
+                 url                         https://sms.example/v1/u1\n\
+                 header       content-type   application/json\n\
+                 header       Authorization  Bearer ***\n\
+                 body         to             \"+82\"\n\
+                 body         text           \"there, your cart of 7 waits\"\n\
+                 body         city           \"\"\n";
+    desk.check(&[&arguments[..], &["--format", "table"]].concat(), 0, table, warning);
+    let json: Value = serde_json::from_str(&desk.run(&[&arguments[..], &["--format", "json"]].concat()).stdout).expect("json");
+    assert_eq!(json["request"]["body"]["to"], "+82", "{json:#}");
+    assert_eq!(json["warnings"].as_array().map(Vec::len), Some(1), "{json:#}");
+}
+
+#[test]
+fn a_preview_that_cannot_be_says_why() {
+    let desk = preview_desk();
+    desk.write("banned.json", r#"{"type":"identify","userId":"u1","traits":{"banned":true}}"#);
+    let check = |key: &str, definitions: &[&str], user: &str, code: i32, stderr: &str| {
+        let arguments = [&["preview", key, "--user", user, "--event", "cart.json"], definitions].concat();
+        desk.check(&arguments, code, "", stderr);
+    };
+    let campaigns = ["--definitions", "campaigns"];
+    check("welcom", &campaigns, "user.json", 1, "campanile: there is no campaign `welcom`: did you mean `welcome`?\n");
+    check(
+        "welcome",
+        &campaigns,
+        "banned.json",
+        1,
+        "warning: this event `cart_added` would not trigger campaign `welcome`\n\
+         warning: `user.name` has no value: it is empty in the request\n\
+         campanile: campaign `welcome` would send nothing: aborted_by_template: banned\n",
+    );
+    check("welcome", &campaigns, "cart.json", 1, "campanile: cart.json: the user must be an identify: {\"type\":\"identify\",...}\n");
+    check(
+        "welcome",
+        &[],
+        "user.json",
+        1,
+        "campanile: a preview from a running server is not supported by this version: give --definitions DIR\n",
+    );
+    check(
+        "welcome",
+        &["--definitions", "campaigns", "--link", "a=b"],
+        "user.json",
+        1,
+        "campanile: campaign `welcome` has no link `a`: leave --link out\n",
+    );
+}
+
+fn simulate_desk() -> Desk {
+    Desk::new(&[("campaigns/all.yaml", DEFINITIONS), ("events.ndjson", EVENTS)])
+}
+
+const SIMULATE: [&str; 5] = ["simulate", "--definitions", "campaigns", "--events", "events.ndjson"];
+
+#[test]
+fn a_simulation_counts_what_would_have_been() {
+    let desk = simulate_desk();
+    let ran = desk.run(&SIMULATE);
+    assert_eq!(ran.code, Some(0), "{ran:?}");
+    assert_eq!(ran.stderr, "events.ndjson:5: not_json: not a json object: it begins with `not json`\n");
+    let lines: Vec<&str> = ran.stdout.lines().collect();
+    assert_eq!(lines[0], "2026-11-02T09:00:00.000Z to 2026-11-03T12:30:00.000Z: 8 events, 6 of interest, 1 unreadable");
+    let counts = |line: &str| line.split_whitespace().map(str::to_owned).collect::<Vec<_>>().join(" ");
+    let rows: Vec<String> = lines[2..].iter().map(|line| counts(line)).collect();
+    assert_eq!(
+        rows,
+        [
+            "campaign matched in audience control duplicate capped deferred sent delivered failed",
+            "cart-abandoned 3 2 0 0 1 0 1 1 0",
+            "welcome 1 1 0 0 0 0 1 1 0",
+            "",
+            "held back",
+            "cart-abandoned: frequency_cap 1, not_in_audience 1",
+        ],
+        "{}",
+        ran.stdout
+    );
+}
+
+#[test]
+fn sends_have_their_requests_and_attempts() {
+    let desk = simulate_desk();
+    desk.write("answers.ndjson", "{\"campaign\":\"welcome\",\"status\":503,\"times\":1}\n{\"user_id\":\"u4\",\"status\":400}\n");
+    desk.write("secrets.yaml", "sms_token: t0ken\n");
+    let more = ["--sends", "sends.ndjson", "--answers", "answers.ndjson", "--secrets", "secrets.yaml", "--format", "json"];
+    let ran = desk.run(&[&SIMULATE[..], &more].concat());
+    let counts: Value = serde_json::from_str(&ran.stdout).unwrap_or_else(|error| panic!("{error}: {ran:?}"));
+    assert_eq!((&counts["campaigns"]["welcome"]["delivered"], &counts["campaigns"]["cart-abandoned"]["failed"]), (&1.into(), &1.into()));
+    let text = std::fs::read_to_string(desk.path().join("sends.ndjson")).expect("written");
+    let lines: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).expect("json")).collect();
+    let shown: Vec<String> = lines
+        .iter()
+        .map(|line| {
+            let field = |name: &str| line[name].as_str().unwrap_or_default().to_owned();
+            [field("campaign"), field("user_id"), field("outcome"), field("reason"), field("result"), line["request"]["body"].to_string()]
+                .join(" ")
+        })
+        .collect();
+    assert_eq!(
+        shown,
+        [
+            "welcome u1 sent   \"Hello Kim\"",
+            "welcome u1   retrying null",
+            "welcome u1   delivered null",
+            "cart-abandoned u1 suppressed frequency_cap  null",
+            "cart-abandoned u2 suppressed not_in_audience  null",
+            "cart-abandoned u4 sent   {\"city\":\"\",\"text\":\"there, your cart of 5 waits\",\"to\":\"\"}",
+            "cart-abandoned u4   failed null",
+        ]
+    );
+    let request = &lines[5]["request"];
+    assert_eq!((&request["method"], &request["url"]), (&"POST".into(), &"https://sms.example/v1/u4".into()));
+    assert_eq!(request["headers"], serde_json::json!({"Authorization": "Bearer t0ken", "content-type": "application/json"}));
+}
+
+#[test]
+fn a_window_cuts_the_events_and_earlier_ones_only_teach() {
+    let desk = simulate_desk();
+    let run = |more: &[&str]| {
+        let ran = desk.run(&[&SIMULATE[..], &["--format", "json"], more].concat());
+        let counts: Value = serde_json::from_str(&ran.stdout).unwrap_or_else(|error| panic!("{error}: {ran:?}"));
+        let sent = |key: &str| counts["campaigns"][key]["sent"].as_u64();
+        (sent("welcome"), sent("cart-abandoned"), counts["to"].as_str().unwrap_or_default().to_owned())
+    };
+    // The sign-up lies before: nothing caps the cart, and who u1 is stays known.
+    assert_eq!(
+        run(&["--from", "2026-11-02T09:45:00Z", "--to", "2026-11-02T10:30:00Z"]),
+        (Some(0), Some(1), "2026-11-02T10:30:00.000Z".into())
+    );
+    // A clock that is due later is not waited for.
+    assert_eq!(run(&["--to", "2026-11-02T10:29:59Z"]), (Some(1), Some(0), "2026-11-02T10:29:59.000Z".into()));
+}
+
+#[test]
+fn events_also_come_from_standard_input_and_bad_input_is_told() {
+    let desk = simulate_desk();
+    let arguments = ["simulate", "--definitions", "campaigns", "--events", "-"];
+    run_with(campanile(desk.path(), &arguments), EVENTS.as_bytes()).expect(0, &["8 events, 6 of interest, 1 unreadable"]);
+    run_with(campanile(desk.path(), &arguments), b"").expect(1, &["there is no event in these files that can be read"]);
+    desk.run(&["simulate", "--definitions", "campaigns", "--events", "nowhere"]).expect(1, &["nowhere cannot be read"]);
+    desk.run(&["simulate", "--definitions", "campaigns", "--topic", "events"]).expect(1, &["reading the topic `events` is not supported"]);
+    desk.run(&[&SIMULATE[..], &["--from", "yesterday"]].concat()).expect(2, &["expected an instant with its offset"]);
+    desk.write("answers.yaml", "- {staus: 500}\n");
+    desk.run(&[&SIMULATE[..], &["--answers", "answers.yaml"]].concat())
+        .expect(1, &["answers.yaml:1:4: error: unknown key `staus`", "did you mean `status`?"]);
+    desk.write("campaigns/all.yaml", "kind: campaign\nkey: a\n");
+    desk.run(&SIMULATE).expect(1, &["the definitions cannot be used", "campaigns/all.yaml:1:1: error: a campaign needs `trigger`"]);
+}
