@@ -165,7 +165,7 @@ fn render(
         (Body::Identify { .. } | Body::Delete, _) => return Err("the event must be a track or a send".into()),
     };
     let id = delivery_id(&in_force.policy.id_key, campaign.definition.id, &user.user, &event.message_id);
-    let trigger = Triggered { kind, event: name, message_id: &event.message_id, timestamp: event.timestamp, properties };
+    let trigger = Triggered { kind, event: name, message_id: &event.message_id, timestamp: event.timestamp, properties, others: &[] };
     let now: Timestamp = event.timestamp;
     let scope = Scope { user_id: &user.user, user: profile, trigger, campaign: &campaign.definition, delivery: id, now };
     let names = rendering::missing(&campaign.template, &scope);

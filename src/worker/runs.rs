@@ -58,3 +58,6 @@ impl Chunk {
         Ok(chunk)
     }
 }
+
+#[cfg(test)]
+mod tests;

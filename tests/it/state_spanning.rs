@@ -50,7 +50,9 @@ pub async fn a_walk_sees_all_who_stay_while_others_come_go_and_change(store: &dy
         let mut changes: Vec<Change> = number.clone().map(|number| woken(&name("comes", number), None, 1)).collect();
         changes.extend(number.clone().filter(|number| *number < USERS).map(|number| delete(&name("goes", number), Some(going))));
         // Wakes move back and forth under the walk.
-        changes.extend(number.filter(|number| *number < USERS).map(|number| woken(&name("stays", number), Some(token), 9_000 - number as i64)));
+        changes.extend(
+            number.filter(|number| *number < USERS).map(|number| woken(&name("stays", number), Some(token), 9_000 - number as i64)),
+        );
         assert_eq!(other.commit(&changes).await.unwrap().conflicts, []);
         pages += 1;
         assert!(pages < 1_000, "the walk does not end");

@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use redb::{ReadableDatabase, ReadableTable};
 
-use super::{Shared, bounded};
 use super::tables::{self, Tables, decode_record, encode_record, number};
 use super::writer::Failure;
+use super::{Shared, bounded};
 use crate::engine::id::UserId;
 use crate::engine::time::Timestamp;
 use crate::worker::ledger::{Ruling, Weighed, judge, next_incarnation, rolled_back, token, weigh};

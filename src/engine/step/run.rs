@@ -9,8 +9,8 @@ use crate::engine::calendar::Zone;
 use crate::engine::definition::{Times, Trigger, ZoneChoice};
 use crate::engine::id::CampaignId;
 use crate::engine::record::{TimerKind, TriggerKind};
-use crate::engine::trigger::correlation::NO_KEY;
 use crate::engine::time::Timestamp;
+use crate::engine::trigger::correlation::NO_KEY;
 use crate::engine::trigger::schedule;
 use crate::engine::value::Object;
 

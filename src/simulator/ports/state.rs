@@ -94,7 +94,12 @@ impl MemoryStore {
 
     /// All users that have a record, in their order, with their wake: for the assertions of a simulation. Pseudo users are none.
     pub fn users(&self) -> Vec<(UserId, Stored, Option<Timestamp>)> {
-        self.lock().users.iter().filter(|(id, _)| !id.starts_with(PSEUDO)).map(|(id, user)| (Arc::clone(id), user.stored.clone(), user.wake)).collect()
+        self.lock()
+            .users
+            .iter()
+            .filter(|(id, _)| !id.starts_with(PSEUDO))
+            .map(|(id, user)| (Arc::clone(id), user.stored.clone(), user.wake))
+            .collect()
     }
 
     /// Looks through the records that were written last, newest first.

@@ -293,9 +293,11 @@ impl Walker {
         if self.sets_kept.is_some_and(|kept| now.since(kept) < KEEP_SETS_EVERY) {
             return Ok(());
         }
-        let limited = in_force.campaigns.iter().map(|campaign| &campaign.definition).filter(|definition| {
-            definition.limit.is_some_and(|limit| !limit.per_run) && definition.status != Some(Status::Ended)
-        });
+        let limited = in_force
+            .campaigns
+            .iter()
+            .map(|campaign| &campaign.definition)
+            .filter(|definition| definition.limit.is_some_and(|limit| !limit.per_run) && definition.status != Some(Status::Ended));
         let kept: Vec<Admit> =
             limited.map(|definition| Admit { set: definition.key.clone(), user: "".into(), limit: 0, keep: CAMPAIGN_KEPT }).collect();
         if !kept.is_empty() {
@@ -309,8 +311,12 @@ impl Walker {
         let Stale { run, users } = stale;
         let max_overdue = in_force.policy.max_overdue;
         match users {
-            None => tracing::warn!(campaign, due = %run.due, ?max_overdue, "a run was not begun in time and is passed over, with all that are as late: stale"),
-            Some(users) => tracing::warn!(campaign, due = %run.due, users, ?max_overdue, "a run stood still for too long and is not finished: stale"),
+            None => {
+                tracing::warn!(campaign, due = %run.due, ?max_overdue, "a run was not begun in time and is passed over, with all that are as late: stale")
+            }
+            Some(users) => {
+                tracing::warn!(campaign, due = %run.due, users, ?max_overdue, "a run stood still for too long and is not finished: stale")
+            }
         }
         self.metrics.run_stale(campaign);
     }
