@@ -54,7 +54,7 @@ pub struct RunReader {
     waiting_users: usize,
     full: bool,
     /// Of which revision, and whether any campaign of it walks.
-    walks: (u64, bool),
+    walks: Option<(u64, bool)>,
     ends: Vec<(Partition, i64)>,
     ends_asked: (Duration, Timestamp),
 }
@@ -78,7 +78,7 @@ impl RunReader {
             waiting: BTreeMap::new(),
             waiting_users: 0,
             full: false,
-            walks: (0, false),
+            walks: None,
             ends: Vec::new(),
             ends_asked: (Duration::ZERO, Timestamp::MIN),
         }
@@ -163,10 +163,14 @@ impl RunReader {
     /// Whether any campaign walks over users; there may be very many to ask.
     fn anybody_walks(&mut self) -> bool {
         let in_force = self.shared.follower.in_force();
-        if self.walks.0 != in_force.revision {
-            self.walks = (in_force.revision, in_force.campaigns.iter().any(|campaign| runs::walks(&campaign.definition)));
+        match self.walks {
+            Some((revision, walks)) if revision == in_force.revision => walks,
+            _ => {
+                let walks = in_force.campaigns.iter().any(|campaign| runs::walks(&campaign.definition));
+                self.walks = Some((in_force.revision, walks));
+                walks
+            }
         }
-        self.walks.1
     }
 
     fn hold_when_full(&mut self) -> Result<(), SourceError> {

@@ -32,8 +32,9 @@ use crate::worker::turn::{Turn, Work};
 const START: Timestamp = Timestamp(1_795_168_800_000);
 const DUE: Timestamp = Timestamp(START.0 + 60_000);
 
-/// Users, of whom every fifth is meant. Two pages would be walked if a page were smaller; the chunks are several.
+/// Users, of whom every fifth is meant, and a page: a walk is interrupted in its middle.
 const USERS: usize = 1_200;
+const PAGE: usize = 250;
 const MEANT: usize = USERS / 5;
 
 fn policy() -> Policy {
@@ -174,7 +175,7 @@ impl Part {
             settings: settings.clone(),
             positions,
         };
-        Part {
+        let mut part = Part {
             due: Due::new(session(), clock.clone(), Arc::default(), Arc::default()),
             walker: Walker::new(session(), of_walks, Counters::new(metrics.clone())),
             reader: RunReader::new(Box::new(world.log.source("campanile.runs", &["campanile.runs"])), of_runs),
@@ -183,7 +184,9 @@ impl Part {
             status,
             clock,
             waiting: Vec::new(),
-        }
+        };
+        part.walker.page_users = PAGE;
+        part
     }
 
     /// One round of everything; answers whether something was done. Deliveries go nowhere: what counts is what was decided.

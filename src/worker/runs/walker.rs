@@ -60,6 +60,7 @@ pub struct Walker {
     settled: Option<u64>,
     sets_kept: Option<Timestamp>,
     walking: VecDeque<Walking>,
+    pub(super) page_users: usize,
 }
 
 /// A walk that this worker holds.
@@ -82,7 +83,7 @@ enum Written {
 impl Walker {
     pub fn new(state: Box<dyn State>, shared: Shared, metrics: Counters) -> Walker {
         let (due, walking) = (VecDeque::new(), VecDeque::new());
-        Walker { state, shared, metrics, due, settled: None, sets_kept: None, walking }
+        Walker { state, shared, metrics, due, settled: None, sets_kept: None, walking, page_users: PAGE_USERS }
     }
 
     /// An agenda whose wake has passed.
@@ -217,7 +218,7 @@ impl Walker {
         }
         let ahead: usize = walking.ahead.iter().map(|(_, users)| users).sum();
         let most = most_ahead(campaign, in_force);
-        let limit = PAGE_USERS.min(most);
+        let limit = self.page_users.min(most);
         if ahead > 0 && ahead + limit > most {
             return self.wait(walking, now).await.map(|()| false);
         }
