@@ -219,7 +219,9 @@ impl Turn {
         let now = self.clock.now();
         for &at in &turning.inputs {
             let input = &work[at].input;
-            let known = std::mem::take(&mut turning.known);
+            let mut known = std::mem::take(&mut turning.known);
+            // A step forgets the answers of the one before.
+            known.admitted.clone_from(&turning.admitted);
             if let (Input::Wake { .. }, Some(due)) = (input, known.record.timers.iter().map(|timer| timer.due).min()) {
                 self.metrics.timer_overdue(now.since(due));
             }
@@ -414,9 +416,8 @@ impl Turning {
     /// Begins again with what is stored now, and with what the store has answered.
     fn restart(&mut self, remembered: Remembered) {
         let (inputs, admitted) = (std::mem::take(&mut self.inputs), std::mem::take(&mut self.admitted));
-        *self = Turning::new(self.user.clone(), inputs, remembered);
-        self.known.admitted.clone_from(&admitted);
-        self.admitted = admitted;
+        let passing = self.passing;
+        *self = Turning { admitted, passing, ..Turning::new(self.user.clone(), inputs, remembered) };
     }
 }
 

@@ -29,6 +29,7 @@ mod e2e_crash;
 mod e2e_delivery;
 mod e2e_outage;
 mod e2e_refusals;
+mod e2e_runs;
 mod kafka;
 mod log;
 mod log_local;

@@ -89,7 +89,7 @@ impl World {
         let shared: Arc<dyn Clock> = Arc::new(clock.clone());
         let sound = MemoryStore::new("s", shared.clone(), SharedFaults::default());
         let mut session = sound.session().now_or_never().unwrap().unwrap();
-        let changes: Vec<Change> = (0..USERS).map(|number| user(number)).collect();
+        let changes: Vec<Change> = (0..USERS).map(user).collect();
         session.commit(&changes).now_or_never().unwrap().unwrap();
         let store = MemoryStore::new("s", shared.clone(), faults.clone());
         store.restore(&sound.snapshot());
