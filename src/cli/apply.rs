@@ -6,9 +6,10 @@ use super::Failure;
 use super::assemble::state_failure;
 use super::settings::join;
 use super::validate::read_paths;
+use crate::adapter::clock::SystemClock;
 use crate::engine::catalog::{Apply, Catalog, Change, What, apply};
 use crate::engine::definition::{Problem, ReadOptions};
-use crate::worker::ports::{Put, Store};
+use crate::worker::ports::{Clock, Put, Store};
 
 /// Applies all definitions below `path`, or none. Running campaigns are paused, changed and resumed in one step.
 pub async fn apply_directory(store: &dyn Store, path: &PathBuf, allow_http: bool) -> Result<Vec<Change>, Failure> {
@@ -27,7 +28,8 @@ pub async fn apply_directory(store: &dyn Store, path: &PathBuf, allow_http: bool
             Some(stored) => Catalog::decode(stored.revision, &stored.body).map_err(|error| Failure::Refused(error.to_string()))?,
             None => Catalog::default(),
         };
-        let (next, changes) = apply(&current, documents.clone(), &options).map_err(|problems| refused(&problems))?;
+        let (next, changes) =
+            apply(&current, documents.clone(), &options, SystemClock::new().now()).map_err(|problems| refused(&problems))?;
         if changes.iter().all(|change| change.what == What::Unchanged) {
             return Ok(changes);
         }

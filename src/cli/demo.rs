@@ -13,12 +13,13 @@ use super::receive::{Answers, Received, Receiver};
 use super::run::Assembled;
 use super::settings::{Loaded, join};
 use super::{Failure, runtime};
+use crate::adapter::clock::SystemClock;
 use crate::config::{Config, File};
 use crate::engine::catalog::{Apply, Catalog, apply};
 use crate::engine::definition::{ReadOptions, read};
 use crate::secrets::Secrets;
 use crate::telemetry::probes::Health;
-use crate::worker::ports::{Append, Line, Source};
+use crate::worker::ports::{Append, Clock, Line, Source};
 use crate::worker::run::Stop;
 
 /// Shows in seconds what Campanile does: sample campaigns and events, a local receiver, no servers
@@ -106,7 +107,7 @@ async fn put(store: &dyn crate::worker::ports::Store, definitions: &str) -> Resu
     if !problems.is_empty() {
         return Err(refused(problems));
     }
-    let (catalog, _) = apply(&Catalog::default(), documents, &options).map_err(refused)?;
+    let (catalog, _) = apply(&Catalog::default(), documents, &options, SystemClock::new().now()).map_err(refused)?;
     let mut state = store.session().await.map_err(assemble::state_failure)?;
     state.put_documents(0, &catalog.encode()).await.map_err(assemble::state_failure)?;
     Ok(())

@@ -8,6 +8,7 @@ mod init;
 mod preview;
 pub mod receive;
 mod run;
+mod schema;
 mod settings;
 mod simulate;
 mod test;
@@ -37,6 +38,7 @@ enum Command {
     Test(test::TestArgs),
     Preview(preview::PreviewArgs),
     Simulate(simulate::SimulateArgs),
+    Schema(schema::SchemaArgs),
     Receive(receive::ReceiveArgs),
 }
 
@@ -94,6 +96,7 @@ pub fn main() -> ExitCode {
         Command::Test(args) => test::run(&args),
         Command::Preview(args) => preview::run(&args),
         Command::Simulate(args) => simulate::run(&args),
+        Command::Schema(args) => schema::run(&args),
         Command::Receive(args) => runtime().block_on(receive::run(args)).map_err(Failure::from),
     };
     match result {

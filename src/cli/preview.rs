@@ -113,7 +113,8 @@ fn definitions(paths: &[PathBuf]) -> Result<InForce, Failure> {
     if problems.iter().any(Problem::is_error) {
         return Err(refused(problems));
     }
-    let (catalog, _) = apply(&Catalog::default(), documents, &Apply { read: options, ..Apply::default() }).map_err(refused)?;
+    let options = Apply { read: options, ..Apply::default() };
+    let (catalog, _) = apply(&Catalog::default(), documents, &options, Timestamp::MIN).map_err(refused)?;
     InForce::compile(&crate::simulator::replay::started(catalog), policy()).map_err(refused)
 }
 

@@ -1,4 +1,5 @@
-//! `campanile validate`: checks definitions offline, all problems at once, and (for `run --apply`) reads a directory of them.
+//! `campanile validate`: checks definitions offline, all problems at once, and (for `run --apply`) reads a directory of them,
+//! with the files of users that cohorts name.
 
 use std::path::{Path, PathBuf};
 
@@ -7,8 +8,10 @@ use serde_json::json;
 
 use super::Failure;
 use super::settings::{join, read_file};
+use crate::adapter::clock::SystemClock;
 use crate::engine::catalog::{Apply, Catalog, apply};
-use crate::engine::definition::{Document, Problem, ReadOptions, Severity, read};
+use crate::engine::definition::{Document, Problem, ReadOptions, Severity, read, users_of_file};
+use crate::worker::ports::Clock;
 
 /// Checks definitions offline: file, line, column, what is wrong, what was probably meant
 #[derive(clap::Args, Debug)]
@@ -39,7 +42,8 @@ pub fn run(args: &ValidateArgs) -> Result<(), Failure> {
     let (documents, mut problems) = read_paths(&args.paths, &options)?;
     let count = documents.len();
     if !problems.iter().any(Problem::is_error) {
-        problems.extend(apply(&Catalog::default(), documents, &Apply { read: options, ..Apply::default() }).err().unwrap_or_default());
+        let options = Apply { read: options, ..Apply::default() };
+        problems.extend(apply(&Catalog::default(), documents, &options, SystemClock::new().now()).err().unwrap_or_default());
     }
     let errors = problems.iter().filter(|problem| problem.is_error()).count();
     match args.format {
@@ -73,9 +77,10 @@ pub fn read_paths(paths: &[PathBuf], options: &ReadOptions) -> Result<(Vec<Docum
     let files = find(paths)?;
     let (mut documents, mut problems) = (Vec::new(), Vec::new());
     for file in files {
-        let (found, wrong) = read(&file.display().to_string(), &read_file(&file)?, options);
-        documents.extend(found);
+        let (mut found, wrong) = read(&file.display().to_string(), &read_file(&file)?, options);
         problems.extend(wrong);
+        found.iter_mut().for_each(|document| problems.extend(put_users(document, &file)));
+        documents.extend(found);
     }
     Ok((documents, problems))
 }
@@ -91,6 +96,27 @@ pub fn find(paths: &[PathBuf]) -> Result<Vec<PathBuf>, Failure> {
         return Err(Failure::Refused(format!("no .yaml, .yml or .json file in {}", join(&shown))));
     }
     Ok(files)
+}
+
+/// Puts the users of a cohort's file into its document. The file's path is seen from the definition's.
+fn put_users(document: &mut Document, definition: &Path) -> Vec<Problem> {
+    let Some(written) = &document.users_file else { return Vec::new() };
+    let path = definition.parent().unwrap_or(Path::new("")).join(&**written);
+    let name = path.display().to_string();
+    let text = match std::fs::read_to_string(&path) {
+        Ok(text) => text,
+        Err(error) => {
+            let message = format!("{name} cannot be read: {error}");
+            return vec![document.error("users_file", message).help("a path as seen from this file, to a text file with a user id a line")];
+        }
+    };
+    match users_of_file(&name, &text) {
+        Ok(users) => {
+            document.put_users(users);
+            Vec::new()
+        }
+        Err(problems) => problems,
+    }
 }
 
 fn collect(path: &Path, files: &mut Vec<PathBuf>) -> Result<(), Failure> {

@@ -148,7 +148,7 @@ fn config(node: &Node, problems: &Problems) -> Option<Config> {
         section(&mut root, "telemetry", telemetry),
         section(&mut root, "log", log),
     );
-    root.close(&[]);
+    root.close();
     let (kafka, state, embedded, http, delivery, triggers, outcomes, secrets, telemetry, log) = read;
     Some(Config {
         kafka: kafka?,
@@ -167,7 +167,7 @@ fn config(node: &Node, problems: &Problems) -> Option<Config> {
 fn section<T>(root: &mut Reader<'_>, name: &'static str, read: impl Fn(&mut Reader<'_>) -> Option<T>) -> Option<T> {
     let mut section = root.map(name)?;
     let value = read(&mut section);
-    section.close(&[]);
+    section.close();
     value
 }
 
@@ -232,7 +232,7 @@ fn http(s: &mut Reader<'_>) -> Option<Http> {
     let tokens = s.map("tokens").map(|mut t| {
         let token = |name: Option<&str>| name.map(str::to_owned);
         let tokens = Tokens { admin: token(t.name("admin")), read: token(t.name("read")), ingest: token(t.name("ingest")) };
-        t.close(&[]);
+        t.close();
         tokens
     });
     let tokens = tokens.unwrap_or_default();
@@ -270,7 +270,7 @@ fn delivery(s: &mut Reader<'_>) -> Option<Delivery> {
     let backoff = s.map("backoff").and_then(|mut b| {
         let base = b.duration("base", Duration::from_millis(1)..=3600 * SECOND);
         let max = b.duration("max", Duration::from_millis(1)..=3600 * SECOND);
-        b.close(&[]);
+        b.close();
         Some((base?, max?))
     });
     let expires = s.duration("expires", SECOND..=30 * DAY);

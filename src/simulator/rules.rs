@@ -53,7 +53,7 @@ impl AnswerRule {
             retry_after: map.get("retry_after").and_then(|node| id(node, "`retry_after`", problems)),
             body: map.get("body").map(Node::to_value).map(|body| body.as_str().map_or_else(|| body.to_string(), str::to_owned)),
         };
-        map.close(&[]);
+        map.close();
         (problems.errors() == before).then_some(rule)
     }
 }
@@ -69,7 +69,7 @@ impl LinkRule {
             status: status(&mut map).unwrap_or(200),
             body: map.get("body").map_or(Value::Null, Node::to_value),
         };
-        map.close(&[]);
+        map.close();
         (problems.errors() == before).then_some(rule)
     }
 }

@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::time::Duration;
 
 use super::destinations::Finder;
 use super::{Catalog, Document};
@@ -11,13 +12,14 @@ use crate::engine::definition::{
     Campaign, Definition, Destination, Document as Written, Kind, Problem, ReadOptions, Status, check_together, read_canonical,
 };
 use crate::engine::rendering::{self, TemplateProblem};
+use crate::engine::time::Timestamp;
 
 /// How documents are applied.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Apply {
     /// A running campaign may be edited: paused, changed and resumed in one step.
     pub cycle: bool,
-    /// What is not among the documents leaves: campaigns end, destinations and the workspace are removed.
+    /// What is not among the documents leaves: campaigns end, cohorts, destinations and the workspace are removed.
     pub prune: bool,
     /// By which stored documents are read again.
     pub read: ReadOptions,
@@ -47,7 +49,7 @@ pub enum What {
     Unchanged,
     /// A campaign that left.
     Ended,
-    /// A destination or workspace that left.
+    /// A cohort, destination or workspace that left.
     Removed,
 }
 
@@ -66,9 +68,12 @@ impl fmt::Display for Change {
     }
 }
 
-/// The catalog with these documents, and what became of each in the order of kind and key; or every reason why not. The
-/// revision stays: it is the store's to count. If every change is `Unchanged` there is nothing to store.
-pub fn apply(current: &Catalog, written: Vec<Written>, options: &Apply) -> Result<(Catalog, Vec<Change>), Vec<Problem>> {
+/// Workers learn of new definitions within two seconds; what they begin to track is complete from this much later on.
+const UNTIL_TRACKED: Duration = Duration::from_secs(5);
+
+/// The catalog with these documents at this time, and what became of each in the order of kind and key; or every reason why not.
+/// The revision stays: it is the store's to count. If every change is `Unchanged` there is nothing to store.
+pub fn apply(current: &Catalog, written: Vec<Written>, options: &Apply, now: Timestamp) -> Result<(Catalog, Vec<Change>), Vec<Problem>> {
     let mut problems = Vec::new();
     let mut next: BTreeMap<Name, Document> =
         current.documents.iter().map(|document| ((document.kind, document.key.clone()), document.clone())).collect();
@@ -92,8 +97,17 @@ pub fn apply(current: &Catalog, written: Vec<Written>, options: &Apply) -> Resul
         sort(&mut problems);
         return Err(problems);
     }
-    let catalog = Catalog { revision: current.revision, documents: next.into_values().collect() };
+    let (documents, tracked) = (next.into_values().collect(), current.tracked.clone());
+    let mut catalog = Catalog { revision: current.revision, documents, tracked };
+    note_tracked(&mut catalog, std::iter::empty(), now);
     Ok((catalog, changes.into_values().collect()))
+}
+
+/// Notes since when each of these trackers has been asked for: those that were already, since then; others from `now` on, once
+/// every worker knows. Those that nobody asks for any more are forgotten.
+pub fn note_tracked(catalog: &mut Catalog, trackers: impl Iterator<Item = u64>, now: Timestamp) {
+    let since = |tracker: u64| catalog.tracked.get(&tracker).copied().unwrap_or(now.after(UNTIL_TRACKED));
+    catalog.tracked = trackers.map(|tracker| (tracker, since(tracker))).collect();
 }
 
 type Name = (Kind, Box<str>);

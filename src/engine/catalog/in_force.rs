@@ -1,6 +1,7 @@
 //! What is in force: a catalog read back, with templates compiled and the index built. Made anew for every revision, then only
 //! read; shared by all lanes.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use hashbrown::HashMap;
@@ -8,12 +9,14 @@ use hashbrown::HashMap;
 use super::destinations::{Finder, Route};
 use super::{Catalog, Document};
 use crate::engine::definition::{
-    Campaign, Definition, Destination, Kind, Place, Problem, ReadOptions, Status, Trigger, Webhook, Workspace, read_canonical,
+    Campaign, Cohort, Definition, Destination, Document as Read, Kind, Place, Problem, ReadOptions, Status, Trigger, Webhook, Workspace,
+    read_canonical,
 };
 use crate::engine::delivery::Backoff;
 use crate::engine::id::CampaignId;
 use crate::engine::matching::Index;
 use crate::engine::rendering::{self, Template};
+use crate::engine::time::Timestamp;
 use crate::engine::value::Value;
 
 /// Definitions as `step` sees them.
@@ -26,6 +29,10 @@ pub struct InForce {
     pub workspace: Workspace,
     /// By key.
     pub destinations: Vec<Destination>,
+    /// By key.
+    pub cohorts: Vec<Cohort>,
+    /// Since when each tracker of the history has been asked for.
+    pub tracked: BTreeMap<u64, Timestamp>,
     pub policy: Policy,
     /// Documents that this version cannot use, with the reasons: they are not in force, all others are.
     pub left_out: Vec<Problem>,
@@ -65,10 +72,11 @@ impl InForce {
     /// Reads a catalog back. A campaign or destination that cannot be used is left out and reported, with the campaigns that
     /// need it. A workspace that cannot be used refuses the whole: without it the caps would not hold.
     pub fn compile(catalog: &Catalog, policy: Policy) -> Result<InForce, Vec<Problem>> {
-        Ok(InForce::from_sorted(catalog.revision, Sorted::read(catalog, &policy)?, policy))
+        let in_force = InForce::from_sorted(catalog.revision, Sorted::read(catalog, &policy)?, policy);
+        Ok(InForce { tracked: catalog.tracked.clone(), ..in_force })
     }
 
-    /// Checked definitions in force, with their versions and statuses as they are.
+    /// Checked definitions in force, with their versions and statuses as they are; without cohorts.
     pub fn assemble(
         revision: u64,
         campaigns: Vec<Campaign>,
@@ -76,12 +84,13 @@ impl InForce {
         workspace: Workspace,
         policy: Policy,
     ) -> InForce {
-        let sorted = Sorted { campaigns, destinations, workspace, left_out: Vec::new(), lost: Vec::new() };
+        let sorted = Sorted { campaigns, destinations, workspace, ..Sorted::default() };
         InForce::from_sorted(revision, sorted, policy)
     }
 
     fn from_sorted(revision: u64, sorted: Sorted, policy: Policy) -> InForce {
-        let Sorted { mut campaigns, mut destinations, workspace, mut left_out, lost } = sorted;
+        let Sorted { mut campaigns, mut destinations, mut cohorts, workspace, mut left_out, lost } = sorted;
+        cohorts.sort_by(|a, b| a.key.cmp(&b.key));
         destinations.sort_by(|a, b| a.key.cmp(&b.key));
         campaigns.sort_by(|a, b| b.priority.cmp(&a.priority).then_with(|| a.key.cmp(&b.key)));
         let finder = Finder::of(&destinations);
@@ -96,7 +105,21 @@ impl InForce {
         let index = Index::build(&in_force.iter().map(|campaign| &campaign.definition).collect::<Vec<_>>());
         let by_id = in_force.iter().enumerate().map(|(at, campaign)| (campaign.definition.id, at)).collect();
         let waits_for_reading = in_force.iter().any(|campaign| matches!(campaign.definition.trigger, Trigger::Inaction(_)));
-        InForce { revision, campaigns: in_force, index, workspace, destinations, policy, left_out, by_id, finder, waits_for_reading }
+        let (campaigns, tracked) = (in_force, BTreeMap::new());
+        InForce {
+            revision,
+            campaigns,
+            index,
+            workspace,
+            destinations,
+            cohorts,
+            tracked,
+            policy,
+            left_out,
+            by_id,
+            finder,
+            waits_for_reading,
+        }
     }
 
     pub fn campaign(&self, id: CampaignId) -> Option<&CampaignInForce> {
@@ -117,6 +140,10 @@ impl InForce {
         self.campaign(CampaignId::of(key)).filter(|campaign| &*campaign.definition.key == key)
     }
 
+    pub fn cohort(&self, key: &str) -> Option<&Cohort> {
+        self.cohorts.binary_search_by(|cohort| (*cohort.key).cmp(key)).ok().map(|at| &self.cohorts[at])
+    }
+
     /// Where a webhook goes: the destination it names, else the one that its host has alone, else just its host.
     pub fn destination_of<'a>(&'a self, webhook: &'a Webhook) -> Route<'a> {
         self.route_to(self.finder.of_webhook(webhook), &webhook.host)
@@ -134,9 +161,11 @@ impl InForce {
 }
 
 /// The documents of a catalog, read and sorted by kind.
+#[derive(Default)]
 struct Sorted {
     campaigns: Vec<Campaign>,
     destinations: Vec<Destination>,
+    cohorts: Vec<Cohort>,
     workspace: Workspace,
     left_out: Vec<Problem>,
     lost: Vec<Lost>,
@@ -151,27 +180,56 @@ struct Lost {
 impl Sorted {
     fn read(catalog: &Catalog, policy: &Policy) -> Result<Sorted, Vec<Problem>> {
         let options = ReadOptions { allow_http: policy.allow_http };
-        let (campaigns, destinations, workspace) = (Vec::new(), Vec::new(), Workspace::default());
-        let mut sorted = Sorted { campaigns, destinations, workspace, left_out: Vec::new(), lost: Vec::new() };
+        let mut sorted = Sorted::default();
+        let mut read = Vec::with_capacity(catalog.documents.len());
+        let mut lost_cohorts = BTreeSet::new();
         for document in &catalog.documents {
-            match read_canonical(&document.shown_as(), &document.canonical, &options).map(|read| read.definition) {
-                Ok(Definition::Campaign(campaign)) => {
-                    let status = document.status.or(Some(Status::Ready));
-                    sorted.campaigns.push(Campaign { version: document.version, status, ..*campaign });
-                }
-                Ok(Definition::Cohort(_)) => {}
-                Ok(Definition::Destination(destination)) => sorted.destinations.push(*destination),
-                Ok(Definition::Workspace(workspace)) => sorted.workspace = *workspace,
+            match read_canonical(&document.shown_as(), &document.canonical, &options) {
+                Ok(found) => read.push((document, found)),
                 Err(problems) if document.kind == Kind::Workspace => return Err(problems),
                 Err(problems) => {
-                    if document.kind == Kind::Destination {
-                        sorted.lost.push(Lost { key: document.key.clone(), host: host_written(document) });
+                    match document.kind {
+                        Kind::Destination => sorted.lost.push(Lost { key: document.key.clone(), host: host_written(document) }),
+                        Kind::Cohort => drop(lost_cohorts.insert(document.key.clone())),
+                        Kind::Campaign | Kind::Workspace => {}
                     }
                     sorted.left_out.extend(problems);
                 }
             }
         }
+        sorted.left_out.extend(without_cohorts(&mut read, lost_cohorts));
+        for (stored, found) in read {
+            match found.definition {
+                Definition::Campaign(campaign) => {
+                    let status = stored.status.or(Some(Status::Ready));
+                    sorted.campaigns.push(Campaign { version: stored.version, status, ..*campaign });
+                }
+                Definition::Cohort(cohort) => sorted.cohorts.push(*cohort),
+                Definition::Destination(destination) => sorted.destinations.push(*destination),
+                Definition::Workspace(workspace) => sorted.workspace = *workspace,
+            }
+        }
         Ok(sorted)
+    }
+}
+
+/// Takes out what names a cohort that could not be read, and what names that in turn: nobody can say who is meant.
+fn without_cohorts(read: &mut Vec<(&Document, Read)>, mut lost: BTreeSet<Box<str>>) -> Vec<Problem> {
+    let mut left_out = Vec::new();
+    loop {
+        let before = left_out.len();
+        read.retain(|(stored, found)| {
+            let Some((cohort, _)) = found.cohorts.iter().find(|(key, _)| lost.contains(key)) else { return true };
+            let message = format!("its cohort `{cohort}` cannot be used");
+            left_out.push(Problem::error(&stored.shown_as(), Place::START, message));
+            if stored.kind == Kind::Cohort {
+                lost.insert(stored.key.clone());
+            }
+            false
+        });
+        if left_out.len() == before {
+            return left_out;
+        }
     }
 }
 

@@ -6,14 +6,17 @@ mod apply;
 mod destinations;
 mod in_force;
 
-pub use apply::{Apply, Change, What, apply};
+pub use apply::{Apply, Change, What, apply, note_tracked};
 pub use destinations::{DEFAULT_MAX_IN_FLIGHT, Route};
 pub use in_force::{CampaignInForce, InForce, Policy};
+
+use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use super::definition::{Kind, Status};
+use super::time::Timestamp;
 
 /// The format that this version writes; it reads all up to this one.
 const FORMAT: u32 = 1;
@@ -25,6 +28,8 @@ pub struct Catalog {
     pub revision: u64,
     /// Sorted by kind and key. An ended campaign stays: its key is never used again.
     pub documents: Vec<Document>,
+    /// Since when each tracker of the history has been asked for, by its id: what happened before is not known.
+    pub tracked: BTreeMap<u64, Timestamp>,
 }
 
 /// One stored document.
@@ -58,14 +63,14 @@ impl Catalog {
             let document = serde_json::from_str(canonical).ok()?;
             Some(Stored { kind: *kind, key, version: *version, status: *status, document })
         });
-        let file = StoredFile { format: FORMAT, documents: documents.collect() };
+        let file = StoredFile { format: FORMAT, documents: documents.collect(), tracked: self.tracked.clone() };
         serde_json::to_vec(&file).unwrap_or_default()
     }
 
     /// Reads what [`Catalog::encode`] made; no bytes are an empty catalog.
     pub fn decode(revision: u64, body: &[u8]) -> Result<Catalog, DecodeError> {
         if body.is_empty() {
-            return Ok(Catalog { revision, documents: Vec::new() });
+            return Ok(Catalog { revision, ..Catalog::default() });
         }
         let damaged = |error: serde_json::Error| DecodeError::Damaged(error.to_string());
         // The format first: what a newer one looks like is unknown.
@@ -81,7 +86,7 @@ impl Catalog {
             status: stored.status,
             canonical: stored.document.get().to_owned(),
         });
-        Ok(Catalog { revision, documents: documents.collect() })
+        Ok(Catalog { revision, documents: documents.collect(), tracked: file.tracked })
     }
 
     /// The stored document of this name.
@@ -107,6 +112,9 @@ struct StoredFile<'a> {
     format: u32,
     #[serde(borrow)]
     documents: Vec<Stored<'a>>,
+    /// Ids as text: JSON has no other keys.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    tracked: BTreeMap<u64, Timestamp>,
 }
 
 #[derive(Serialize, Deserialize)]

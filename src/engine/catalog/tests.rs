@@ -15,6 +15,7 @@ fn destination(key: &str, extra: &str) -> String {
     format!("---\nkind: destination\nkey: {key}\nmatch: h.example\n{extra}\n")
 }
 
+const NOW: Timestamp = Timestamp(1_790_000_000_000);
 const CYCLE: Apply = Apply { cycle: true, prune: false, read: ReadOptions { allow_http: false } };
 const PRUNE: Apply = Apply { cycle: false, prune: true, read: ReadOptions { allow_http: false } };
 
@@ -25,7 +26,7 @@ fn lines(items: &[impl ToString]) -> String {
 fn put(catalog: &Catalog, text: &str, options: Apply) -> Result<(Catalog, Vec<Change>), Vec<Problem>> {
     let (documents, problems) = read("t", text, &options.read);
     assert_eq!(lines(&problems), "", "{text}");
-    apply(catalog, documents, &options)
+    apply(catalog, documents, &options, NOW)
 }
 
 /// A catalog of these documents.
@@ -195,7 +196,7 @@ fn content_must_compile() {
         "---\nkind: campaign\nkey: a\ntrigger: {api: {}}\nwebhook:\n  url: https://h.example/\n  body:\n    text: 'hi {{ user.name'\n";
     let (documents, problems) = read("t", broken, &ReadOptions::default());
     assert_eq!((lines(&problems), lines(&check_together(&documents))), (String::new(), String::new()), "it is a template's problem only");
-    let problems = apply(&Catalog::default(), documents, &Apply::default()).expect_err("a template that does not end");
+    let problems = apply(&Catalog::default(), documents, &Apply::default(), NOW).expect_err("a template that does not end");
     assert_eq!(problems.len(), 1);
     let shown = problems[0].to_string();
     assert!(shown.starts_with("t:8:11: error: `webhook.body.text` does not compile: "), "{shown}");
@@ -319,7 +320,7 @@ fn a_document_that_no_longer_checks_takes_only_what_needs_it_along() {
     assert_eq!(in_force.campaigns.len(), 2);
     assert_eq!(
         lines(&in_force.left_out),
-        "(stored campaign z):1:1: error: unknown kind of trigger `dream`\n  help: kinds: action, inaction, api, actions, date, schedule, cohort"
+        "(stored campaign z):1:1: error: unknown kind of trigger `dream`\n  help: kinds: action, actions, inaction, date, schedule, api, cohort"
     );
 
     catalog.documents.push(foreign(Kind::Destination, "d", r#"{"kind":"destination","key":"d","match":"H.example","dream":1}"#));
@@ -331,9 +332,59 @@ fn a_document_that_no_longer_checks_takes_only_what_needs_it_along() {
     assert_eq!(
         compile(&catalog).err().as_deref(),
         Some(
-            "(stored workspace workspace):1:1: error: unknown key `dream` in a workspace\n  help: known keys: kind, timezone, frequency_caps, track"
+            "(stored workspace workspace):1:1: error: unknown key `dream` in a workspace\n  help: known keys: kind, timezone, frequency_caps, quiet_hours, track"
         )
     );
+}
+
+#[test]
+fn what_names_a_cohort_that_cannot_be_used_is_left_out() {
+    let cohort = |key: &str, rule: &str| format!("---\nkind: cohort\nkey: {key}\nwhere: {rule}\n");
+    let text = [
+        campaign("a", "audience: {cohort: lost}"),
+        campaign("b", "audience: {not: {cohort: through}}"),
+        campaign("c", "audience: {cohort: sound}"),
+        cohort("through", "{cohort: lost}"),
+        cohort("sound", "everyone"),
+        cohort("lost", "everyone"),
+    ];
+    let mut catalog = stored(&text.concat());
+    let lost = catalog.documents.iter_mut().find(|document| &*document.key == "lost").expect("stored");
+    lost.canonical = r#"{"kind":"cohort","key":"lost","dream":1}"#.into();
+    let in_force = InForce::compile(&catalog, policy()).map_err(|problems| lines(&problems)).expect("the others");
+    let keys: Vec<&str> = in_force.campaigns.iter().map(|campaign| &*campaign.definition.key).collect();
+    assert_eq!((keys, in_force.cohorts.len()), (vec!["c"], 1));
+    assert!(in_force.cohort("sound").is_some() && in_force.cohort("through").is_none());
+    let shown = lines(&in_force.left_out);
+    assert!(shown.contains("(stored campaign b):1:1: error: its cohort `through` cannot be used"), "{shown}");
+}
+
+#[test]
+fn a_cohort_leaves_only_when_nothing_names_it() {
+    let cohort = "---\nkind: cohort\nkey: vip\nusers: [u1]\n".to_owned();
+    let named = campaign("a", "audience: {cohort: vip}");
+    check("", &[&*named, &*cohort].concat(), Apply::default(), "cohort vip: created\ncampaign a: created, ready");
+    check(&cohort, &cohort.replace("u1", "u2"), Apply::default(), "cohort vip: changed to version 2");
+    check(
+        &[&*named, &*cohort].concat(),
+        &named,
+        PRUNE,
+        "t:6:20: error: there is no cohort `vip`\n  help: write a document with `kind: cohort` and this key",
+    );
+    check(&[&*campaign("a", ""), &*cohort].concat(), &campaign("a", ""), PRUNE, "cohort vip: removed\ncampaign a: unchanged, ready");
+}
+
+#[test]
+fn trackers_are_known_since_they_were_first_asked_for() {
+    let later = NOW.after(Duration::from_secs(60));
+    let mut catalog = stored(&campaign("a", ""));
+    note_tracked(&mut catalog, [7, u64::MAX].into_iter(), NOW);
+    note_tracked(&mut catalog, [u64::MAX, 8].into_iter(), later);
+    let from = |at: Timestamp| at.after(Duration::from_secs(5));
+    assert_eq!(catalog.tracked, BTreeMap::from([(8, from(later)), (u64::MAX, from(NOW))]));
+    assert_eq!(Catalog::decode(0, &catalog.encode()), Ok(catalog.clone()));
+    let in_force = InForce::compile(&catalog, policy()).map_err(|problems| lines(&problems)).expect("sound");
+    assert_eq!(in_force.tracked, catalog.tracked);
 }
 
 #[test]

@@ -4,9 +4,11 @@ use std::time::Duration;
 
 use jiff::civil;
 
+use super::part::{self, check_path};
 use super::problem::{Problems, nearest};
 use super::reader::{self, MAX_SPAN};
-use super::text::{Data, Entry, Node};
+use super::shape::{Named, Shape, Type, key};
+use super::text::{Data, Entry, Node, truth_meant};
 use super::{Condition, Operand, Path, Regex, Test};
 use crate::engine::time::Timestamp;
 use crate::engine::value::Value;
@@ -14,12 +16,71 @@ use crate::engine::value::Value;
 /// Compiled size of a regular expression, in bytes: far beyond any that is written by hand.
 const MAX_REGEX_BYTES: usize = 1 << 20;
 
-#[rustfmt::skip]
-const OPERATORS: [&str; 28] = [
-    "eq", "ne", "in", "not_in", "gt", "gte", "lt", "lte", "between", "contains", "not_contains", "starts_with", "ends_with", "matches",
-    "exists", "before", "after", "in_last", "in_next", "multiple_of", "version_gt", "version_gte", "version_lt", "version_lte", "ieq",
-    "icontains", "istarts_with", "iends_with",
-];
+pub(super) static CONDITION: Named =
+    Named { id: "condition", doc: "Properties with what they must be; all must hold.", value: Type::Map(&PROPERTIES) };
+
+static PROPERTIES: Shape = Shape::new(
+    "properties",
+    "a condition",
+    "Dotted names reach into objects. `property: value` is equality, a list is `in`, a map holds operators.",
+    &[
+        key("any", Type::List(&Type::Named(&CONDITION), 1, usize::MAX), "At least one of these conditions."),
+        key("all", Type::List(&Type::Named(&CONDITION), 1, usize::MAX), "All of these conditions."),
+        key("not", Type::Named(&CONDITION), "The opposite of this condition."),
+    ],
+)
+.and(Type::AnyOf(&[Type::Scalar, LITERALS, Type::Map(&OPERATORS)]));
+
+/// The list of `in`.
+const LITERALS: Type = Type::List(&SINGLE, 1, usize::MAX);
+/// A value, or that of another property.
+const SINGLE: Type = Type::AnyOf(&[Type::Scalar, Type::Map(&REFERENCE)]);
+const NUMBER: Type = Type::AnyOf(&[Type::Number, Type::Map(&REFERENCE)]);
+const TEXT: Type = Type::AnyOf(&[Type::Name, Type::Map(&REFERENCE)]);
+const ONE_OF: Type = Type::AnyOf(&[LITERALS, Type::Map(&REFERENCE)]);
+
+static REFERENCE: Shape = Shape::kinds(
+    "reference",
+    "another property",
+    "The value of another property.",
+    &[key("event", Type::Name, "A property of the triggering event."), key("user", Type::Name, "A trait of the user.")],
+);
+
+static OPERATORS: Shape = Shape::new(
+    "operators",
+    "operators",
+    "What a property must be; all must hold.",
+    &[
+        key("eq", SINGLE, "Equal. Nothing is converted: \"20\" is not 20."),
+        key("ne", SINGLE, "The exact opposite of `eq`: also true where the property is missing."),
+        key("in", ONE_OF, "One of these values."),
+        key("not_in", ONE_OF, "The exact opposite of `in`."),
+        key("gt", NUMBER, "A greater number."),
+        key("gte", NUMBER, "A greater or equal number."),
+        key("lt", NUMBER, "A lesser number."),
+        key("lte", NUMBER, "A lesser or equal number."),
+        key("between", Type::List(&NUMBER, 2, 2), "From the first number to the second, both included."),
+        key("contains", SINGLE, "Text: this is part of it. List: this is one of its elements."),
+        key("not_contains", SINGLE, "The exact opposite of `contains`."),
+        key("starts_with", TEXT, "Text that begins so."),
+        key("ends_with", TEXT, "Text that ends so."),
+        key("matches", Type::Text, "A regular expression (Rust's regex), found anywhere in the text."),
+        key("exists", Type::Boolean, "Whether the property is there."),
+        key("before", SINGLE, "An earlier instant: ISO 8601, a date, Unix seconds or milliseconds."),
+        key("after", SINGLE, "A later instant."),
+        key("in_last", Type::Duration, "An instant within this time before now."),
+        key("in_next", Type::Duration, "An instant within this time after now."),
+        key("multiple_of", NUMBER, "A multiple of this number."),
+        key("version_gt", SINGLE, "A later version, such as 1.10.2."),
+        key("version_gte", SINGLE, "This version or a later one."),
+        key("version_lt", SINGLE, "An earlier version."),
+        key("version_lte", SINGLE, "This version or an earlier one."),
+        key("ieq", TEXT, "Equal text, whatever the case."),
+        key("icontains", TEXT, "This is part of the text, whatever the case."),
+        key("istarts_with", TEXT, "Text that begins so, whatever the case."),
+        key("iends_with", TEXT, "Text that ends so, whatever the case."),
+    ],
+);
 
 /// What people coming from code or other tools write.
 #[rustfmt::skip]
@@ -66,6 +127,7 @@ fn property(entry: &Entry, problems: &Problems) -> Option<Condition> {
         problems.error(entry.place, "a property's name must not be empty");
         return None;
     }
+    check_path(path, entry.place, problems);
     let test = |test| Condition::Test { path: path.clone(), test };
     match &entry.value.data {
         Data::Broken => None,
@@ -74,7 +136,10 @@ fn property(entry: &Entry, problems: &Problems) -> Option<Condition> {
             problems.error_with_help(entry.value.place, "null means missing and cannot be compared with", help);
             None
         }
-        Data::Scalar(value) => Some(test(Test::Eq(Operand::Value(value.clone())))),
+        Data::Scalar(value) => {
+            warn_of_doubt(&entry.value, problems);
+            Some(test(Test::Eq(Operand::Value(value.clone()))))
+        }
         Data::List(_) => operands(&entry.value, "in", problems).map(|list| test(Test::In(list))),
         Data::Map(operators) => {
             if let [Entry { key, .. }] = &operators[..]
@@ -133,9 +198,9 @@ fn operator(entry: &Entry, path: &str, problems: &Problems) -> Option<Test> {
 fn unknown_operator(entry: &Entry, path: &str, problems: &Problems) -> Option<Test> {
     let name = &*entry.key;
     let likely = LIKELY.iter().find(|(written, _)| *written == name).map(|(_, meant)| *meant);
-    let help = match likely.or_else(|| nearest(name, OPERATORS)) {
+    let help = match likely.or_else(|| nearest(name, OPERATORS.names())) {
         Some(near) => format!("did you mean `{near}`?"),
-        None => format!("to reach into an object write `{path}.{name}`; operators: {}", OPERATORS.join(", ")),
+        None => format!("to reach into an object write `{path}.{name}`; operators: {}", OPERATORS.names().collect::<Vec<_>>().join(", ")),
     };
     problems.error_with_help(entry.place, format!("unknown operator `{name}`"), help);
     None
@@ -204,19 +269,36 @@ fn operand(node: &Node, operator: &str, wanted: Wanted, problems: &Problems) -> 
     };
     match &node.data {
         Data::Broken => None,
-        Data::Scalar(value) if wanted.accepts(value) => Some(Operand::Value(value.clone())),
+        Data::Scalar(value) if wanted.accepts(value) => {
+            if wanted == Wanted::Scalar {
+                warn_of_doubt(node, problems);
+            }
+            Some(Operand::Value(value.clone()))
+        }
         Data::Scalar(Value::Text(text)) => wrong(format!("`{text}`"), wanted.help(&Value::Text(text.clone()))),
         Data::Scalar(value) => wrong(value.to_string(), wanted.help(value)),
         Data::List(_) => wrong("a list".into(), Some("for one of several values use `in`".into()).filter(|_| alone)),
         Data::Map(entries) => match &entries[..] {
-            [Entry { key, value, .. }] if &**key == "event" => {
-                reader::name(value, "`event`", problems).map(|path| Operand::Event(path.into()))
-            }
-            [Entry { key, value, .. }] if &**key == "user" => {
-                reader::name(value, "`user`", problems).map(|path| Operand::User(path.into()))
-            }
+            [Entry { key, value, .. }] if &**key == "event" => part::path(value, "`event`", problems).map(Operand::Event),
+            [Entry { key, value, .. }] if &**key == "user" => part::path(value, "`user`", problems).map(Operand::User),
             _ => wrong("a map".into(), Some("to compare with another property write {event: name} or {user: name}".into())),
         },
+    }
+}
+
+/// A value without quotes that stands for something else than it looks like.
+pub(super) fn warn_of_doubt(node: &Node, problems: &Problems) {
+    let Some(written) = problems.doubtful(node.place) else { return };
+    match truth_meant(&written) {
+        Some(truth) => {
+            let message = format!("`{written}` without quotes is text here, and {truth} to other YAML readers");
+            problems.warn(node.place, message, format!("write {truth}, or \"{written}\" in quotes"));
+        }
+        None => {
+            let value = node.to_value();
+            let message = format!("`{written}` without quotes is the number {value}");
+            problems.warn(node.place, message, format!("write \"{written}\" in quotes if it is text such as a version, else {value}"));
+        }
     }
 }
 

@@ -6,9 +6,8 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use super::problem::{Place, Problem, Problems, meant};
-use super::reader::{self, unsupported};
 use super::text::{Data, Entry, Node, documents};
-use super::{Definition, campaign, destination, workspace};
+use super::{Definition, Members, campaign, cohort, destination, reader, rule, trigger, workspace};
 use crate::engine::value::{Object, Value};
 
 /// What a document is. Together with the key it names it.
@@ -17,6 +16,7 @@ use crate::engine::value::{Object, Value};
 pub enum Kind {
     Workspace,
     Destination,
+    Cohort,
     Campaign,
 }
 
@@ -35,6 +35,11 @@ pub struct Document {
     pub file: Box<str>,
     pub line: u32,
     pub places: Places,
+    /// The cohorts that it names.
+    pub cohorts: Vec<(Box<str>, Place)>,
+    /// Of a cohort whose users are in a file: its path as written. They must be put in with [`Document::put_users`] before it is
+    /// applied.
+    pub users_file: Option<Box<str>>,
 }
 
 /// What the deployment allows.
@@ -78,6 +83,21 @@ impl Document {
     pub fn error(&self, field: &str, message: impl Into<String>) -> Problem {
         Problem::error(&self.file, self.places.of(field), message)
     }
+
+    /// Puts the users of its file in their place: from then on they are as if they were written here. Sorted, each once, as
+    /// [`super::users_of_file`] reads them.
+    pub fn put_users(&mut self, users: Vec<Box<str>>) {
+        let Definition::Cohort(cohort) = &mut self.definition else { return };
+        let Ok(Value::Object(written)) = Value::from_json(&self.canonical) else { return };
+        let list = Value::List(users.iter().map(|user| Value::text(&**user)).collect());
+        let mut pairs: Vec<(Box<str>, Value)> =
+            written.iter().filter(|(key, _)| *key != "users_file").map(|(key, value)| (key.into(), value.clone())).collect();
+        pairs.push(("users".into(), list));
+        pairs.sort_by(|a, b| a.0.cmp(&b.0));
+        self.canonical = Value::Object(pairs.into_iter().collect()).to_string();
+        cohort.members = Members::List(users);
+        self.users_file = None;
+    }
 }
 
 impl Kind {
@@ -85,6 +105,7 @@ impl Kind {
         match self {
             Kind::Workspace => "workspace",
             Kind::Destination => "destination",
+            Kind::Cohort => "cohort",
             Kind::Campaign => "campaign",
         }
     }
@@ -121,9 +142,15 @@ pub fn read_canonical(name: &str, canonical: &str, options: &ReadOptions) -> Res
 fn document(node: &Node, options: &ReadOptions, problems: &Problems) -> Option<Document> {
     let before = problems.errors();
     let entries = reader::map(node, "a document", problems)?;
+    let mut users_file = None;
     let (kind, definition) = match kind(node, entries, problems)? {
         Kind::Campaign => {
             (Kind::Campaign, campaign::campaign(node, options, problems).map(|campaign| Definition::Campaign(Box::new(campaign))))
+        }
+        Kind::Cohort => {
+            let (cohort, file) = cohort::cohort(node, problems).unzip();
+            users_file = file.flatten();
+            (Kind::Cohort, cohort.map(|cohort| Definition::Cohort(Box::new(cohort))))
         }
         Kind::Destination => {
             (Kind::Destination, destination::destination(node, problems).map(|destination| Definition::Destination(Box::new(destination))))
@@ -147,20 +174,31 @@ fn document(node: &Node, options: &ReadOptions, problems: &Problems) -> Option<D
             places.insert(&entry.key, &entry.value);
         }
     }
-    Some(Document { kind, key, definition, canonical: canonical(entries), file: problems.file().into(), line: node.place.line, places })
+    let (file, line) = (problems.file().into(), node.place.line);
+    Some(Document { kind, key, definition, canonical: canonical(entries), file, line, places, cohorts: cohorts(node), users_file })
+}
+
+/// The cohorts that a document names, wherever it may.
+fn cohorts(node: &Node) -> Vec<(Box<str>, Place)> {
+    let mut found = Vec::new();
+    for key in ["audience", "where"] {
+        if let Some(rule) = node.at(key) {
+            rule::cohorts_named(rule, &mut found);
+        }
+    }
+    if let Some(Node { place, data: Data::Scalar(Value::Text(key)) }) = node.at("trigger").and_then(trigger::cohort_named) {
+        found.push((key.clone(), *place));
+    }
+    found
 }
 
 fn kind(node: &Node, entries: &[Entry], problems: &Problems) -> Option<Kind> {
-    let kinds = [Kind::Campaign, Kind::Destination, Kind::Workspace];
+    let kinds = [Kind::Campaign, Kind::Cohort, Kind::Destination, Kind::Workspace];
     let Some(entry) = entries.iter().find(|entry| &*entry.key == "kind") else {
-        problems.error_with_help(node.place, "a document needs `kind`", "one of campaign, destination, workspace");
+        problems.error_with_help(node.place, "a document needs `kind`", "one of campaign, cohort, destination, workspace");
         return None;
     };
     let name = reader::text(&entry.value, "`kind`", problems)?;
-    if name == "cohort" {
-        unsupported(entry.value.place, name, problems);
-        return None;
-    }
     let found = kinds.into_iter().find(|kind| kind.as_str() == name);
     if found.is_none() {
         let help = meant(name, "one of", kinds.map(Kind::as_str));

@@ -2,8 +2,8 @@
 //! never opens a file, and it knows nothing of templates beyond their text (`catalog` has them compiled).
 //!
 //! `text` makes a tree with places, `reader` reads it with types and collects problems (both serve settings and scenario
-//! files too); `document` says what a file's documents are, and hands each to the file named after its kind; `together`
-//! checks what only shows among several.
+//! files too); `shape` says as data what the language allows, and `schema` makes JSON Schema of it; `document` says what a
+//! file's documents are, and hands each to the file named after its kind; `together` checks what only shows among several.
 
 pub mod problem;
 pub mod reader;
@@ -11,15 +11,26 @@ pub mod text;
 
 mod checked;
 
+mod schema;
+mod shape;
+
 mod document;
 mod together;
 
+mod part;
+
 mod campaign;
+mod cohort;
 mod condition;
+mod did;
+mod fatigue;
 mod rule;
 mod trigger;
 
 mod address;
+mod headers;
+mod link;
+mod profiles;
 mod webhook;
 
 mod destination;
@@ -29,6 +40,8 @@ mod workspace;
 mod tests;
 
 pub use checked::*;
+pub use cohort::{MAX_LISTED, users_of_file};
 pub use document::{Document, Kind, Places, ReadOptions, WORKSPACE_KEY, read, read_canonical};
 pub use problem::{Place, Problem, Severity};
+pub use schema::schema;
 pub use together::check_together;

@@ -2,6 +2,7 @@
 //! meant. Nothing here knows what the text is about; definitions and settings share it.
 
 use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::fmt;
 
 /// One problem. Shown as `file:line:column: error: message`, with `  help: ...` on a line of its own.
@@ -65,11 +66,13 @@ impl fmt::Display for Problem {
 pub struct Problems {
     file: Box<str>,
     list: RefCell<Vec<Problem>>,
+    /// Values that stand for something else than they look like, by their place: whether that matters is known to who reads them.
+    doubtful: RefCell<BTreeMap<Place, Box<str>>>,
 }
 
 impl Problems {
     pub fn of(file: &str) -> Problems {
-        Problems { file: file.into(), list: RefCell::default() }
+        Problems { file: file.into(), list: RefCell::default(), doubtful: RefCell::default() }
     }
 
     pub fn file(&self) -> &str {
@@ -91,6 +94,16 @@ impl Problems {
 
     pub fn push(&self, problem: Problem) {
         self.list.borrow_mut().push(problem);
+    }
+
+    /// Notes a value without quotes that stands for something else than it looks like.
+    pub fn doubt(&self, place: Place, written: &str) {
+        self.doubtful.borrow_mut().insert(place, written.into());
+    }
+
+    /// What was written at a place, when it stands for something else than it looks like.
+    pub fn doubtful(&self, place: Place) -> Option<Box<str>> {
+        self.doubtful.borrow().get(&place).cloned()
     }
 
     /// How many errors there are so far: what was read since an earlier count is sound if the count is the same.

@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use super::duration_text;
 use super::problem::{Place, Problems, meant, nearest};
-use super::text::{Data, Entry, Node};
+use super::shape::{Shape, Type};
+use super::text::{Data, Entry, Node, truth_meant};
 use crate::engine::time::Timestamp;
 use crate::engine::value::Value;
 
@@ -21,6 +22,8 @@ pub struct Reader<'a> {
     pub place: Place,
     entries: &'a [Entry],
     known: Vec<&'static str>,
+    /// Definitions have one: then the keys that are asked for are those of the shape.
+    shape: Option<&'static Shape>,
     pub problems: &'a Problems,
 }
 
@@ -29,7 +32,18 @@ impl<'a> Reader<'a> {
     pub fn open(node: &'a Node, what: impl Into<String>, problems: &'a Problems) -> Option<Reader<'a>> {
         let what = what.into();
         let entries = map(node, &what, problems)?;
-        Some(Reader { what, place: node.place, entries, known: Vec::new(), problems })
+        Some(Reader { what, place: node.place, entries, known: Vec::new(), shape: None, problems })
+    }
+
+    /// A map of the language.
+    pub fn of(node: &'a Node, shape: &'static Shape, problems: &'a Problems) -> Option<Reader<'a>> {
+        Reader::of_named(node, shape, shape.what, problems)
+    }
+
+    /// A map of the language that messages call otherwise than its shape does.
+    pub fn of_named(node: &'a Node, shape: &'static Shape, what: &str, problems: &'a Problems) -> Option<Reader<'a>> {
+        let entries = map(node, what, problems)?;
+        Some(Reader { what: what.to_owned(), place: node.place, entries, known: Vec::new(), shape: Some(shape), problems })
     }
 
     /// The value under a key. Null counts as absent.
@@ -39,6 +53,7 @@ impl<'a> Reader<'a> {
 
     /// Key and value as written, null too.
     pub fn entry(&mut self, key: &'static str) -> Option<&'a Entry> {
+        debug_assert!(self.shape.is_none_or(|shape| shape.key(key).is_some()), "{} has no key `{key}`", self.what);
         if !self.known.contains(&key) {
             self.known.push(key);
         }
@@ -68,22 +83,27 @@ impl<'a> Reader<'a> {
     }
 
     pub fn boolean(&mut self, key: &'static str) -> Option<bool> {
+        self.agree(key, |value| matches!(value, Type::Boolean));
         self.get(key).and_then(|node| boolean(node, &tick(key), self.problems))
     }
 
     pub fn integer(&mut self, key: &'static str, range: RangeInclusive<i64>) -> Option<i64> {
+        self.agree(key, |value| matches!(value, Type::Integer(least, most) if range == (*least..=*most)));
         self.get(key).and_then(|node| integer(node, &tick(key), range, self.problems))
     }
 
     pub fn duration(&mut self, key: &'static str, range: RangeInclusive<Duration>) -> Option<Duration> {
+        self.agree(key, |value| matches!(value, Type::Duration));
         self.get(key).and_then(|node| duration(node, &tick(key), range, self.problems))
     }
 
     pub fn instant(&mut self, key: &'static str) -> Option<Timestamp> {
+        self.agree(key, |value| matches!(value, Type::Instant));
         self.get(key).and_then(|node| instant(node, &tick(key), self.problems))
     }
 
     pub fn list(&mut self, key: &'static str) -> Option<&'a [Node]> {
+        self.agree(key, |value| matches!(value, Type::List(..)));
         self.get(key).and_then(|node| list(node, &tick(key), self.problems))
     }
 
@@ -94,12 +114,19 @@ impl<'a> Reader<'a> {
         items.iter().map(|item| name(item, &what, self.problems).map(|text| (text, item.place))).collect()
     }
 
+    /// A map of the language under a key.
+    pub fn shaped(&mut self, key: &'static str, shape: &'static Shape) -> Option<Reader<'a>> {
+        self.agree(key, |value| matches!(value, Type::Map(known) if known.id == shape.id));
+        self.get(key).and_then(|node| Reader::of(node, shape, self.problems))
+    }
+
     pub fn map(&mut self, key: &'static str) -> Option<Reader<'a>> {
         self.get(key).and_then(|node| Reader::open(node, tick(key), self.problems))
     }
 
     /// One of a few words.
     pub fn choice<T: Copy>(&mut self, key: &'static str, choices: &[(&'static str, T)]) -> Option<T> {
+        self.agree(key, |value| matches!(value, Type::Choice(names) if names.iter().eq(choices.iter().map(|(name, _)| name))));
         self.get(key).and_then(|node| choice(node, &tick(key), choices, self.problems))
     }
 
@@ -109,29 +136,32 @@ impl<'a> Reader<'a> {
         self.entries.iter().filter(|entry| keys.contains(&&*entry.key)).collect()
     }
 
-    /// Reports every key that nobody asked for. Those of `later` belong to the language but not to this version.
-    pub fn close(self, later: &[&'static str]) {
-        for entry in self.entries.iter().filter(|entry| !self.known.contains(&&*entry.key)) {
-            let key = &*entry.key;
-            if later.contains(&key) {
-                unsupported(entry.place, key, self.problems);
-                continue;
-            }
-            let message = format!("unknown key `{key}` in {}", self.what);
-            let near = nearest(key, self.known.iter().chain(later).copied());
-            let help = match near {
+    /// Reports every key that nobody asked for.
+    pub fn close(self) {
+        debug_assert!(
+            self.shape.is_none_or(|shape| shape.names().all(|name| self.known.contains(&name))),
+            "{}: of {:?} only {:?} are read",
+            self.what,
+            self.shape.map(|shape| shape.names().collect::<Vec<_>>()),
+            self.known
+        );
+        let known = self.shape.map_or_else(|| self.known.clone(), |shape| shape.names().collect());
+        for entry in self.entries.iter().filter(|entry| !known.contains(&&*entry.key)) {
+            let message = format!("unknown key `{}` in {}", entry.key, self.what);
+            let help = match nearest(&entry.key, known.iter().copied()) {
                 Some(near) => format!("did you mean `{near}`?"),
-                None if self.known.is_empty() => "it has none".to_owned(),
-                None => format!("known keys: {}", self.known.join(", ")),
+                None if known.is_empty() => "it has none".to_owned(),
+                None => format!("known keys: {}", known.join(", ")),
             };
             self.problems.error_with_help(entry.place, message, help);
         }
     }
-}
 
-/// Reports a key that belongs to the language but not to this version.
-pub fn unsupported(place: Place, key: &str, problems: &Problems) {
-    problems.error_with_help(place, format!("`{key}` is not supported by this version yet"), "remove it, or wait for a later version");
+    /// A key is read as its shape says.
+    fn agree(&self, key: &str, fits: impl Fn(&Type) -> bool) {
+        let known = || self.shape.and_then(|shape| shape.key(key));
+        debug_assert!(known().is_none_or(|known| fits(&known.value)), "`{key}` of {} is read otherwise than it is described", self.what);
+    }
 }
 
 pub fn map<'a>(node: &'a Node, what: &str, problems: &Problems) -> Option<&'a [Entry]> {
@@ -172,6 +202,10 @@ pub fn name<'a>(node: &'a Node, what: &str, problems: &Problems) -> Option<&'a s
 pub fn boolean(node: &Node, what: &str, problems: &Problems) -> Option<bool> {
     match &node.data {
         Data::Scalar(Value::Bool(truth)) => Some(*truth),
+        Data::Scalar(Value::Text(word)) if truth_meant(word).is_some() => {
+            let help = format!("write {}: YAML 1.2 reads {word} as text", truth_meant(word).unwrap_or_default());
+            wrong(node, what, "true or false", Some(help), problems)
+        }
         _ => wrong(node, what, "true or false", None, problems),
     }
 }
@@ -230,6 +264,20 @@ pub fn instant(node: &Node, what: &str, problems: &Problems) -> Option<Timestamp
     instant
 }
 
+/// Any number, whole or not.
+pub fn number(node: &Node, what: &str, problems: &Problems) -> Option<f64> {
+    match &node.data {
+        // Beyond 2^53 a count is no longer exact, and no count or sum in a definition is that large.
+        Data::Scalar(Value::Int(number)) => Some(*number as f64),
+        Data::Scalar(Value::Unsigned(number)) => Some(*number as f64),
+        Data::Scalar(Value::Float(number)) => Some(*number),
+        Data::Scalar(Value::Text(text)) if text.parse::<f64>().is_ok() => {
+            wrong(node, what, "a number", Some(format!("remove the quotes: {text}")), problems)
+        }
+        _ => wrong(node, what, "a number", None, problems),
+    }
+}
+
 pub fn choice<T: Copy>(node: &Node, what: &str, choices: &[(&'static str, T)], problems: &Problems) -> Option<T> {
     let word = text(node, what, problems)?;
     let chosen = choices.iter().find(|(name, _)| *name == word).map(|(_, value)| *value);
@@ -241,7 +289,7 @@ pub fn choice<T: Copy>(node: &Node, what: &str, choices: &[(&'static str, T)], p
 }
 
 /// Reports a value of the wrong kind; a broken one was reported before.
-fn wrong<T>(node: &Node, what: &str, wanted: &str, help: Option<String>, problems: &Problems) -> Option<T> {
+pub fn wrong<T>(node: &Node, what: &str, wanted: &str, help: Option<String>, problems: &Problems) -> Option<T> {
     let message = format!("{what} must be {wanted}, not {}", node.kind());
     match (&node.data, help) {
         (Data::Broken, _) => {}
@@ -274,7 +322,7 @@ mod tests {
         let trees = documents(text, &problems);
         let mut reader = Reader::open(&trees[0].root, "settings", &problems).expect("a map");
         let got = format!("{:?}", read(&mut reader));
-        reader.close(&["later"]);
+        reader.close();
         assert_eq!(got, expect, "{text}");
         let shown: Vec<String> = problems.into_sorted().iter().map(ToString::to_string).collect();
         assert_eq!(shown.join("\n"), problem, "{text}");
@@ -292,7 +340,12 @@ mod tests {
         );
         check("a: ' '", |r| r.name("a").map(str::to_owned), "None", "t:1:4: error: `a` must not be empty");
         check("a: true", |r| r.boolean("a"), "Some(true)", "");
-        check("a: yes", |r| r.boolean("a"), "None", "t:1:4: error: `a` must be true or false, not text");
+        check(
+            "a: yes",
+            |r| r.boolean("a"),
+            "None",
+            "t:1:4: error: `a` must be true or false, not text\n  help: write true: YAML 1.2 reads yes as text",
+        );
         check("a: 3", |r| r.integer("a", 1..=9), "Some(3)", "");
         check("a: 0", |r| r.integer("a", 1..=i64::MAX), "None", "t:1:4: error: `a` must be at least 1, not 0");
         check("a: 10", |r| r.integer("a", 1..=9), "None", "t:1:4: error: `a` must be from 1 to 9, not 10");
@@ -349,12 +402,6 @@ mod tests {
             |r| r.text("title").is_some(),
             "false",
             "t:1:1: error: unknown key `zebra` in settings\n  help: known keys: title",
-        );
-        check(
-            "later: x",
-            |r| r.text("title").is_some(),
-            "false",
-            "t:1:1: error: `later` is not supported by this version yet\n  help: remove it, or wait for a later version",
         );
         check("a:\n", |r| r.require("a", "say it").is_some(), "false", "t:1:1: error: settings needs `a`\n  help: say it");
     }

@@ -1,54 +1,71 @@
 //! The webhook: everything of it that can be checked without knowing templates. Which templates compile is `rendering`'s.
 
+use super::condition::{every, warn_of_doubt};
 use super::document::ReadOptions;
+use super::headers::{self, bounded};
 use super::problem::{Place, Problems};
 use super::reader::{self, Reader};
+use super::shape::{Form, Shape, Type, key, required};
 use super::text::{Data, Node};
-use super::{Body, ContentType, Method, Webhook, address};
+use super::{Body, ContentType, Link, Method, Webhook, address, link, profiles};
 use crate::engine::value::Value;
 
 /// Longest URL as written, in bytes.
 const MAX_URL_BYTES: usize = 4096;
 
-/// How many headers, and how many parameters, a request may have of its own.
-const MAX_FIELDS: usize = 64;
-
 const METHODS: [(&str, Method); 5] =
     [("GET", Method::Get), ("POST", Method::Post), ("PUT", Method::Put), ("PATCH", Method::Patch), ("DELETE", Method::Delete)];
 
-/// Headers that a definition must not set, with the reason (contract, section 5; hop-by-hop: RFC 9110, section 7.6.1).
-const FORBIDDEN_HEADERS: [(&str, &str); 14] = [
-    ("content-type", "it follows from `content_type`"),
-    ("user-agent", "it is always campanile's own"),
-    ("host", "it follows from the url"),
-    ("content-length", "it follows from the body"),
-    ("transfer-encoding", "it belongs to the connection"),
-    ("connection", "it belongs to the connection"),
-    ("keep-alive", "it belongs to the connection"),
-    ("proxy-connection", "it belongs to the connection"),
-    ("proxy-authenticate", "it belongs to the connection"),
-    ("proxy-authorization", "it belongs to the connection"),
-    ("te", "it belongs to the connection"),
-    ("trailer", "it belongs to the connection"),
-    ("upgrade", "it belongs to the connection"),
-    ("expect", "it belongs to the connection"),
-];
+/// How many services may be asked for one request, one after the other.
+const MAX_LINKS: usize = 4;
 
-/// The prefix of the headers that every attempt carries.
-const OWN_PREFIX: &str = "webhook-";
+pub(super) static WEBHOOK: Shape = Shape::new(
+    "webhook",
+    "`webhook`",
+    "The request that is sent.",
+    &[
+        required("url", Type::Name, "https://host/path; the host is fixed text, outputs after it are percent-encoded."),
+        key("method", Type::Choice(&["GET", "POST", "PUT", "PATCH", "DELETE"]), "Default POST."),
+        key("params", Type::Map(&PARAMS), "Query parameters; values are templates."),
+        key("headers", Type::Map(&headers::HEADERS), "Headers of its own; values are templates."),
+        key("content_type", Type::Choice(&["json", "text"]), "`json` (default) or `text`."),
+        key(
+            "body",
+            Type::AnyOf(&[Type::Text, Type::Map(&PROFILES_BODY), Type::Map(&BODY)]),
+            "A map is always valid JSON, text is a raw template, {profiles: {...}} is CleverTap's payload. Absent: campaign, delivery_id, user_id, event, timestamp, properties.",
+        ),
+        key("link", Type::Map(&LINKS), "Data of other services, fetched when it is sent: `link.<name>` in templates."),
+        key("destination", Type::DocumentKey, "The key of a destination, where several match the host."),
+    ],
+);
+
+static PARAMS: Shape = Shape::new("params", "`params`", "Query parameters.", &[]).and(Type::Scalar);
+static LINKS: Shape = Shape::new("links", "`link`", "Services by name.", &[]).and(Type::Map(&link::LINK));
+static PROFILES_BODY: Shape = Shape::kinds(
+    "profiles_body",
+    "`body`",
+    "CleverTap's payload.",
+    &[key("profiles", Type::Map(&profiles::PROFILES), "CleverTap's payload.")],
+);
+static BODY: Shape = Shape {
+    form: Form::NotOnly("profiles"),
+    ..Shape::new("body", "`body`", "What is sent as JSON; a text that is one lone {{ expression }} keeps the value's type.", &[])
+        .and(Type::Anything)
+};
 
 pub(super) fn webhook(node: &Node, options: &ReadOptions, problems: &Problems) -> Option<Webhook> {
-    let mut reader = Reader::open(node, "`webhook`", problems)?;
+    let mut reader = Reader::of(node, &WEBHOOK, problems)?;
     let url =
         reader.require("url", "where to send it, such as https://api.example/v1/messages").and_then(|node| url(node, options, problems));
     let method = reader.choice("method", &METHODS).unwrap_or(Method::Post);
     let params = params(&mut reader);
-    let headers = headers(&mut reader);
+    let headers = headers::headers(&mut reader);
     let content_type = reader.choice("content_type", &[("json", ContentType::Json), ("text", ContentType::Text)]);
     let place = reader.place;
     let body = body(&mut reader, method, content_type.unwrap_or(ContentType::Json), place);
+    let links = links(&mut reader, options);
     let destination = reader.name("destination").map(Into::into);
-    reader.close(&["link"]);
+    reader.close();
     let (url, host) = url?;
     Some(Webhook {
         url,
@@ -58,13 +75,13 @@ pub(super) fn webhook(node: &Node, options: &ReadOptions, problems: &Problems) -
         headers,
         content_type: content_type.unwrap_or(ContentType::Json),
         body: body?,
-        links: Vec::new(),
+        links: links?,
         destination,
     })
 }
 
 /// The URL as written, and its host.
-fn url(node: &Node, options: &ReadOptions, problems: &Problems) -> Option<(Box<str>, Box<str>)> {
+pub(super) fn url(node: &Node, options: &ReadOptions, problems: &Problems) -> Option<(Box<str>, Box<str>)> {
     let url = reader::name(node, "`url`", problems)?;
     if url.len() > MAX_URL_BYTES {
         problems.error(node.place, format!("`url` has at most {MAX_URL_BYTES} bytes, not {}", url.len()));
@@ -90,7 +107,10 @@ fn params(webhook: &mut Reader<'_>) -> Vec<(Box<str>, Value)> {
             problems.error(entry.place, "a parameter's name must not be empty");
         }
         match &entry.value.data {
-            Data::Scalar(value) => params.push((entry.key.clone(), value.clone())),
+            Data::Scalar(value) => {
+                warn_of_doubt(&entry.value, problems);
+                params.push((entry.key.clone(), value.clone()));
+            }
             Data::Broken => {}
             Data::List(_) | Data::Map(_) => {
                 let message = format!("the parameter `{}` must be one value, not {}", entry.key, entry.value.kind());
@@ -100,45 +120,6 @@ fn params(webhook: &mut Reader<'_>) -> Vec<(Box<str>, Value)> {
     }
     params.retain(|(_, value)| !value.is_null());
     params
-}
-
-/// Headers of a webhook or a destination.
-pub(super) fn headers(owner: &mut Reader<'_>) -> Vec<(Box<str>, Box<str>)> {
-    let Some(node) = owner.get("headers") else { return Vec::new() };
-    let problems = owner.problems;
-    let entries = reader::map(node, "`headers`", problems).unwrap_or_default();
-    bounded(entries.len(), "headers", node.place, problems);
-    let mut headers: Vec<(Box<str>, Box<str>)> = Vec::with_capacity(entries.len());
-    for entry in entries {
-        let name = &*entry.key;
-        if headers.iter().any(|(earlier, _)| earlier.eq_ignore_ascii_case(name)) {
-            problems.error(entry.place, format!("the header `{name}` comes twice: case makes no difference"));
-            continue;
-        }
-        header_name(name, entry.place, problems);
-        let Some(value) = reader::text(&entry.value, &format!("the header `{name}`"), problems) else { continue };
-        if value.chars().any(|c| c.is_control() && c != '\t') {
-            let help = "a value over several lines: write it on one";
-            problems.error_with_help(entry.value.place, format!("the header `{name}` has a line break or another control character"), help);
-        }
-        headers.push((name.into(), value.into()));
-    }
-    headers
-}
-
-fn header_name(name: &str, place: Place, problems: &Problems) {
-    let lower = name.to_ascii_lowercase();
-    // RFC 9110, section 5.6.2: token.
-    let is_token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
-    if name.is_empty() || !name.bytes().all(is_token) {
-        let help = "letters, digits and hyphens; only the value may be a template";
-        problems.error_with_help(place, format!("`{name}` cannot be the name of a header"), help);
-    } else if let Some((_, why)) = FORBIDDEN_HEADERS.iter().find(|(forbidden, _)| *forbidden == lower) {
-        problems.error_with_help(place, format!("the header `{name}` cannot be set: {why}"), "remove it");
-    } else if lower.starts_with(OWN_PREFIX) {
-        let message = format!("the header `{name}` cannot be set: names that begin with `{OWN_PREFIX}` are the sender's own");
-        problems.error_with_help(place, message, "choose another name");
-    }
 }
 
 fn body(webhook: &mut Reader<'_>, method: Method, content_type: ContentType, place: Place) -> Option<Body> {
@@ -160,13 +141,10 @@ fn body(webhook: &mut Reader<'_>, method: Method, content_type: ContentType, pla
     match &node.data {
         Data::Broken => None,
         Data::Map(entries) => {
-            if let [entry] = &entries[..]
-                && &*entry.key == "profiles"
-                && matches!(entry.value.data, Data::Map(_))
-            {
-                reader::unsupported(entry.place, "profiles", problems);
-                return None;
-            }
+            let profiles = match &entries[..] {
+                [entry] if &*entry.key == "profiles" && matches!(entry.value.data, Data::Map(_)) => Some(&entry.value),
+                _ => None,
+            };
             if content_type == ContentType::Text {
                 problems.error_with_help(
                     node.place,
@@ -175,6 +153,10 @@ fn body(webhook: &mut Reader<'_>, method: Method, content_type: ContentType, pla
                 );
                 return None;
             }
+            if let Some(node) = profiles {
+                return profiles::profiles(node, problems).map(Body::Profiles);
+            }
+            warn_of_doubts(node, problems);
             Some(Body::Map(node.to_value()))
         }
         Data::Scalar(Value::Text(text)) => Some(Body::Text(text.clone())),
@@ -185,8 +167,22 @@ fn body(webhook: &mut Reader<'_>, method: Method, content_type: ContentType, pla
     }
 }
 
-fn bounded(count: usize, what: &str, place: Place, problems: &Problems) {
-    if count > MAX_FIELDS {
-        problems.error(place, format!("`{what}` has at most {MAX_FIELDS} entries, not {count}"));
+/// What in a body stands for something else than it looks like.
+pub(super) fn warn_of_doubts(node: &Node, problems: &Problems) {
+    match &node.data {
+        Data::Scalar(_) => warn_of_doubt(node, problems),
+        Data::List(items) => items.iter().for_each(|item| warn_of_doubts(item, problems)),
+        Data::Map(entries) => entries.iter().for_each(|entry| warn_of_doubts(&entry.value, problems)),
+        Data::Broken => {}
     }
+}
+
+fn links(webhook: &mut Reader<'_>, options: &ReadOptions) -> Option<Vec<Link>> {
+    let Some(node) = webhook.get("link") else { return Some(Vec::new()) };
+    let problems = webhook.problems;
+    let entries = reader::map(node, "`link`", problems)?;
+    if let Some(extra) = entries.get(MAX_LINKS) {
+        problems.error(extra.place, format!("`link` has at most {MAX_LINKS} entries, not {}", entries.len()));
+    }
+    every(entries.iter().map(|entry| link::link(entry, options, problems)))
 }

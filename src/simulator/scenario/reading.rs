@@ -96,7 +96,7 @@ impl<'a> Written<'a> {
             links: map.list("links").into_iter().flatten().filter_map(|node| LinkRule::read(node, problems)).collect(),
             expect: map.list("expect").into_iter().flatten().filter_map(|node| expected(node, problems)).collect(),
         };
-        map.close(&[]);
+        map.close();
         Some(written)
     }
 
@@ -126,7 +126,8 @@ impl<'a> Written<'a> {
         if problems.errors() > 0 {
             return None;
         }
-        match apply(&Catalog::default(), documents, &Apply { read: READ, ..Apply::default() }) {
+        let options = Apply { read: READ, ..Apply::default() };
+        match apply(&Catalog::default(), documents, &options, self.from.unwrap_or(Timestamp::MIN)) {
             Ok((catalog, _)) => Some(catalog),
             Err(found) => {
                 report(found);
@@ -233,7 +234,7 @@ fn expected(node: &Node, problems: &Problems) -> Option<Expected> {
         attempts: map.integer("attempts", 0..=i64::from(u32::MAX)).and_then(|attempts| u32::try_from(attempts).ok()),
         result: map.choice("result", &RESULTS).map(Into::into),
     };
-    map.close(&[]);
+    map.close();
     if problems.errors() == before && expected.outcome.is_none() && expected.attempts.is_none() && expected.result.is_none() {
         let help = "such as `outcome: sent`, or `attempts: 4, result: failed`";
         problems.error_with_help(node.place, "an expectation needs `outcome`, `attempts` or `result`", help);

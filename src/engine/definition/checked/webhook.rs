@@ -116,13 +116,16 @@ pub enum Body {
     Profiles(Profiles),
 }
 
+/// The fields of a profile in CleverTap's payload.
+pub const PROFILE_FIELDS: [&str; 6] = ["Email", "Identity", "ObjectId", "Push_token", "ProfileData", "Event_properties"];
+
 #[derive(Clone, Debug, PartialEq)]
 pub struct Profiles {
     /// Template text; `None` = the campaign's key.
     pub target_id: Option<Box<str>>,
     /// A map whose text leaves are templates.
     pub key_values: Value,
-    /// Only these of the six fields, in the payload's spelling; `None` = all.
+    /// Only these of [`PROFILE_FIELDS`]; `None` = all.
     pub fields: Option<Vec<Box<str>>>,
     /// The traits named; `None` = all but email.
     pub profile_data: Option<Vec<Box<str>>>,

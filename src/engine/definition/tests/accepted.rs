@@ -5,7 +5,7 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use super::super::*;
-use super::{API, HOOK, accepted, clash, definition};
+use super::{API, HOOK, accepted, definition};
 use crate::engine::value::Value;
 
 fn campaign(text: &str) -> Campaign {
@@ -259,43 +259,6 @@ fn workspaces_are_read() {
 }
 
 #[test]
-fn clashes_show_only_together() {
-    let campaign =
-        |key: &str, extra: &str| format!("---\nkind: campaign\nkey: {key}\n{API}\nwebhook: {{url: 'https://h.example/'{extra}}}\n");
-    let destination = |key: &str, host: &str| format!("---\nkind: destination\nkey: {key}\nmatch: {host}\n");
-    let cases = [
-        ([campaign("a", ""), campaign("b", "")].concat(), ""),
-        ([campaign("a", ""), destination("a", "h.example")].concat(), ""),
-        (
-            [campaign("a", ""), campaign("a", "")].concat(),
-            "8:1: error: the key `a` is taken by another campaign (help: the first is at t:2)",
-        ),
-        ("kind: workspace\n---\nkind: workspace".into(), "3:1: error: there is more than one workspace (help: the first is at t:1)"),
-        (
-            [campaign("a", ", destination: kakoa"), destination("kakao", "h.example")].concat(),
-            "5:51: error: there is no destination `kakoa` (help: did you mean `kakao`?)",
-        ),
-        (
-            campaign("a", ", destination: x"),
-            "5:51: error: there is no destination `x` (help: write a document with `kind: destination` and this key)",
-        ),
-        (
-            [campaign("a", ", destination: x"), destination("x", "other.example")].concat(),
-            "5:51: error: the destination `x` is for `other.example`, not for `h.example` (help: its headers would go to another host: correct the url or the destination)",
-        ),
-        (
-            [campaign("a", ""), destination("x", "h.example"), destination("y", "h.example")].concat(),
-            "5:16: error: several destinations match `h.example`: x, y (help: name the one that is meant with `webhook.destination`)",
-        ),
-        ([campaign("a", ", destination: y"), destination("x", "h.example"), destination("y", "h.example")].concat(), ""),
-        ([campaign("a", ", destination: x").replace("key: a", "key: a\nstatus: ended")].concat(), ""),
-    ];
-    for (text, expect) in cases {
-        clash(&text, expect);
-    }
-}
-
-#[test]
 fn the_canonical_text_is_what_was_written_in_one_order() {
     let canonical = |text: &str| accepted(text)[0].canonical.clone();
     let first = canonical(&format!("kind: campaign\nkey: k\nstatus: running\ntitle: x\n{API}\n{HOOK}"));
@@ -319,7 +282,7 @@ fn a_canonical_text_that_is_refused_says_so_without_a_place() {
     };
     check(
         r#"{"kind":"workspace","zone":"UTC"}"#,
-        "(stored):1:1: error: unknown key `zone` in a workspace (help: known keys: kind, timezone, frequency_caps, track)",
+        "(stored):1:1: error: unknown key `zone` in a workspace (help: known keys: kind, timezone, frequency_caps, quiet_hours, track)",
     );
     check("{", "(stored):1:1: error: not valid JSON: EOF while parsing an object at line 1 column 1");
 }

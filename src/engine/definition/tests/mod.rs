@@ -1,8 +1,12 @@
 //! Definitions in tables: texts that are read, and texts that are refused with place, message and help.
 
 mod accepted;
+mod audiences;
 mod campaigns;
 mod endpoints;
+mod language;
+mod schema;
+mod together;
 mod triggers;
 
 use super::{Definition, Document, Problem, ReadOptions, check_together, read};
@@ -26,12 +30,14 @@ fn refused(text: &str, expect: &str) {
     let (documents, problems) = read("t", text, &ReadOptions::default());
     assert_eq!(shown(&problems), expect, "{text}");
     assert_eq!(documents.is_empty(), problems.iter().any(Problem::is_error), "{text}");
+    schema::agrees(text, &problems);
 }
 
 /// The documents of a text without problems.
 fn accepted(text: &str) -> Vec<Document> {
     let (documents, problems) = read("t", text, &ReadOptions { allow_http: true });
     assert_eq!(shown(&problems), "", "{text}");
+    schema::agrees(text, &[]);
     documents
 }
 

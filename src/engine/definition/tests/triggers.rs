@@ -7,31 +7,62 @@ fn triggers() {
     #[rustfmt::skip]
     let cases = [
         ("api", "3:10: error: `trigger` must be a map, not text (help: write {api: {}})"),
-        ("{}", "3:10: error: `trigger` says nothing (help: one of action, inaction, api)"),
+        ("{}", "3:10: error: `trigger` says nothing (help: one of action, actions, inaction, date, schedule, api, cohort)"),
         ("{api: {a: 1}}", "3:17: error: unknown key `a` in `api` (help: it has none)"),
         ("{action: {event: a}, api: {}}",
          "3:31: error: a campaign has exactly one kind of trigger (help: write a second campaign for the other)"),
         ("{actoin: {event: a}}", "3:11: error: unknown kind of trigger `actoin` (help: did you mean `action`?)"),
-        ("{actions: {events: [{event: a}]}}",
-         "3:11: error: `actions` is not supported by this version yet (help: remove it, or wait for a later version)"),
-        ("{date: {event: a}}", "3:11: error: `date` is not supported by this version yet (help: remove it, or wait for a later version)"),
-        ("{schedule: {cron: x}}",
-         "3:11: error: `schedule` is not supported by this version yet (help: remove it, or wait for a later version)"),
-        ("{cohort: {entered: vip}}",
-         "3:11: error: `cohort` is not supported by this version yet (help: remove it, or wait for a later version)"),
+        ("{actions: {events: [{event: a}]}}", "3:30: error: `events` needs 2 to 8 events, not 1 (help: for a single event write {action: ...})"),
+        ("{actions: {}}", "3:20: error: `actions` needs `events` (help: the events that must all happen: [{event: a}, {event: b}])"),
+        ("{actions: {events: [a, b]}}", "3:30: error: an item of `events` must be a map, not text (help: write {event: a})\n\
+          3:33: error: an item of `events` must be a map, not text (help: write {event: b})"),
+        ("{actions: {events: [{event: a}, {event: a}]}}", "3:42: error: this item of `events` is there already (help: one event is both at once; to ask how often something happened use `did` with `count` in the audience)"),
+        ("{actions: {events: [{event: a}, {event: b}], order: strict, within: 0s, same: [x, x], again: restart}}", "3:62: error: `order` cannot be `strict` (help: one of: any, given)\n\
+          3:78: error: `within` must be from 1ms to 3650d, not 0s\n\
+          3:92: warning: this item of `same` is there already (help: remove it)\n\
+          3:96: error: unknown key `again` in `actions` (help: known keys: events, order, within, same)"),
+        ("{date: {}}", "3:17: error: `date` needs either `event` or `user` (help: {event: purchase, property: delivered_at, offset: 3d}, or {user: birthday, yearly: true})"),
+        ("{date: birthday}", "3:17: error: `date` must be a map, not text"),
+        ("{date: {event: a}}", "3:17: error: `date` says no date (help: write `property`, `offset` or `at`; to send at once write {action: {event: ...}})"),
+        ("{date: {event: a, user: b}}", "3:34: error: `date` needs either `event` or `user` (help: {event: purchase, property: delivered_at, offset: 3d}, or {user: birthday, yearly: true})"),
+        ("{date: {event: a, offset: -1d}}", "3:36: error: a time before the event has passed when it comes (help: name the property that holds the date: `property: delivered_at`)"),
+        ("{date: {event: a, property: b, offset: 1}}", "3:49: error: `offset` must be a duration with its unit, not a number (help: write 1s, 1m, 1h or 1d)"),
+        ("{date: {event: a, at: 600}}", r#"3:32: error: `at` must be a time of day such as "09:00", not a number (help: did you mean "10:00"? in quotes: YAML 1.1 reads a time as a number)"#),
+        ("{date: {event: a, at: 9:00, timezone: Asia/Seul}}", "3:32: error: `at` must be a time of day such as \"09:00\", not `9:00` (help: did you mean \"09:00\"?)\n\
+          3:48: error: there is no time zone `Asia/Seul` (help: did you mean `Asia/Seoul`?)"),
+        ("{date: {event: a, offset: 1d, yearly: true}}", "3:40: error: unknown key `yearly` in `date` (help: known keys: event, where, property, offset, at, same, again, timezone)"),
+        ("{date: {event: a, property: 'event.b'}}", "3:38: warning: `event.b` is looked up as a property of that whole name, or as `b` within an object `event` (help: did you mean `b`? what it is a property of follows from where it stands)"),
+        ("{schedule: {}}", r#"3:21: error: `schedule` needs one of `at`, `cron` and `monthly` (help: such as {at: 2026-12-01T09:00:00}, {cron: "0 9 * * MON"} or {monthly: {day: 7, at: "09:00"}})"#),
+        ("{schedule: {at: 2026-12-01}}", "3:26: error: `at` needs a time of day too, not `2026-12-01` (help: such as 2026-12-01T09:00:00)"),
+        ("{schedule: {at: tomorrow}}", "3:26: error: `at` must be a date and time, not `tomorrow` (help: such as 2026-12-01T09:00:00, or with an offset 2026-12-01T09:00:00+09:00)"),
+        ("{schedule: {at: '2026-12-01T09:00:00+09:00', timezone: UTC}}", "3:55: error: an `at` with an offset excludes `timezone` (help: remove the offset of `at`, or `timezone`)"),
+        ("{schedule: {at: 2026-12-01T09:00:00, cron: 0 9 * * *}}", r#"3:47: error: `schedule` needs one of `at`, `cron` and `monthly` (help: such as {at: 2026-12-01T09:00:00}, {cron: "0 9 * * MON"} or {monthly: {day: 7, at: "09:00"}})"#),
+        ("{schedule: {cron: '@daily'}}", r#"3:28: error: `cron` needs five fields, not 1 (help: write the five fields, such as "0 9 * * MON")"#),
+        ("{schedule: {cron: 0 0 9 * * *}}", "3:28: error: `cron` needs five fields, not 6 (help: minute, hour, day of month, month, day of week)"),
+        ("{schedule: {cron: 0 24 * * MON-FRI}}", "3:28: error: `24` is no hour of a cron expression (help: `*`, numbers from 0 to 23, ranges such as 1-5, steps such as */2, and lists of them)"),
+        ("{schedule: {cron: 0 9 L * ?}}", "3:28: error: `L` is no day of month of a cron expression (help: `*`, numbers from 1 to 31, ranges such as 1-5, steps such as */2, and lists of them)"),
+        ("{schedule: {monthly: {day: 32, at: '09:00'}}}", "3:37: error: `day` must be from 1 to 31, not 32"),
+        ("{schedule: {monthly: {day: first}}}", "3:31: error: `monthly` needs `at` (help: the time of day, such as \"09:00\")\n\
+          3:37: error: `day` cannot be `first` (help: a number from 1 to 31, or: last)"),
+        ("{schedule: {cron: 0 9 * * *, timezone: Mars/Olympus}}", "3:49: error: there is no time zone `Mars/Olympus` (help: an IANA name such as Asia/Seoul or UTC)"),
+        ("{schedule: {daily: '09:00'}}", "3:21: error: `schedule` needs one of `at`, `cron` and `monthly` (help: such as {at: 2026-12-01T09:00:00}, {cron: \"0 9 * * MON\"} or {monthly: {day: 7, at: \"09:00\"}})\n\
+          3:22: error: unknown key `daily` in `schedule` (help: known keys: at, cron, monthly, timezone)"),
+        ("{cohort: vip}", "3:19: error: `cohort` must be a map, not text (help: write {entered: vip} or {left: vip})"),
+        ("{cohort: {}}", "3:19: error: `cohort` needs either `entered` or `left` (help: write a second campaign for the other)"),
+        ("{cohort: {entered: vip, left: vip}}", "3:34: error: `cohort` needs either `entered` or `left` (help: write a second campaign for the other)"),
+        ("{cohort: {enterd: vip}}", "3:19: error: `cohort` needs either `entered` or `left` (help: write a second campaign for the other)\n\
+          3:20: error: unknown key `enterd` in `cohort` (help: did you mean `entered`?)"),
+        ("{cohort: {entered: Big Spenders}}", "3:29: error: `Big Spenders` cannot be a key (help: at most 63 lower-case letters, digits and hyphens, the first no hyphen: `big-spenders`?)"),
         ("{action: purchase}", "3:19: error: `action` must be a map, not text (help: write {event: purchase})"),
         ("{action: {}}", "3:19: error: `action` needs `event` (help: the name of the event, such as purchase)"),
         ("{action: {event: ''}}", "3:27: error: `event` must not be empty"),
         ("{action: {event: 5}}", r#"3:27: error: `event` must be text, not a number (help: put it in quotes: "5")"#),
-        ("{action: {event: $sent}}",
-         "3:27: error: `$sent` is not supported by this version yet (help: remove it, or wait for a later version)"),
-        ("{action: {event: $mine}}", "3:27: error: no event can be named `$mine` (help: events whose name begins with `$` are refused)"),
+        ("{action: {event: $snt}}", "3:27: error: no event can be named `$snt` (help: did you mean `$sent`?)"),
+        ("{action: {event: $mine}}", "3:27: error: no event can be named `$mine` (help: only campaigns' own events begin with `$`: $sent, $delivered, $failed)"),
         ("{action: {event: a, when: {x: 1}}}", "3:30: error: unknown key `when` in `action` (help: known keys: event, where)"),
         ("{action: {event: a, wher: {x: 1}}}", "3:30: error: unknown key `wher` in `action` (help: did you mean `where`?)"),
-        ("{inaction: {after: {event: a}, without: {event: b}}}",
-         "3:21: error: `inaction` needs `within` (help: how long to wait for it, such as 30m; without it the form is not supported by this version yet)"),
-        ("{inaction: {after: {event: a}, without: {event: b}, in_last: 7d}}",
-         "3:62: error: `in_last` is not supported by this version yet (help: remove it, or wait for a later version)"),
+        ("{inaction: {after: {event: a}, without: {event: b}, in_last: 7d, same: [x], again: restart}}", "3:75: error: `same` needs `within` (help: how long to wait, such as `within: 30m`; without it nothing waits)\n\
+          3:86: error: `again` needs `within` (help: how long to wait, such as `within: 30m`; without it nothing waits)"),
         ("{inaction: {after: {event: a}, without: {event: b}, in_last: 7d, within: 3m}}",
          "3:62: error: `within` excludes `in_last` (help: keep the one that is meant)"),
         ("{inaction: {after: {event: a}, without: {event: b}, within: 30}}",
@@ -59,7 +90,7 @@ fn triggers() {
          "3:75: warning: `again` has no effect here (help: `after` and `without` are the same event: each one cancels, then starts the clock anew)"),
     ];
     for (written, expect) in cases {
-        refused(&format!("kind: campaign\nkey: k\ntrigger: {written}\n{HOOK}"), expect);
+        refused(&format!("kind: campaign\nkey: k\ntrigger: {written}\n{HOOK}\naudience: everyone\nfatigue: {{resend: never}}"), expect);
     }
 }
 
@@ -107,7 +138,15 @@ fn conditions() {
          "7:26: error: not a regular expression: look-around, including look-ahead and look-behind, is not supported (help: the syntax is that of Rust's regex crate)"),
         ("{a: {matches: 5}}", r#"7:26: error: `matches` must be text, not a number (help: put it in quotes: "5")"#),
         (r#"{a: {matches: '\w{999}{999}'}}"#, "7:26: error: this regular expression takes more than 1048576 bytes when compiled"),
-        ("{a: {exists: yes}}", "7:25: error: `exists` must be true or false, not text"),
+        ("{a: {exists: yes}}", "7:25: error: `exists` must be true or false, not text (help: write true: YAML 1.2 reads yes as text)"),
+        ("{a: yes}", r#"7:16: warning: `yes` without quotes is text here, and true to other YAML readers (help: write true, or "yes" in quotes)"#),
+        ("{a: {ne: 1.10}}", r#"7:21: warning: `1.10` without quotes is the number 1.1 (help: write "1.10" in quotes if it is text such as a version, else 1.1)"#),
+        ("{a: [NO, SE]}", r#"7:17: warning: `NO` without quotes is text here, and false to other YAML readers (help: write false, or "NO" in quotes)"#),
+        ("{a: [\"NO\", 'off']}", ""),
+        ("{a: {gte: 1.10}}", ""),
+        ("{event.amount: 5}", "7:13: warning: `event.amount` is looked up as a property of that whole name, or as `amount` within an object `event` (help: did you mean `amount`? what it is a property of follows from where it stands)"),
+        ("{a: {eq: {user: user.b}}}", "7:28: warning: `user.b` is looked up as a property of that whole name, or as `b` within an object `user` (help: did you mean `b`? what it is a property of follows from where it stands)"),
+        ("{'{{ a }}': 5}", "7:13: error: `{{ a }}` is no property's name (help: write the bare name, without braces)"),
         ("{a: {before: tomorrow}}",
          "7:25: error: `before` needs an instant or a date, not `tomorrow` (help: such as 2026-11-01T09:00:00+09:00, 2026-11-01, or Unix seconds)"),
         ("{a: {after: true}}", "7:24: error: `after` needs an instant or a date, not true"),

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use saphyr_parser::{Event, ScalarStyle, Tag};
 
-use super::scalar::resolve;
+use super::scalar::{is_doubtful, resolve};
 use super::{Data, Entry, MAX_ALIASED_NODES, MAX_DEPTH, MAX_KEYS, Node, Place, Problems, Tree};
 use crate::engine::value::Value;
 
@@ -205,7 +205,12 @@ impl<'p> Builder<'p> {
             return Data::Scalar(Value::text(text));
         }
         match resolve(text) {
-            Ok(value) => Data::Scalar(value),
+            Ok(value) => {
+                if is_doubtful(text, &value) {
+                    self.problems.doubt(place, text);
+                }
+                Data::Scalar(value)
+            }
             Err(why) => {
                 self.problems.error_with_help(place, why, format!("if it is text, put it in quotes: \"{text}\""));
                 Data::Broken

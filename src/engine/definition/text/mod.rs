@@ -13,6 +13,8 @@ use super::problem::{Place, Problem, Problems};
 use crate::engine::value::{Object, Value};
 use builder::Builder;
 
+pub use scalar::truth_meant;
+
 /// How deep maps and lists may nest: as deep as the events that they are compared with.
 pub const MAX_DEPTH: usize = 64;
 
@@ -78,6 +80,14 @@ impl Node {
                 Value::Object(entries.iter().map(|entry| (entry.key.clone(), entry.value.to_value())).collect::<Object>())
             }
             Data::Broken => Value::Null,
+        }
+    }
+
+    /// The value under a key of a map.
+    pub fn at(&self, key: &str) -> Option<&Node> {
+        match &self.data {
+            Data::Map(entries) => entries.iter().find(|entry| &*entry.key == key).map(|entry| &entry.value),
+            _ => None,
         }
     }
 

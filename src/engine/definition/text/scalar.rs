@@ -40,6 +40,24 @@ pub(super) fn resolve(text: &str) -> Result<Value, String> {
     }
 }
 
+/// What YAML 1.1 made of some words that are text today.
+pub fn truth_meant(word: &str) -> Option<bool> {
+    match word.to_ascii_lowercase().as_str() {
+        "yes" | "y" | "on" => Some(true),
+        "no" | "n" | "off" => Some(false),
+        _ => None,
+    }
+}
+
+/// Whether a scalar without quotes stands for something else than it looks like: `yes` is text, and `1.10` is 1.1.
+pub(super) fn is_doubtful(text: &str, value: &Value) -> bool {
+    match value {
+        Value::Text(_) => truth_meant(text).is_some(),
+        Value::Float(_) => text.ends_with('0') && text.contains('.') && !text.contains(['e', 'E']) && value.to_string() != text,
+        _ => false,
+    }
+}
+
 /// JSON writes characters beyond the basic plane as two escapes (`\ud83d\ude00`), which YAML does not know: joins them into
 /// the one escape that it does. Only in a text that begins as JSON does; elsewhere it is left as it is.
 pub(super) fn join_surrogates(text: &str) -> Cow<'_, str> {
