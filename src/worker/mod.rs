@@ -16,6 +16,7 @@ pub mod outcomes;
 pub mod store_clock;
 
 pub mod attempt;
+pub mod complaints;
 pub mod dispatch;
 pub mod lane;
 pub mod turn;

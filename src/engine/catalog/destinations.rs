@@ -1,11 +1,14 @@
-//! Which destination a webhook goes to, and with what limits.
+//! Which destination a webhook goes to, with what limits and what credentials.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use hashbrown::HashMap;
 
 use super::Policy;
 use crate::engine::definition::{Destination, Webhook};
+use crate::engine::delivery::Credentials;
+use crate::engine::record::{Piece, Request};
 
 /// Exchanges at a time with a destination that does not say (contract, section 3).
 pub const DEFAULT_MAX_IN_FLIGHT: u32 = 64;
@@ -54,11 +57,59 @@ impl Finder {
     pub(super) fn of_webhook(&self, webhook: &Webhook) -> Option<usize> {
         match &webhook.destination {
             Some(name) => self.of_key(name),
-            None => self.by_host.get(&webhook.host).copied().flatten(),
+            None => self.of_host(&webhook.host),
         }
+    }
+
+    /// The destination that a host has alone.
+    fn of_host(&self, host: &str) -> Option<usize> {
+        self.by_host.get(host).copied().flatten()
     }
 
     pub(super) fn of_key(&self, key: &str) -> Option<usize> {
         self.by_key.get(key).copied()
     }
+}
+
+/// What the destinations ask for, for requests that were frozen before.
+#[derive(Debug, Default)]
+pub(super) struct Keyring {
+    /// At the positions of the destinations.
+    known: Vec<Option<Arc<Credentials>>>,
+    /// Of destinations that could not be read, by key and by host.
+    unknown: HashMap<Box<str>, Arc<Credentials>>,
+}
+
+impl Keyring {
+    /// `lost` are key and host of the destinations that could not be read.
+    pub(super) fn of<'a>(list: &[Destination], lost: impl IntoIterator<Item = (&'a str, Option<&'a str>)>) -> Keyring {
+        let known = list.iter().map(|destination| Credentials::of(destination).map(Arc::new)).collect();
+        let mut unknown = HashMap::new();
+        for (key, host) in lost {
+            let credentials = Arc::new(Credentials::unknown(key));
+            unknown.extend(host.map(|host| (host.into(), credentials.clone())));
+            unknown.insert(key.into(), credentials);
+        }
+        Keyring { known, unknown }
+    }
+
+    /// Those of the destination that the request names. Where that one has left since: of the one that its host has alone.
+    pub(super) fn of_request(&self, finder: &Finder, request: &Request) -> Option<Arc<Credentials>> {
+        if let Some(at) = finder.of_key(&request.destination) {
+            return self.known.get(at).cloned().flatten();
+        }
+        let host = host(request);
+        let by_host = host.as_ref().and_then(|host| self.unknown.get(host));
+        if let Some(unknown) = self.unknown.get(&request.destination).or(by_host) {
+            return Some(unknown.clone());
+        }
+        self.known.get(finder.of_host(&host?)?).cloned().flatten()
+    }
+}
+
+/// `host[:port]` of a frozen request, lower case: fixed text before anything else in its URL.
+fn host(request: &Request) -> Option<Box<str>> {
+    let Some(Piece::Text(url)) = request.url.0.first() else { return None };
+    let (_, rest) = url.split_once("://")?;
+    rest.split(['/', '?', '#']).next().map(|host| host.to_ascii_lowercase().into())
 }
