@@ -19,6 +19,8 @@ use crate::engine::delivery::credentials::variable;
 
 /// Values older than this are read again when one is next asked for.
 const REREAD_AFTER: Duration = Duration::from_secs(30);
+/// One that is missing is looked for again after this: somebody may just be mounting it.
+const LOOK_AGAIN_AFTER: Duration = Duration::from_secs(5);
 /// No secret is larger; a larger file is something else.
 const MAX_SECRET_BYTES: u64 = 64 * 1024;
 /// Kubernetes swaps all files of a mounted Secret at once, by pointing this link elsewhere.
@@ -39,12 +41,14 @@ type Environment = Box<dyn Fn(&str) -> Option<String> + Send + Sync>;
 #[derive(Default)]
 struct Known {
     read_at: Option<Instant>,
+    /// When what nobody asked for was last forgotten.
+    forgot_at: Option<Instant>,
     values: HashMap<Box<str>, Value>,
 }
 
 struct Value {
     secret: Option<Secret>,
-    /// Since the last reading but one: what nobody asks for is forgotten.
+    /// Since things were last forgotten.
     asked: bool,
 }
 
@@ -69,22 +73,17 @@ impl Secrets {
             return None;
         }
         let mut known = self.lock();
-        let fresh = known.read_at.is_some_and(|read_at| now.saturating_duration_since(read_at) < REREAD_AFTER);
-        match known.values.get_mut(name) {
-            Some(value) if fresh => {
-                value.asked = true;
+        let age = known.read_at.map_or(Duration::MAX, |read_at| now.saturating_duration_since(read_at));
+        if let Some(value) = known.values.get_mut(name) {
+            value.asked = true;
+            if age < if value.secret.is_some() { REREAD_AFTER } else { LOOK_AGAIN_AFTER } {
                 return value.secret.clone();
             }
-            Some(value) => value.asked = true,
-            None => drop(known.values.insert(name.into(), Value { secret: None, asked: true })),
+        } else {
+            known.values.insert(name.into(), Value { secret: None, asked: true });
         }
-        if !fresh {
-            known.values.retain(|_, value| value.asked);
-        }
+        known.forget(now);
         self.read(&mut known);
-        if !fresh {
-            known.values.values_mut().for_each(|value| value.asked = false);
-        }
         known.read_at = Some(now);
         known.values.get(name)?.secret.clone()
     }
@@ -129,6 +128,16 @@ impl Secrets {
 
     fn lock(&self) -> MutexGuard<'_, Known> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Known {
+    /// Forgets what nobody has asked for since the last time, once for each reading of all.
+    fn forget(&mut self, now: Instant) {
+        if self.forgot_at.is_none_or(|forgot_at| now.saturating_duration_since(forgot_at) >= REREAD_AFTER) {
+            self.forgot_at = Some(now);
+            self.values.retain(|_, value| std::mem::take(&mut value.asked));
+        }
     }
 }
 
@@ -207,9 +216,9 @@ mod tests {
         let at = |seconds| secrets.get_at("token", begun + Duration::from_secs(seconds)).map(|secret| secret.expose().to_owned());
         assert_eq!(at(0), None);
         std::fs::write(&path, "one").unwrap();
-        assert_eq!((at(1), at(31)), (None, Some("one".into())));
+        assert_eq!((at(4), at(5)), (None, Some("one".into())));
         std::fs::write(&path, "two").unwrap();
-        assert_eq!((at(32), at(91)), (Some("one".into()), Some("two".into())));
+        assert_eq!((at(34), at(35)), (Some("one".into()), Some("two".into())));
         std::fs::remove_file(&path).unwrap();
         assert_eq!(at(151), None);
     }

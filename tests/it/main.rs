@@ -34,6 +34,7 @@ mod log;
 mod log_local;
 mod probes;
 mod scenarios;
+mod secrets;
 mod state;
 mod state_local;
 mod state_redis;

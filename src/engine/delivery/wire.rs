@@ -219,7 +219,7 @@ mod tests {
             let request = request(vec![], body.map(|body| Frozen(vec![text(body), Piece::Secret("token".into(), Quoting::Json)])));
             let Ok(prepared) = prepare(&request, &ATTEMPT, asked.as_ref(), &secrets) else { panic!("prepared") };
             assert_eq!(header(&prepared, "webhook-signature").map_or(0, |value| value.split(' ').count()), sign.len());
-            for name in sign {
+            for (at, name) in sign.iter().enumerate() {
                 let key = signature::Key::parse(secrets(name).unwrap().expose()).unwrap_or_else(|error| panic!("{}", error.why()));
                 let signed = signature::Signed {
                     id: header(&prepared, "webhook-id"),
@@ -228,6 +228,15 @@ mod tests {
                     body: prepared.body.as_deref().unwrap_or_default().as_bytes(),
                 };
                 assert_eq!(signature::verify(&[key], &signed, ATTEMPT.at), Ok(0), "{name} in {sign:?} over {body:?}");
+                // And by somebody who never saw this code.
+                let secret = secrets(name).unwrap();
+                let independent = match secret.expose().starts_with("whsec_") {
+                    true => standardwebhooks::Webhook::new(secret.expose()).unwrap(),
+                    false => standardwebhooks::Webhook::from_bytes(secret.expose().into()).unwrap(),
+                };
+                let expect = independent.sign(signed.id.unwrap(), signed.timestamp.unwrap().parse().unwrap(), signed.body).unwrap();
+                let own = signed.signature.unwrap().split(' ').nth(at);
+                assert_eq!(own, Some(&*expect), "{name} in {sign:?} over {body:?}");
             }
         };
         check(&[], Some("{}"));
