@@ -113,3 +113,59 @@ fn host(request: &Request) -> Option<Box<str>> {
     let (_, rest) = url.split_once("://")?;
     rest.split(['/', '?', '#']).next().map(|host| host.to_ascii_lowercase().into())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::definition::{Auth, ContentType, Credential, Method};
+    use crate::engine::record::Frozen;
+
+    fn destination(key: &str, host: &str, token: Option<&str>) -> Destination {
+        let auth = token.map(|token| Auth::Bearer(Credential::Secret(token.into())));
+        Destination { auth, ..Destination::new(key.into(), host.into()) }
+    }
+
+    fn request(destination: &str, url: &str) -> Request {
+        Request {
+            destination: destination.into(),
+            method: Method::Post,
+            url: Frozen(vec![Piece::Text(url.into())]),
+            headers: Vec::new(),
+            content_type: ContentType::Json,
+            body: None,
+        }
+    }
+
+    #[test]
+    fn a_frozen_request_gets_what_is_asked_for_now() {
+        let list = [
+            destination("a", "a.example", Some("token-a")),
+            destination("b", "b.example:8443", Some("token-b")),
+            destination("open", "open.example", None),
+            destination("twin-1", "twin.example", Some("token-1")),
+            destination("twin-2", "twin.example", Some("token-2")),
+        ];
+        let keyring = Keyring::of(&list, [("lost", Some("lost.example"))]);
+        let finder = Finder::of(&list);
+        let check = |name: &str, url: &str, expect: Option<Credentials>| {
+            let found = keyring.of_request(&finder, &request(name, url));
+            assert_eq!(found.as_deref(), expect.as_ref(), "{name} {url}");
+        };
+        let of = |at: usize| Credentials::of(&list[at]);
+        check("a", "https://a.example/x", of(0));
+        // By its name, whatever the host is.
+        check("a", "https://b.example:8443/x", of(0));
+        check("open", "https://a.example/x", None);
+        check("twin-2", "https://twin.example/", of(4));
+        // One that was renamed, or came later: by the host.
+        check("gone", "https://A.example?x", of(0));
+        check("b.example:8443", "https://b.example:8443/x", of(1));
+        check("b.example", "https://b.example/x", None);
+        check("gone", "https://twin.example/", None);
+        check("elsewhere.example", "https://elsewhere.example/", None);
+        // Of what cannot be read nobody knows.
+        check("lost", "https://x.example/", Some(Credentials::unknown("lost")));
+        check("gone", "https://lost.example/", Some(Credentials::unknown("lost")));
+        assert_ne!(of(3), of(4));
+    }
+}
