@@ -141,6 +141,10 @@ impl SimulatedExchange {
 }
 
 impl Exchange for SimulatedExchange {
+    fn trusts(&self) -> bool {
+        false
+    }
+
     /// What carries no `webhook-id` is the fetching of a link.
     fn exchange(&self, request: HttpRequest) -> Future<'_, Answer> {
         let answer = match header(&request, "webhook-id") {

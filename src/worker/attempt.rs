@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::engine::catalog::Route;
+use crate::engine::catalog::{Policy, Route};
 use crate::engine::delivery::{self, Answer, Credentials, Meaning, Secret, SecretError, lease, wire};
 use crate::engine::effect::{Decision, FailCause};
 use crate::engine::id::{UserId, stable_hash};
@@ -48,12 +48,15 @@ pub struct Manner {
     pub timeout: Duration,
     pub max_retries: u32,
     pub backoff: delivery::Backoff,
+    /// From the first decision to the expiry.
+    pub lifetime: Duration,
     pub credentials: Option<Arc<Credentials>>,
 }
 
 impl Manner {
-    pub fn of(route: &Route<'_>, backoff: delivery::Backoff, credentials: Option<Arc<Credentials>>) -> Manner {
-        Manner { timeout: route.timeout, max_retries: route.max_retries, backoff, credentials }
+    pub fn of(route: &Route<'_>, policy: &Policy, credentials: Option<Arc<Credentials>>) -> Manner {
+        let Route { timeout, max_retries, .. } = *route;
+        Manner { timeout, max_retries, backoff: policy.backoff, lifetime: policy.expires, credentials }
     }
 }
 
@@ -88,7 +91,7 @@ pub async fn attempt(outside: &Outside, delivery: Delivery, manner: Manner) -> O
         }
         Some(Err(why)) => {
             release(&delivery, Duration::ZERO);
-            return wait_for_secret(outside, delivery, &why).await;
+            return wait_for_secret(outside, delivery, manner.lifetime, &why).await;
         }
         // Somebody else has it: the retry topic.
         None => {
@@ -128,18 +131,25 @@ fn request(outside: &Outside, delivery: &Delivery, number: u32, manner: &Manner)
     let frozen = delivery.entry.request.as_ref()?;
     let attempt = wire::Attempt { id: delivery.entry.id, number, at: outside.clock.now() };
     let prepared = wire::prepare(frozen, &attempt, manner.credentials.as_deref(), &*outside.secrets);
-    Some(prepared.map(|wire::Prepared { url, headers, body, ca }| {
+    Some(prepared.and_then(|wire::Prepared { url, headers, body, ca }| {
+        let ca = ca.filter(|_| outside.exchange.trusts()).transpose()?;
         let body = body.map(String::into_bytes);
-        HttpRequest { method: frozen.method, url, headers, body, ca, timeout: manner.timeout }
+        Ok(HttpRequest { method: frozen.method, url, headers, body, ca, timeout: manner.timeout })
     }))
 }
 
 /// A delivery that lacks a usable secret waits, without using an attempt: the secret may be mounted, or mended, a minute from
-/// now. It waits as long again as it has waited, so that an hour without costs each delivery about ten looks; in the end it expires.
-async fn wait_for_secret(outside: &Outside, delivery: Delivery, why: &SecretError) -> Option<(UserId, Input)> {
+/// now. In the end it expires.
+async fn wait_for_secret(outside: &Outside, delivery: Delivery, lifetime: Duration, why: &SecretError) -> Option<(UserId, Input)> {
     outside.complaints.hear(delivery.destination(), why, outside.clock.monotonic());
-    let waited = outside.clock.now().since(delivery.entry.claim.at);
-    park(outside, delivery, waited.clamp(SHORTEST_SECRET_WAIT, LONGEST_SECRET_WAIT)).await
+    let wait = secret_wait(delivery.entry.expires.since(outside.clock.now()), lifetime);
+    park(outside, delivery, wait).await
+}
+
+/// As long again as it has waited since its first decision, so that an hour without a secret costs each delivery about ten looks. Its claim does
+/// not tell: a first attempt that is late claims again.
+fn secret_wait(left: Duration, lifetime: Duration) -> Duration {
+    lifetime.saturating_sub(left).clamp(SHORTEST_SECRET_WAIT, LONGEST_SECRET_WAIT)
 }
 
 /// Judges the answer and has it written.
@@ -235,5 +245,27 @@ async fn confirm_decided(outside: &Outside, delivery: &Delivery) {
     if delivery.decided.clone().wait().await.is_err() {
         let decision = Decision::sent(&delivery.user, &delivery.entry.claim, delivery.entry.id);
         append_surely(&*outside.append, outcomes::decision(&outside.settings, &decision).into_iter().collect()).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_lacks_a_secret_waits_as_long_again() {
+        const LIFETIME: Duration = Duration::from_secs(24 * 3600);
+        let check = |waited: u64, expect: u64| {
+            let left = LIFETIME.saturating_sub(Duration::from_secs(waited));
+            assert_eq!(secret_wait(left, LIFETIME), Duration::from_secs(expect), "after {waited} s");
+        };
+        check(0, 5);
+        check(5, 5);
+        check(10, 10);
+        check(600, 600);
+        check(1800, 1800);
+        check(80_000, 1800);
+        // The setting was shortened meanwhile.
+        assert_eq!(secret_wait(LIFETIME, LIFETIME / 2), Duration::from_secs(5));
     }
 }

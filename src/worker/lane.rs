@@ -273,7 +273,7 @@ impl Lane {
 
 fn manner(in_force: &InForce, delivery: &Delivery) -> Manner {
     let credentials = delivery.entry.request.as_ref().and_then(|request| in_force.credentials(request));
-    Manner::of(&in_force.route(delivery.destination()), in_force.policy.backoff, credentials)
+    Manner::of(&in_force.route(delivery.destination()), &in_force.policy, credentials)
 }
 
 /// Runs one job to its end. Answers what is to be handed back to the lane.

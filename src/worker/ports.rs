@@ -281,6 +281,11 @@ impl fmt::Debug for HttpRequest {
 /// One HTTP exchange. Its answer is data, never an error. A lane has its own.
 pub trait Exchange {
     fn exchange(&self, request: HttpRequest) -> Future<'_, Answer>;
+
+    /// Whether a request's `ca` means anything to it. To what reaches no real server it does not.
+    fn trusts(&self) -> bool {
+        true
+    }
 }
 
 // ---------------------------------------------------------------- Clock

@@ -64,8 +64,8 @@ pub(super) struct Resolved {
     /// The value of `authorization`.
     pub authorization: Option<String>,
     pub keys: Vec<Key>,
-    /// PEM.
-    pub ca: Option<Arc<str>>,
+    /// PEM. By itself, because not everybody who sends needs it.
+    pub ca: Option<Result<Arc<str>, SecretError>>,
 }
 
 impl Credentials {
@@ -96,7 +96,7 @@ impl Credentials {
         Ok(Resolved {
             authorization: auth.map(|auth| auth.header(secrets)).transpose()?,
             keys: sign.iter().map(|value| key(value, secrets)).collect::<Result<_, _>>()?,
-            ca: ca.as_ref().map(|value| authorities(value, secrets)).transpose()?,
+            ca: ca.as_ref().map(|value| authorities(value, secrets)),
         })
     }
 }

@@ -35,8 +35,8 @@ pub struct Prepared {
     /// In a fixed order: the attempt's own, `authorization`, then the definition's by name. Names as written; values are UTF-8.
     pub headers: Vec<(String, String)>,
     pub body: Option<String>,
-    /// Authorities to trust as well, PEM.
-    pub ca: Option<Arc<str>>,
+    /// Authorities to trust as well, PEM; an error for who needs them.
+    pub ca: Option<Result<Arc<str>, SecretError>>,
 }
 
 /// Resolves a request for one attempt and adds what its destination asks for.
@@ -195,7 +195,7 @@ mod tests {
         let Ok(prepared) = prepare(&request, &ATTEMPT, asked.as_ref(), &secrets) else { panic!("prepared") };
         assert_eq!(prepared.url, "https://a.example/v1?k=a%22b%2Fc%20d");
         assert_eq!(prepared.body.as_deref(), Some("hi"));
-        assert_eq!(prepared.ca.as_deref(), Some("-----BEGIN CERTIFICATE-----\n"));
+        assert!(prepared.ca == Some(Ok("-----BEGIN CERTIFICATE-----\n".into())));
         let headers: Vec<(&str, &str)> = prepared.headers.iter().map(|(name, value)| (&**name, &**value)).collect();
         assert_eq!(
             headers,
@@ -288,7 +288,8 @@ mod tests {
     fn a_missing_or_unusable_secret_is_named_and_never_shown() {
         let header = |name: &str| vec![("X-Key".into(), Frozen(vec![Piece::Secret(name.into(), Quoting::Plain)]))];
         let check = |headers, asked: Option<Credentials>, expect: &str| {
-            let error = prepare(&request(headers, None), &ATTEMPT, asked.as_ref(), &secrets).err().map(|error| error.to_string());
+            let prepared = prepare(&request(headers, None), &ATTEMPT, asked.as_ref(), &secrets);
+            let error = prepared.and_then(|prepared| prepared.ca.transpose()).err().map(|error| error.to_string());
             assert_eq!(error.as_deref(), Some(expect));
         };
         let missing = "secret `sms-token` is not set: put a file of that name into `secrets.dir`, or set CAMPANILE_SECRET_SMS_TOKEN";
