@@ -1,9 +1,10 @@
 //! A checked campaign's webhook made into a [`Template`], or every problem of its texts with its place.
 
+use super::profiles::ProfilePart;
 use super::style::{self, Style};
 use super::text::{self, Lone, Part, Place, Secrets, push_fixed};
 use super::{Fault, Header, MAX_REQUEST_BYTES, Template, TemplateProblem, scan};
-use crate::engine::definition::{Body, Campaign, ContentType, Destination, Method, Webhook};
+use crate::engine::definition::{Body, Campaign, ContentType, Destination, Method, Profiles, Webhook};
 use crate::engine::record::Quoting;
 use crate::engine::value::{Object, Value};
 
@@ -127,7 +128,8 @@ fn body(campaign: &Campaign, problems: &mut Vec<TemplateProblem>) -> Option<Vec<
     }
     let mut parts = Vec::new();
     match &webhook.body {
-        Body::Default | Body::Profiles(_) => default_body(campaign, &mut parts, problems),
+        Body::Default => default_body(campaign, &mut parts, problems),
+        Body::Profiles(profiles) => profiles_body(campaign, profiles, &mut parts, problems),
         Body::Map(value) => map_body(value, "webhook.body", &mut parts, problems),
         Body::Text(text) if webhook.content_type == ContentType::Text => {
             compile_text(text, &RAW_TEXT, "webhook.body", &mut parts, problems);
@@ -171,6 +173,26 @@ fn default_body(campaign: &Campaign, parts: &mut Vec<Part>, problems: &mut Vec<T
         leaf(template, "webhook.body", parts, problems);
     }
     push_fixed(parts, "}", Style::Plain);
+}
+
+/// CleverTap's payload.
+fn profiles_body(campaign: &Campaign, profiles: &Profiles, parts: &mut Vec<Part>, problems: &mut Vec<TemplateProblem>) {
+    push_fixed(parts, "{\"targetId\":", Style::Plain);
+    match &profiles.target_id {
+        Some(target) => leaf(target, "webhook.body.profiles.target_id", parts, problems),
+        None => {
+            let mut key = String::new();
+            style::push_json_text(&mut key, &campaign.key);
+            push_fixed(parts, &key, Style::Plain);
+        }
+    }
+    if profiles.key_values.as_object().is_some_and(|values| !values.is_empty()) {
+        push_fixed(parts, ",\"key_values\":", Style::Plain);
+        map_body(&profiles.key_values, "webhook.body.profiles.key_values", parts, problems);
+    }
+    push_fixed(parts, ",\"profiles\":[", Style::Plain);
+    parts.push(Part::Profile(Box::new(ProfilePart::of(profiles))));
+    push_fixed(parts, "]}", Style::Plain);
 }
 
 /// A value of a map body: its shape is fixed, so what comes out is JSON whatever the values are.

@@ -2,14 +2,15 @@
 //! is missing is empty and counted. Pure: secrets stay references, the only time is the one given.
 //!
 //! `compile.rs` takes the webhook apart, `text.rs` one template text (cut by `scan.rs`, its expressions read by
-//! `expression.rs`), `renderer.rs` renders it, `lookup.rs` finds variables, `style.rs` writes text into its place, `liquid/` is
-//! what needs a run-time. `view.rs` shows a request to people.
+//! `expression.rs`), `renderer.rs` renders it, `lookup.rs` finds variables, `style.rs` writes text into its place, `profiles.rs`
+//! a user as CleverTap wants it, `liquid/` is what needs a run-time. `view.rs` shows a request to people.
 
 mod compile;
 mod expression;
 mod liquid;
 mod lookup;
 mod missing;
+mod profiles;
 mod renderer;
 mod scan;
 mod style;

@@ -5,6 +5,7 @@ use liquid_core::Renderable;
 
 use super::expression::{self, Names, Simple, Tokens};
 use super::liquid::{self, Form, output_tag};
+use super::profiles::ProfilePart;
 use super::scan::{Segment, scan};
 use super::style::{Style, push};
 use super::{Fault, MAX_TEMPLATE_BYTES};
@@ -54,6 +55,8 @@ pub enum Part {
         key: Box<str>,
         value: Box<Part>,
     },
+    /// The user as an entry of a `profiles` body.
+    Profile(Box<ProfilePart>),
 }
 
 /// A simple expression and how it is written.

@@ -4,6 +4,7 @@ mod any;
 mod bodies;
 mod liquid;
 mod problems;
+mod profiles;
 mod requests;
 
 use super::*;
@@ -17,6 +18,7 @@ pub struct Case {
     pub destination: Option<Destination>,
     pub properties: Object,
     pub traits: Object,
+    pub anonymous_id: Option<&'static str>,
 }
 
 pub fn json(text: &str) -> Value {
@@ -47,6 +49,7 @@ impl Case {
             destination: None,
             properties,
             traits: object(r#"{"phone":"+82 10","city":"서울","vip":true,"plan":"gold","id":"trait-id"}"#),
+            anonymous_id: None,
         }
     }
 
@@ -64,7 +67,7 @@ impl Case {
     pub fn render_with(&self, template: &Template) -> Result<Rendered, Held> {
         let mut user = Profile::default();
         user.merge(&self.traits, Timestamp(1));
-        user.note_device(None, Some("device-1"), Timestamp(1));
+        user.note_device(self.anonymous_id, Some("device-1"), Timestamp(1));
         let trigger = Triggered {
             kind: "action",
             event: "cart_added",
