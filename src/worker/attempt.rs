@@ -13,8 +13,9 @@ use crate::engine::time::Timestamp;
 
 use super::counters::Counters;
 use super::dispatch::{Delivery, Destinations, append_surely};
+use super::links::LinkCache;
 use super::outcomes::{self, Attempt, AttemptResult, DeadDelivery};
-use super::ports::{Append, Exchange, HttpRequest, Line};
+use super::ports::{Append, EXCERPT_BYTES, Exchange, HttpRequest, Line};
 use super::retry::RetryMessage;
 use super::settings::Settings;
 use super::store_clock::StoreClock;
@@ -31,6 +32,7 @@ pub struct Outside {
     pub exchange: Box<dyn Exchange>,
     pub clock: Arc<StoreClock>,
     pub destinations: Arc<Destinations>,
+    pub links: Arc<LinkCache>,
     pub secrets: Secrets,
     pub settings: Arc<Settings>,
     pub metrics: Counters,
@@ -117,7 +119,8 @@ fn request(outside: &Outside, delivery: &Delivery, number: u32, timeout: Duratio
     let attempt = wire::Attempt { id: delivery.entry.id, number, at: outside.clock.now() };
     let prepared = wire::prepare(frozen, &attempt, &|name| (outside.secrets)(name)).map_err(|error| error.to_string())?;
     let wire::Prepared { url, headers, body } = prepared;
-    Ok(HttpRequest { method: frozen.method, url, headers, body: body.map(String::into_bytes), ca: None, timeout })
+    let body = body.map(String::into_bytes);
+    Ok(HttpRequest { method: frozen.method, url, headers, body, ca: None, timeout, keep_bytes: EXCERPT_BYTES })
 }
 
 /// Judges the answer and has it written.

@@ -18,6 +18,7 @@ pub mod store_clock;
 pub mod attempt;
 pub mod dispatch;
 pub mod lane;
+pub mod links;
 pub mod turn;
 
 pub mod commits;

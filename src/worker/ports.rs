@@ -268,7 +268,12 @@ pub struct HttpRequest {
     pub ca: Option<Arc<str>>,
     /// For the whole exchange, body included.
     pub timeout: Duration,
+    /// How much of the answer's body is kept, in bytes; the adapter reads no more than it reads of any.
+    pub keep_bytes: usize,
 }
+
+/// How much of a webhook's answer is kept for people, in bytes.
+pub const EXCERPT_BYTES: usize = 1024;
 
 /// One HTTP exchange. Its answer is data, never an error. A lane has its own.
 pub trait Exchange {

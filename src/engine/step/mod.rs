@@ -14,6 +14,7 @@ use super::id::{CampaignId, DeliveryId, UserId};
 use super::profile::Profile;
 use super::record::{Record, Request};
 use super::time::Timestamp;
+use super::value::Value;
 
 mod actions;
 mod applied;
@@ -28,6 +29,7 @@ mod explain;
 mod gates;
 mod goals;
 mod happening;
+mod linking;
 mod memberships;
 mod pending;
 mod run;
@@ -84,11 +86,16 @@ pub enum Input {
     Attempted { id: DeliveryId, attempt: u32, verdict: Verdict, status: Option<u16>, cause: Option<Box<str>> },
     /// A scheduled run reaches this user.
     Run { campaign: CampaignId, run: Run },
+    /// The linked content of a send was fetched, or could not be.
+    Fetched { campaign: CampaignId, delivery: DeliveryId, fetched: Fetched },
     /// A campaign has started: from now on its dates and memberships of this user are watched.
     Arm { campaign: CampaignId },
     /// An event that cannot be stepped (it made `step` panic) and is dead-lettered: only note that it is done with.
     Poisoned { position: Position, message_id: Box<str> },
 }
+
+/// Linked content by the link's name, null where it failed and may be empty. Or why there is none.
+pub type Fetched = Result<Vec<(Box<str>, Value)>, Box<str>>;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
@@ -140,6 +147,7 @@ pub fn step(in_force: &InForce, user: &UserId, known: Known, input: &Input, now:
         Input::Parked { id, attempt, until } => work.parked(*id, *attempt, *until),
         Input::Attempted { id, attempt, verdict, status, cause } => work.attempted(*id, *attempt, *verdict, *status, cause.as_deref()),
         Input::Run { campaign, run } => work.run(*campaign, run),
+        Input::Fetched { campaign, delivery, fetched } => work.fetched(*campaign, *delivery, fetched),
         Input::Arm { campaign } => work.arm(*campaign),
         Input::Poisoned { position, message_id } => work.poisoned(*position, message_id),
     }
