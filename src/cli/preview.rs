@@ -201,7 +201,10 @@ fn render(
     let Beside { profile, links } = *beside;
     let scope = Scope { user_id: &user.user, user: profile, trigger, campaign: &campaign.definition, delivery: id, now, links };
     let names = rendering::missing(&campaign.template, &scope);
-    warnings.extend(names.iter().map(|name| format!("`{name}` has no value: it is empty in the request")));
+    // Of a link without a file that was said.
+    let is_given = |link: &str| links.iter().any(|(given, _)| link.split('.').next() == Some(given));
+    let worth_saying = names.iter().filter(|name| name.strip_prefix("link.").is_none_or(is_given));
+    warnings.extend(worth_saying.map(|name| format!("`{name}` has no value: it is empty in the request")));
     let rendered = rendering::render(&campaign.template, &scope).map_err(|held| format!("{}: {}", held.reason.as_str(), held.why))?;
     let more = (rendered.missing as usize).saturating_sub(names.len());
     if more > 0 {

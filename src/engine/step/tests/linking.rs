@@ -154,3 +154,14 @@ fn a_run_that_waits_for_its_content_comes_once() {
     "#,
     );
 }
+
+#[test]
+fn nobody_can_explain_what_is_not_fetched() {
+    let mut bench = Bench::new(&[action("a", "buy").linked()], Workspace::default());
+    bench.line("0s track buy");
+    let campaign = bench.in_force.by_key("a").unwrap();
+    let origin = &bench.known.record.timers[0].origin;
+    let views = explain(&bench.in_force, &bench.user, &bench.known, campaign, origin, None, bench.now);
+    let last = views.last().map(|view| (view.gate, view.verdict));
+    assert_eq!(last, Some((Gate::Content, Passage::Unknown)));
+}
