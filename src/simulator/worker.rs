@@ -157,6 +157,7 @@ impl SimulatedWorker {
                 exchange: Box::new(world.endpoints.exchange(&world.store, &world.clock)),
                 clock: clock.clone(),
                 destinations,
+                links: Arc::default(),
                 secrets: world.endpoints.secrets(),
                 settings,
                 metrics: Counters::new(metrics.clone()),

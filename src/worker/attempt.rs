@@ -14,8 +14,9 @@ use crate::engine::time::Timestamp;
 use super::complaints::Complaints;
 use super::counters::Counters;
 use super::dispatch::{Delivery, Destinations, append_surely};
+use super::links::LinkCache;
 use super::outcomes::{self, Attempt, AttemptResult, DeadDelivery};
-use super::ports::{Append, Exchange, HttpRequest, Line};
+use super::ports::{Append, EXCERPT_BYTES, Exchange, HttpRequest, Line};
 use super::retry::RetryMessage;
 use super::settings::Settings;
 use super::store_clock::StoreClock;
@@ -36,6 +37,7 @@ pub struct Outside {
     pub exchange: Box<dyn Exchange>,
     pub clock: Arc<StoreClock>,
     pub destinations: Arc<Destinations>,
+    pub links: Arc<LinkCache>,
     pub secrets: Secrets,
     pub settings: Arc<Settings>,
     pub metrics: Counters,
@@ -134,7 +136,7 @@ fn request(outside: &Outside, delivery: &Delivery, number: u32, manner: &Manner)
     Some(prepared.and_then(|wire::Prepared { url, headers, body, ca }| {
         let ca = ca.filter(|_| outside.exchange.trusts()).transpose()?;
         let body = body.map(String::into_bytes);
-        Ok(HttpRequest { method: frozen.method, url, headers, body, ca, timeout: manner.timeout })
+        Ok(HttpRequest { method: frozen.method, url, headers, body, ca, timeout: manner.timeout, keep_bytes: EXCERPT_BYTES })
     }))
 }
 

@@ -20,6 +20,7 @@ pub mod attempt;
 pub mod complaints;
 pub mod dispatch;
 pub mod lane;
+pub mod links;
 pub mod turn;
 
 pub mod commits;

@@ -323,6 +323,8 @@ pub struct HttpRequest {
     pub ca: Option<Arc<str>>,
     /// For the whole exchange, body included.
     pub timeout: Duration,
+    /// How much of the answer's body is kept, in bytes; the adapter reads no more than it reads of any.
+    pub keep_bytes: usize,
 }
 
 impl fmt::Debug for HttpRequest {
@@ -331,6 +333,9 @@ impl fmt::Debug for HttpRequest {
         f.debug_struct("HttpRequest").field("method", &self.method).field("url", &without_query).finish_non_exhaustive()
     }
 }
+
+/// How much of a webhook's answer is kept for people, in bytes.
+pub const EXCERPT_BYTES: usize = 1024;
 
 /// One HTTP exchange. Its answer is data, never an error. A lane has its own.
 pub trait Exchange {

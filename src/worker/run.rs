@@ -27,6 +27,7 @@ use super::dispatch::Destinations;
 use super::driver::Driver;
 use super::due::{Due, Held};
 use super::lane::Mail;
+use super::links::LinkCache;
 use super::ports::{Append, Clock, Exchange, Source, SourceError, StateError, Store};
 use super::read_positions::ReadPositions;
 use super::reader::{Intake, Looked, Reader, Shared};
@@ -229,19 +230,21 @@ fn start(
     let senders: Vec<_> = mailboxes.iter().map(|(sender, _)| sender.clone()).collect();
     let destinations = Arc::new(Destinations::new(senders.clone(), common.settings.max_in_flight));
     let status: Vec<Arc<LaneStatus>> = (0..common.settings.lanes).map(|_| Arc::default()).collect();
+    let links: Arc<LinkCache> = Arc::default();
     let mut threads = Vec::new();
     let mut queues = Vec::new();
     for (number, (sender, mail)) in mailboxes.into_iter().enumerate() {
         let (queue, work) = mpsc::channel(LANE_QUEUE);
         queues.push(queue);
         let (common, exchange, secrets) = (common.clone(), exchange.clone(), secrets.clone());
-        let (destinations, status) = (destinations.clone(), status[number].clone());
+        let (destinations, links, status) = (destinations.clone(), links.clone(), status[number].clone());
         threads.push(named(&format!("lane-{number}"), move || {
             let outside = Outside {
                 append: common.append.clone(),
                 exchange: exchange(),
                 clock: common.clock.clone(),
                 destinations: destinations.clone(),
+                links,
                 secrets,
                 settings: common.settings.clone(),
                 metrics: Counters::new(common.metrics.clone()),

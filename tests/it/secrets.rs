@@ -256,6 +256,7 @@ fn a_panic_shows_no_secret() {
         body: Some(BODY.into()),
         ca: Some(Arc::from(authority)),
         timeout: Duration::from_secs(3),
+        keep_bytes: 0,
     };
     let text = |text: &str| Credential::Text(text.into());
     let auth = Some(Auth::Basic { username: text(USER), password: text(PASSWORD) });
