@@ -7,7 +7,7 @@ use std::time::Duration;
 use hashbrown::HashMap;
 
 use super::destinations::{Finder, Route};
-use super::{Catalog, Document};
+use super::{Backfill, Catalog, Document};
 use crate::engine::audience::Cohorts;
 use crate::engine::definition::{
     Campaign, Cohort, Definition, Destination, Document as Read, Kind, Place, Problem, ReadOptions, Status, Trigger, Webhook, Workspace,
@@ -33,6 +33,8 @@ pub struct InForce {
     pub trackers: Trackers,
     /// Since when each tracker has seen everything (`tracked_since`).
     pub tracked: BTreeMap<TrackerId, Timestamp>,
+    /// Backfills that began and did not end.
+    pub backfills: Vec<Backfill>,
     pub workspace: Workspace,
     /// By key.
     pub destinations: Vec<Destination>,
@@ -79,7 +81,7 @@ impl InForce {
     pub fn compile(catalog: &Catalog, policy: Policy) -> Result<InForce, Vec<Problem>> {
         let in_force =
             InForce::from_sorted(catalog.revision, Sorted::read(catalog, &ReadOptions { allow_http: policy.allow_http })?, policy);
-        Ok(InForce { tracked: catalog.tracked.clone(), ..in_force })
+        Ok(InForce { tracked: catalog.tracked.clone(), backfills: catalog.backfills.clone(), ..in_force })
     }
 
     /// Checked definitions in force, with their versions and statuses as they are; without cohorts.
@@ -127,6 +129,7 @@ impl InForce {
             cohorts,
             trackers,
             tracked: BTreeMap::new(),
+            backfills: Vec::new(),
             workspace,
             destinations,
             policy,

@@ -12,6 +12,7 @@ use super::catalog::InForce;
 use super::definition::Status;
 use super::effect::Effect;
 use super::event::{Event, Position};
+use super::history::Plan;
 use super::id::{CampaignId, DeliveryId, UserId};
 use super::profile::Profile;
 use super::record::{Record, Request};
@@ -19,6 +20,7 @@ use super::time::Timestamp;
 
 mod actions;
 mod applied;
+mod backfill;
 pub mod bounds;
 mod chain;
 mod claim;
@@ -91,6 +93,9 @@ pub enum Input {
     Arm { campaign: CampaignId },
     /// An event that cannot be stepped (it made `step` panic) and is dead-lettered: only note that it is done with.
     Poisoned { position: Position, message_id: Box<str> },
+    /// An event that is read again for trackers that did not see it. Only history learns of it: nothing is sent, no clock starts, and
+    /// no profile changes.
+    Backfill { event: Arc<Event>, plan: Arc<Plan> },
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -145,6 +150,7 @@ pub fn step(in_force: &InForce, user: &UserId, known: Known, input: &Input, now:
         Input::Run { campaign, run, reached } => work.run(*campaign, run, *reached),
         Input::Arm { campaign } => work.arm(*campaign),
         Input::Poisoned { position, message_id } => work.poisoned(*position, message_id),
+        Input::Backfill { event, plan } => work.backfill(event, plan),
     }
     work.follow_chain();
     let Work { mut known, trace, profile_changed, effects, asks, held_until_read, .. } = work;
