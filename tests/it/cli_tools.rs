@@ -351,9 +351,9 @@ fn events_also_come_from_standard_input_and_bad_input_is_told() {
     let desk = simulate_desk();
     let arguments = ["simulate", "--definitions", "campaigns", "--events", "-"];
     run_with(campanile(desk.path(), &arguments), EVENTS.as_bytes()).expect(0, &["8 events, 6 of interest, 1 unreadable"]);
-    run_with(campanile(desk.path(), &arguments), b"").expect(1, &["there is no event in these files that can be read"]);
+    run_with(campanile(desk.path(), &arguments), b"").expect(1, &["there is no event that can be read"]);
     desk.run(&["simulate", "--definitions", "campaigns", "--events", "nowhere"]).expect(1, &["nowhere cannot be read"]);
-    desk.run(&["simulate", "--definitions", "campaigns", "--topic", "events"]).expect(1, &["reading the topic `events` is not supported"]);
+    desk.run(&["simulate", "--definitions", "campaigns", "--topic", "events"]).expect(1, &["kafka.brokers is `embedded`", "give --events"]);
     desk.run(&[&SIMULATE[..], &["--from", "yesterday"]].concat()).expect(2, &["expected an instant with its offset"]);
     desk.write("answers.yaml", "- {staus: 500}\n");
     desk.run(&[&SIMULATE[..], &["--answers", "answers.yaml"]].concat())
