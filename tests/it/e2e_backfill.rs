@@ -139,3 +139,29 @@ fn users_at(endpoint: &Endpoint, path: &str) -> BTreeSet<String> {
 fn text(value: &serde_json::Value) -> String {
     value.as_str().unwrap_or_default().to_owned()
 }
+
+#[test]
+fn a_file_is_read_into_the_embedded_store_once_no_worker_holds_it() {
+    let mut deployment = Deployment::new("embedded", "embedded");
+    let path = deployment.path().join("campanile.redb").display().to_string();
+    deployment.set("EMBEDDED__PATH", &path);
+    deployment.define("kind: campaign\nkey: a\nstatus: running\ntrigger: {action: {event: opened}}\naudience: {did_not: {event: visited, in_last: 1d}}\nwebhook: {url: \"http://127.0.0.1:9/\"}\n");
+    let now = SystemClock::new().now();
+    let (first, later) = (now.before(20 * MINUTE), now.before(10 * MINUTE));
+    let visited = |user: &str, at: Timestamp| json!({"type": "track", "userId": user, "event": "visited", "timestamp": at}).to_string();
+    let gone = json!({"type": "delete", "userId": "gone", "timestamp": later}).to_string();
+    let undated = json!({"type": "track", "userId": "u1", "event": "visited"}).to_string();
+    let lines = [visited("u1", later), visited("gone", first), gone, visited("gone", now), undated, visited("u2", first)];
+    deployment.write("past.ndjson", &lines.join("\n"));
+    let backfill = ["backfill", "a", "--from", "past.ndjson"];
+    let worker = deployment.start();
+    deployment.run(&backfill).expect(1, &["another process"]);
+    deployment.run(&["backfill", "--from", &first.to_string()]).expect(1, &["kafka.brokers is `embedded`", "a file"]);
+    worker.stop();
+    // Of who is gone only what came after: the rest stays forgotten.
+    deployment
+        .run(&backfill)
+        .expect(0, &["6 events read, 3 of interest, 1 unreadable; 3 users", &format!("is now {first}"), "past.ndjson:5"]);
+    deployment.run(&[&backfill[..], &["--format", "json"]].concat()).expect(0, &["\"tracked_since\":null"]);
+    deployment.run(&["backfill", "--from", "nowhere.ndjson"]).expect(2, &["or a file"]);
+}
