@@ -84,6 +84,14 @@ pub async fn open_redis(config: &Config) -> Result<Arc<dyn Store>, Failure> {
     }
 }
 
+/// A log that does not answer is unreachable; everything else is refused.
+pub fn source_failure(error: SourceError) -> Failure {
+    match error {
+        SourceError::Unavailable(_) => Failure::Unreachable(error.to_string()),
+        SourceError::Fenced(_) | SourceError::Fatal(_) => Failure::Refused(error.to_string()),
+    }
+}
+
 /// A store that does not answer is unreachable; everything else is refused.
 pub fn state_failure(error: StateError) -> Failure {
     match error {

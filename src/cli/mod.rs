@@ -2,9 +2,11 @@
 
 mod apply;
 mod assemble;
+mod backfill;
 mod demo;
 mod ingest;
 mod init;
+mod past;
 mod preview;
 pub mod receive;
 mod run;
@@ -38,6 +40,7 @@ enum Command {
     Test(test::TestArgs),
     Preview(preview::PreviewArgs),
     Simulate(simulate::SimulateArgs),
+    Backfill(backfill::BackfillArgs),
     Schema(schema::SchemaArgs),
     Receive(receive::ReceiveArgs),
 }
@@ -96,6 +99,7 @@ pub fn main() -> ExitCode {
         Command::Test(args) => test::run(&args),
         Command::Preview(args) => preview::run(&args),
         Command::Simulate(args) => simulate::run(&args),
+        Command::Backfill(args) => backfill::run(&args),
         Command::Schema(args) => schema::run(&args),
         Command::Receive(args) => runtime().block_on(receive::run(args)).map_err(Failure::from),
     };

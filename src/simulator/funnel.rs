@@ -22,6 +22,16 @@ pub struct Funnel {
     pub failed: u64,
     /// Everything that was held back, by reason.
     pub held: BTreeMap<String, u64>,
+    /// Of a campaign with a goal.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub converted: Option<Converted>,
+}
+
+/// Users whose goal came in time: of those who were sent to, and of those held out to compare them with.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Converted {
+    pub treatment: u64,
+    pub control: u64,
 }
 
 /// The funnels of all campaigns, by key.
@@ -42,6 +52,8 @@ pub struct Counted<'a> {
     #[serde(borrow, default)]
     result: Option<&'a str>,
     #[serde(borrow, default)]
+    arm: Option<&'a str>,
+    #[serde(borrow, default)]
     pub delivery_id: Option<&'a str>,
     #[serde(borrow, default)]
     pub request_id: Option<&'a str>,
@@ -58,9 +70,12 @@ impl Counted<'_> {
 }
 
 impl Funnels {
-    /// Lists a campaign although nothing may happen to it.
-    pub fn list(&mut self, campaign: &str) {
-        self.of(campaign);
+    /// Lists a campaign although nothing may happen to it; one with a goal has conversions, be it none.
+    pub fn list(&mut self, campaign: &str, has_goal: bool) {
+        let funnel = self.of(campaign);
+        if has_goal {
+            funnel.converted.get_or_insert_default();
+        }
     }
 
     pub fn iter(&self) -> impl Iterator<Item = (&str, &Funnel)> {
@@ -79,6 +94,13 @@ impl Funnels {
             ("decision", Some("suppressed"), _) => funnel.held_back(line.reason.unwrap_or_default(), line.delivery_id.is_some()),
             ("attempt", _, Some("delivered")) => funnel.delivered += 1,
             ("attempt", _, Some("failed")) => funnel.failed += 1,
+            ("conversion", ..) => {
+                let converted = funnel.converted.get_or_insert_default();
+                match line.arm {
+                    Some("control") => converted.control += 1,
+                    _ => converted.treatment += 1,
+                }
+            }
             _ => {}
         }
     }
@@ -123,9 +145,22 @@ mod tests {
         for line in lines {
             funnels.note(&serde_json::from_str(line).expect("a line"));
         }
+        funnels.list("a", false);
         let shown: Vec<String> =
             funnels.iter().map(|(key, funnel)| format!("{key} {}", serde_json::to_string(funnel).expect("json"))).collect();
         assert_eq!(shown.join("\n"), expect, "{lines:?}");
+    }
+
+    #[test]
+    fn conversions_are_counted_by_arm() {
+        let conversion = |arm: &str| format!(r#"{{"type":"conversion","campaign":"a","arm":"{arm}","delivery_id":null}}"#);
+        check(
+            &[&conversion("treatment"), &conversion("control"), &conversion("treatment")],
+            r#"a {"matched":0,"in_audience":0,"control":0,"duplicate":0,"capped":0,"deferred":0,"sent":0,"delivered":0,"failed":0,"held":{},"converted":{"treatment":2,"control":1}}"#,
+        );
+        let mut funnels = Funnels::default();
+        funnels.list("a", true);
+        assert_eq!(funnels.iter().map(|(_, funnel)| funnel.converted).collect::<Vec<_>>(), [Some(Converted::default())]);
     }
 
     #[test]

@@ -5,7 +5,19 @@ use std::path::Path;
 use serde_json::Value;
 use tempfile::TempDir;
 
+use campanile::worker::ports::{Append, Line};
+
+use crate::support::kafka;
 use crate::support::process::{Ran, campanile, run, run_with};
+
+/// Who signs up is to fill a cart.
+const GOAL: &str = r#"kind: campaign
+key: compared
+trigger: {action: {event: signed_up}}
+fatigue: {frequency_cap: false}
+goal: {event: cart_added, within: 1d}
+webhook: {url: "https://mail.example/compared"}
+"#;
 
 /// A directory with the files of a team.
 struct Desk(TempDir);
@@ -401,13 +413,30 @@ fn events_also_come_from_standard_input_and_bad_input_is_told() {
     let desk = simulate_desk();
     let arguments = ["simulate", "--definitions", "campaigns", "--events", "-"];
     run_with(campanile(desk.path(), &arguments), EVENTS.as_bytes()).expect(0, &["8 events, 6 of interest, 1 unreadable"]);
-    run_with(campanile(desk.path(), &arguments), b"").expect(1, &["there is no event in these files that can be read"]);
+    run_with(campanile(desk.path(), &arguments), b"").expect(1, &["there is no event that can be read"]);
     desk.run(&["simulate", "--definitions", "campaigns", "--events", "nowhere"]).expect(1, &["nowhere cannot be read"]);
-    desk.run(&["simulate", "--definitions", "campaigns", "--topic", "events"]).expect(1, &["reading the topic `events` is not supported"]);
+    desk.run(&["simulate", "--definitions", "campaigns", "--topic", "events"]).expect(1, &["kafka.brokers is `embedded`", "give --events"]);
     desk.run(&[&SIMULATE[..], &["--from", "yesterday"]].concat()).expect(2, &["expected an instant with its offset"]);
     desk.write("answers.yaml", "- {staus: 500}\n");
     desk.run(&[&SIMULATE[..], &["--answers", "answers.yaml"]].concat())
         .expect(1, &["answers.yaml:1:4: error: unknown key `staus`", "did you mean `status`?"]);
     desk.write("campaigns/all.yaml", "kind: campaign\nkey: a\n");
     desk.run(&SIMULATE).expect(1, &["the definitions cannot be used", "campaigns/all.yaml:1:1: error: a campaign needs `trigger`"]);
+}
+
+#[test]
+fn a_topic_is_simulated_like_a_file_and_goals_show_conversions() {
+    let desk = simulate_desk();
+    desk.write("campaigns/goal.yaml", GOAL);
+    let (topic, append) = (kafka::topic(3), kafka::append_on(kafka::shared()));
+    let lines = EVENTS.lines().map(|line| Line { topic: topic.as_str().into(), key: None, value: line.into() });
+    kafka::wait(append.append(lines.collect())).expect("events written");
+    desk.write("campanile.yaml", &format!("kafka: {{brokers: \"{}\"}}\n", kafka::shared()));
+    let of_file = desk.run(&[&SIMULATE[..], &["--format", "json"]].concat()).expect(0, &[]);
+    let of_topic = desk.run(&["simulate", "--definitions", "campaigns", "--topic", &topic, "--format", "json"]).expect(0, &[]);
+    assert_eq!(of_topic.stdout, of_file.stdout);
+    let json: Value = serde_json::from_str(&of_topic.stdout).expect("JSON");
+    let converted = |key: &str| json["campaigns"][key]["converted"].to_string();
+    assert_eq!([converted("compared"), converted("welcome")], [r#"{"control":0,"treatment":1}"#, "null"]);
+    desk.run(&SIMULATE).expect(0, &["      failed    converted   of control\n"]);
 }

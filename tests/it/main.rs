@@ -24,6 +24,7 @@ mod support {
 mod api;
 mod architecture;
 mod cli_tools;
+mod e2e_backfill;
 mod e2e_cli;
 mod e2e_crash;
 mod e2e_delivery;

@@ -11,11 +11,13 @@ mod settings;
 mod admin;
 mod append;
 mod source;
+mod span;
 
 pub use admin::{Admin, AdminError, Finding, State, Topic, topics};
 pub use append::KafkaAppend;
 pub use settings::{KafkaSettings, SettingsError, Start};
 pub use source::KafkaSource;
+pub use span::KafkaSpan;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 

@@ -6,17 +6,19 @@ mod sorted;
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::{self, BufRead, BufReader, BufWriter, IsTerminal};
+use std::io::{self, BufWriter};
 use std::path::{Path, PathBuf};
 
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::ProgressBar;
 use serde_json::json;
 
 use self::sends::Sends;
 use self::sorted::{IN_MEMORY, Sorted, Sorter};
-use super::Failure;
-use super::settings::{join, read_file};
+use super::assemble::kafka;
+use super::past::{Past, Written};
+use super::settings::{join, load, read_file};
 use super::validate::read_paths;
+use super::{ConfigArgs, Failure};
 use crate::engine::catalog::{Apply, Catalog, InForce, apply};
 use crate::engine::definition::{Problem, ReadOptions, Status};
 use crate::engine::event::SourceId;
@@ -24,7 +26,7 @@ use crate::engine::matching::Match;
 use crate::engine::reading::{self, Kind, Place};
 use crate::engine::time::Timestamp;
 use crate::simulator::endpoints::{Endpoints, Secrets, Seen};
-use crate::simulator::funnel::{Counted, Funnels};
+use crate::simulator::funnel::{Converted, Counted, Funnel, Funnels};
 use crate::simulator::replay::{Replay, started};
 use crate::simulator::rules::{AnswerRule, LinkRule, read_list, read_secrets};
 use crate::simulator::worker::policy;
@@ -45,9 +47,11 @@ pub struct SimulateArgs {
     /// Files of events, a JSON object a line (- for standard input)
     #[arg(long, required_unless_present = "topic", num_args = 1.., value_name = "FILE")]
     events: Vec<PathBuf>,
-    /// A Kafka topic instead of files (not in this version)
+    /// A Kafka topic instead of files, from its beginning to its end; the settings say where the brokers are
     #[arg(long, conflicts_with = "events", value_name = "TOPIC")]
     topic: Option<String>,
+    #[command(flatten)]
+    config: ConfigArgs,
     /// When the campaigns start [default: the first event]
     #[arg(long, value_name = "TIME", value_parser = instant)]
     from: Option<Timestamp>,
@@ -94,25 +98,22 @@ struct Input {
 }
 
 pub fn run(args: &SimulateArgs) -> Result<(), Failure> {
-    if let Some(topic) = &args.topic {
-        let way_out = "export it to a file, a JSON object a line, and give --events";
-        return Err(Failure::Refused(format!("reading the topic `{topic}` is not supported by this version: {way_out}")));
-    }
     if args.from.zip(args.to).is_some_and(|(from, to)| to < from) {
         return Err(Failure::Refused("--to lies before --from".into()));
     }
     let mut catalog = started(definitions(&args.definitions)?);
     let endpoints = endpoints(args)?;
     let in_force = InForce::compile(&catalog, policy()).map_err(|problems| Failure::Refused(join(&problems)))?;
-    let bar = progress();
-    let (input, sorted) = gather(args, &in_force, &bar)?;
+    let past = open_past(args)?;
+    let bar = past.bar();
+    let (input, sorted) = gather(args, past, &in_force, &bar)?;
     let Some(from) = args.from.or(input.first) else {
-        return Err(Failure::Refused("there is no event in these files that can be read; give --from to simulate without".into()));
+        return Err(Failure::Refused("there is no event that can be read; give --from to simulate without".into()));
     };
     catalog.track_since(from);
     let mut funnels = Funnels::default();
     let campaigns = in_force.campaigns.iter().filter(|campaign| campaign.definition.status != Some(Status::Ended));
-    campaigns.for_each(|campaign| funnels.list(&campaign.definition.key));
+    campaigns.for_each(|campaign| funnels.list(&campaign.definition.key, campaign.definition.goal.is_some()));
     let sends = args.sends.as_deref().map(create).transpose()?;
     let mut teller = Teller { funnels, sends: sends.map(Sends::new), dead_events: 0 };
     let until = replay(args, &catalog, endpoints, (from, &input), sorted, &mut teller, &bar)?;
@@ -148,61 +149,54 @@ fn endpoints(args: &SimulateArgs) -> Result<Endpoints, Failure> {
     Ok(Endpoints::new(answers.unwrap_or_default(), links.unwrap_or_default(), secrets))
 }
 
-/// Reads all files: what is of interest is kept, sorted.
-fn gather(args: &SimulateArgs, in_force: &InForce, bar: &ProgressBar) -> Result<(Input, Sorted), Failure> {
+/// Reads everything: what is of interest is kept, sorted.
+fn gather(args: &SimulateArgs, mut past: Past, in_force: &InForce, bar: &ProgressBar) -> Result<(Input, Sorted), Failure> {
     let mut input = Input::default();
     let mut sorter = Sorter::new(IN_MEMORY);
     let mut matches = Vec::new();
-    let mut line = Vec::new();
     bar.set_message("read");
-    for path in &args.events {
-        let name = path.display();
-        let unreadable = |error: io::Error| Failure::Refused(format!("{name} cannot be read: {error}"));
-        let mut file = open(path).map_err(unreadable)?;
-        let mut number: u64 = 0;
-        loop {
-            line.clear();
-            if file.read_until(b'\n', &mut line).map_err(unreadable)? == 0 {
-                break;
-            }
-            number += 1;
-            let event = line.trim_ascii();
-            if event.is_empty() {
-                continue;
-            }
-            input.events += 1;
-            match judge(event, in_force, args, &mut matches) {
-                Ok((at, wanted)) if args.to.is_none_or(|to| at <= to) => {
-                    input.first = Some(input.first.map_or(at, |first| first.min(at)));
-                    input.last = Some(input.last.map_or(at, |last| last.max(at)));
-                    if wanted {
-                        input.of_interest += 1;
-                        sorter.push(at, event).map_err(no_room)?;
-                    }
-                }
-                Ok(_) => {}
-                Err(why) => {
-                    input.unreadable += 1;
-                    if input.unreadable <= NAMED {
-                        bar.suspend(|| eprintln!("{name}:{number}: {why}"));
-                    }
+    past.read(bar, &mut |written| {
+        input.events += 1;
+        match judge(written, in_force, args, &mut matches) {
+            Ok((at, wanted)) if args.to.is_none_or(|to| at <= to) => {
+                input.first = Some(input.first.map_or(at, |first| first.min(at)));
+                input.last = Some(input.last.map_or(at, |last| last.max(at)));
+                if wanted {
+                    input.of_interest += 1;
+                    sorter.push(at, written.bytes).map_err(no_room)?;
                 }
             }
-            if input.events.is_multiple_of(MOVE_EVERY) {
-                bar.set_position(input.events);
+            Ok(_) => {}
+            Err(why) => {
+                input.unreadable += 1;
+                if input.unreadable <= NAMED {
+                    bar.suspend(|| eprintln!("{}:{}: {why}", written.name, written.number));
+                }
             }
         }
-    }
+        Ok(())
+    })?;
     if input.unreadable > NAMED {
         eprintln!("... and {} more that cannot be read", input.unreadable - NAMED);
     }
     Ok((input, sorter.into_sorted().map_err(no_room)?))
 }
 
+/// The files, or the topic from its beginning to its end as it is now.
+fn open_past(args: &SimulateArgs) -> Result<Past, Failure> {
+    let Some(topic) = &args.topic else { return Ok(Past::Files(args.events.clone())) };
+    let loaded = load(&args.config)?;
+    let Some(settings) = kafka(&loaded.config)? else {
+        let why = "kafka.brokers is `embedded`: that log belongs to the worker that runs";
+        return Err(Failure::Refused(format!("{why}; give --events, or --config with the brokers that have `{topic}`")));
+    };
+    Past::of_topics(&settings, std::slice::from_ref(topic), loaded.config.kafka.generation, None)
+}
+
 /// The time of an event, and whether it is to be replayed: as the worker's own reader judges.
-fn judge(event: &[u8], in_force: &InForce, args: &SimulateArgs, matches: &mut Vec<Match>) -> Result<(Timestamp, bool), String> {
-    let header = reading::header(event).map_err(|unreadable| unreadable.to_string())?;
-    let Some(at) = header.timestamp() else {
+fn judge(written: &Written<'_>, in_force: &InForce, args: &SimulateArgs, matches: &mut Vec<Match>) -> Result<(Timestamp, bool), String> {
+    let header = reading::header(written.bytes).map_err(|unreadable| unreadable.to_string())?;
+    let Some(at) = header.timestamp().or(written.time) else {
         return Err("no `timestamp`: nothing says when it happened".into());
     };
     // Before the start nothing is defined: only what users are is learnt.
@@ -295,27 +289,22 @@ fn is_event(letter: &[u8]) -> bool {
 
 const COLUMNS: [&str; 9] = ["matched", "in audience", "control", "duplicate", "capped", "deferred", "sent", "delivered", "failed"];
 
+/// Where a campaign has a goal.
+const CONVERTED: [&str; 2] = ["converted", "of control"];
+
 fn table(input: &Input, (from, until): (Timestamp, Timestamp), funnels: &Funnels) -> String {
     let mut text =
         format!("{from} to {until}: {} events, {} of interest, {} unreadable\n\n", input.events, input.of_interest, input.unreadable);
     let width = funnels.iter().map(|(key, _)| key.len()).max().unwrap_or(0).max("campaign".len());
+    let converted = if funnels.iter().any(|(_, funnel)| funnel.converted.is_some()) { CONVERTED.as_slice() } else { &[] };
     text.push_str(&format!("{:width$}", "campaign"));
-    COLUMNS.iter().for_each(|column| text.push_str(&format!("  {column:>11}")));
+    COLUMNS.iter().chain(converted).for_each(|column| text.push_str(&format!("  {column:>11}")));
     text.push('\n');
     for (key, funnel) in funnels.iter() {
         text.push_str(&format!("{key:width$}"));
-        for count in [
-            funnel.matched,
-            funnel.in_audience,
-            funnel.control,
-            funnel.duplicate,
-            funnel.capped,
-            funnel.deferred,
-            funnel.sent,
-            funnel.delivered,
-            funnel.failed,
-        ] {
-            text.push_str(&format!("  {count:>11}"));
+        counts(funnel).into_iter().for_each(|count| text.push_str(&format!("  {count:>11}")));
+        if let Some(Converted { treatment, control }) = funnel.converted {
+            text.push_str(&format!("  {treatment:>11}  {control:>11}"));
         }
         text.push('\n');
     }
@@ -327,19 +316,17 @@ fn table(input: &Input, (from, until): (Timestamp, Timestamp), funnels: &Funnels
     text
 }
 
+/// In the order of [`COLUMNS`].
+fn counts(funnel: &Funnel) -> [u64; 9] {
+    let Funnel { matched, in_audience, control, duplicate, capped, deferred, sent, delivered, failed, .. } = *funnel;
+    [matched, in_audience, control, duplicate, capped, deferred, sent, delivered, failed]
+}
+
 fn as_json(input: &Input, (from, until): (Timestamp, Timestamp), funnels: &Funnels) -> serde_json::Value {
     let campaigns: serde_json::Map<String, serde_json::Value> =
         funnels.iter().map(|(key, funnel)| (key.to_owned(), json!(funnel))).collect();
     let events = json!({"read": input.events, "of_interest": input.of_interest, "unreadable": input.unreadable});
     json!({"from": from, "to": until, "events": events, "campaigns": campaigns})
-}
-
-fn open(path: &Path) -> io::Result<Box<dyn BufRead>> {
-    const BUFFER: usize = 1 << 20;
-    if path.as_os_str() == "-" {
-        return Ok(Box::new(BufReader::with_capacity(BUFFER, io::stdin())));
-    }
-    Ok(Box::new(BufReader::with_capacity(BUFFER, File::open(path)?)))
 }
 
 fn create(path: &Path) -> Result<BufWriter<File>, Failure> {
@@ -349,14 +336,6 @@ fn create(path: &Path) -> Result<BufWriter<File>, Failure> {
 
 fn no_room(error: io::Error) -> Failure {
     Failure::Refused(format!("cannot write or read back what was written: {error}; make room, or set TMPDIR"))
-}
-
-fn progress() -> ProgressBar {
-    if !io::stderr().is_terminal() {
-        return ProgressBar::hidden();
-    }
-    let style = ProgressStyle::with_template("{spinner} {human_pos} events {msg}, {per_sec}, {elapsed}");
-    ProgressBar::new_spinner().with_style(style.unwrap_or_else(|_| ProgressStyle::default_spinner()))
 }
 
 fn instant(text: &str) -> Result<Timestamp, String> {

@@ -94,8 +94,9 @@ pub fn apply(current: &Catalog, written: Vec<Written>, options: &Apply, now: Tim
         sort(&mut problems);
         return Err(problems);
     }
-    let mut catalog = Catalog { revision: current.revision, documents: next.into_values().collect(), tracked: BTreeMap::new() };
+    let mut catalog = Catalog { revision: current.revision, documents: next.into_values().collect(), ..Catalog::default() };
     catalog.tracked = trackers(&catalog, &options.read).tracked_since(&current.tracked, now);
+    catalog.backfills = current.still_wanted(&catalog.tracked);
     Ok((catalog, changes.into_values().collect()))
 }
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 use hashbrown::HashMap;
 
 use super::destinations::{Finder, Keyring, Route};
-use super::{Catalog, Document};
+use super::{Backfill, Catalog, Document};
 use crate::engine::audience::Cohorts;
 use crate::engine::definition::{
     Campaign, Cohort, Definition, Destination, Document as Read, Kind, Place, Problem, ReadOptions, Status, Trigger, Webhook, Workspace,
@@ -35,6 +35,8 @@ pub struct InForce {
     pub trackers: Trackers,
     /// Since when each tracker has seen everything (`tracked_since`).
     pub tracked: BTreeMap<TrackerId, Timestamp>,
+    /// Backfills that began and did not end.
+    pub backfills: Vec<Backfill>,
     pub workspace: Workspace,
     /// By key.
     pub destinations: Vec<Destination>,
@@ -82,7 +84,7 @@ impl InForce {
     pub fn compile(catalog: &Catalog, policy: Policy) -> Result<InForce, Vec<Problem>> {
         let in_force =
             InForce::from_sorted(catalog.revision, Sorted::read(catalog, &ReadOptions { allow_http: policy.allow_http })?, policy);
-        Ok(InForce { tracked: catalog.tracked.clone(), ..in_force })
+        Ok(InForce { tracked: catalog.tracked.clone(), backfills: catalog.backfills.clone(), ..in_force })
     }
 
     /// Checked definitions in force, with their versions and statuses as they are; without cohorts.
@@ -131,6 +133,7 @@ impl InForce {
             cohorts,
             trackers,
             tracked: BTreeMap::new(),
+            backfills: Vec::new(),
             workspace,
             destinations,
             policy,

@@ -3,10 +3,12 @@
 //! stored here: a catalog is bytes in and bytes out, under a revision that the state store keeps.
 
 mod apply;
+mod backfill;
 mod destinations;
 mod in_force;
 
 pub use apply::{Apply, Change, What, apply, check_sound};
+pub use backfill::{Backfill, Unfinished};
 pub use destinations::{DEFAULT_MAX_IN_FLIGHT, Route};
 pub use in_force::{CampaignInForce, InForce, Policy};
 
@@ -31,6 +33,8 @@ pub struct Catalog {
     pub documents: Vec<Document>,
     /// Since when each tracker of the history has been asked for, by its id: what happened before is not known.
     pub tracked: BTreeMap<TrackerId, Timestamp>,
+    /// Backfills that began and did not end.
+    pub backfills: Vec<Backfill>,
 }
 
 /// One stored document.
@@ -68,6 +72,7 @@ impl Catalog {
             format: FORMAT,
             documents: documents.collect(),
             tracked: self.tracked.iter().map(|(id, since)| (id.0, *since)).collect(),
+            backfills: self.backfills.clone(),
         };
         serde_json::to_vec(&file).unwrap_or_default()
     }
@@ -95,6 +100,7 @@ impl Catalog {
             revision,
             documents: documents.collect(),
             tracked: file.tracked.into_iter().map(|(id, since)| (TrackerId(id), since)).collect(),
+            backfills: file.backfills,
         })
     }
 
@@ -129,6 +135,8 @@ struct StoredFile<'a> {
     /// Ids as text: JSON has no other keys.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     tracked: BTreeMap<u64, Timestamp>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    backfills: Vec<Backfill>,
 }
 
 #[derive(Serialize, Deserialize)]

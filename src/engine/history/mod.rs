@@ -16,6 +16,7 @@
 //! What a record keeps is bounded by [`MAX_TRACKED_BYTES`]; when something had to give way the record says until when, and what
 //! is true by absence before that is unknown.
 
+mod backfill;
 mod canonical;
 pub mod distinct;
 mod measure;
@@ -26,6 +27,7 @@ mod tracker;
 mod trackers;
 mod without;
 
+pub use backfill::{Noted, Plan, note_again, note_read, prune_backfilled};
 pub use measure::{Found, History, Measured, never};
 pub use note::{MAX_AHEAD, MAX_TRACKED_BYTES, SPARE_NEWEST, must_stay, newest, note_event, note_where, prune};
 pub use tracker::{Dates, MAX_DISTINCT, MAX_NEWEST, Tracker, What};

@@ -213,6 +213,7 @@ pub fn must_stay(kept: &Kept) -> bool {
 pub fn prune(kept: &mut Kept, trackers: Option<&Trackers>, horizon: Timestamp) {
     without::prune(&mut kept.without, horizon);
     let Some(trackers) = trackers else { return };
+    kept.early.retain(|early| trackers.get(early.tracker).is_some());
     kept.tracked.retain_mut(|tracked| match trackers.get(tracked.tracker) {
         Some(tracker) => prune_data(&mut tracked.data, &tracker.what, horizon),
         None => false,

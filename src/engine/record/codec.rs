@@ -207,6 +207,14 @@ mod tests {
             without: vec![Instants { tracker: CampaignId(9), key: [3; 8], at: vec![Timestamp(-1), at] }],
             tracked: (0..).zip(kinds).map(|(id, data)| Tracked { tracker: TrackerId(id), data }).collect(),
             lost: Some(at),
+            early: vec![Early { tracker: TrackerId(1), source: SourceId(7), offset: 999_999, broker_time: at }],
+            backfilled: vec![Backfilled {
+                id: 5,
+                from: Timestamp(-1),
+                until: vec![(TrackerId(1), at)],
+                mark: Mark { source: SourceId(7), offset: 500_000, broker_time: at },
+                seen: vec![[2; 8]],
+            }],
         }
     }
 

@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::Mark;
+use crate::engine::event::SourceId;
 use crate::engine::id::{CampaignId, TrackerId};
 use crate::engine::time::Timestamp;
 
@@ -14,12 +16,39 @@ pub struct Kept {
     pub tracked: Vec<Tracked>,
     /// Some of it had to give way: of what happened before this instant, absence says nothing.
     pub lost: Option<Timestamp>,
+    /// Since when workers note what lies before a tracker's `tracked_since`.
+    pub early: Vec<Early>,
+    /// How far backfills came, the one that moved last at the end.
+    pub backfilled: Vec<Backfilled>,
 }
 
 impl Kept {
     pub fn is_empty(&self) -> bool {
-        self.without.is_empty() && self.tracked.is_empty() && self.lost.is_none()
+        let Kept { without, tracked, lost, early, backfilled } = self;
+        without.is_empty() && tracked.is_empty() && lost.is_none() && early.is_empty() && backfilled.is_empty()
     }
+}
+
+/// From here on what a partition holds of this user was noted for a tracker by workers, although it happened before the tracker's
+/// `tracked_since`: a backfill leaves it to them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Early {
+    pub tracker: TrackerId,
+    pub source: SourceId,
+    pub offset: i64,
+    pub broker_time: Timestamp,
+}
+
+/// What a backfill has noted of one partition: up to the mark everything that happened from `from` on and, for each tracker, before its
+/// instant.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Backfilled {
+    pub id: u64,
+    pub from: Timestamp,
+    pub until: Vec<(TrackerId, Timestamp)>,
+    pub mark: Mark,
+    /// Hashes of the last message ids, oldest first: a message that was written twice is noted once.
+    pub seen: Vec<[u8; 8]>,
 }
 
 /// The newest instants of one `without` and key, oldest first.

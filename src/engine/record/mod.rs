@@ -4,7 +4,7 @@
 pub mod codec;
 mod history;
 
-pub use history::{Bucket, Data, Distinct, Instants, Kept, Sample, Samples, Totals, Tracked, ValueHash};
+pub use history::{Backfilled, Bucket, Data, Distinct, Early, Instants, Kept, Sample, Samples, Totals, Tracked, ValueHash};
 
 use serde::{Deserialize, Serialize};
 

@@ -59,7 +59,7 @@ impl Work<'_> {
             }
         }
         let Happened { event, message_id, timestamp, properties, .. } = last;
-        let event = Happening { name: event, message_id, timestamp: *timestamp, properties, depth };
+        let event = Happening { name: event, message_id, timestamp: *timestamp, properties, position: None, depth };
         self.decide(campaign, &Occasion { others: &others, key, ..Occasion::of_event(TriggerKind::Actions, &event) });
     }
 

@@ -40,7 +40,7 @@ impl Work<'_> {
         while let Some(event) = self.internals.pop_front() {
             let Internal { name, message_id, timestamp, properties, depth } = &event;
             let (timestamp, depth) = (*timestamp, *depth);
-            self.happened(&Happening { name, message_id, timestamp, properties, depth }, Memberships::new());
+            self.happened(&Happening { name, message_id, timestamp, properties, position: None, depth }, Memberships::new());
         }
     }
 

@@ -46,7 +46,7 @@ pub(super) struct Occasion<'a> {
 
 impl<'a> Occasion<'a> {
     pub fn of_event(kind: TriggerKind, event: &Happening<'a>) -> Occasion<'a> {
-        let Happening { name, message_id, timestamp, properties, depth } = *event;
+        let Happening { name, message_id, timestamp, properties, depth, .. } = *event;
         Occasion {
             kind,
             event: name,

@@ -93,6 +93,8 @@ impl<'a> Work<'a> {
         applied::prune(record, horizon, true);
         let current = record.definitions <= in_force.revision;
         history::prune(&mut record.history, current.then_some(&in_force.trackers), horizon);
+        let unfinished = |id| !current || in_force.backfills.iter().any(|backfill| backfill.id == id);
+        history::prune_backfilled(&mut record.history, &unfinished, horizon);
         let ended = |campaign| super::status_of(in_force, campaign) == Status::Ended && current;
         actions::prune(&mut record.sequences, horizon, |campaign| {
             match in_force.campaign(campaign).map(|known| &known.definition.trigger) {

@@ -9,8 +9,8 @@ use crate::engine::catalog::{CampaignInForce, InForce};
 use crate::engine::condition::{Scope, Truth, holds};
 use crate::engine::definition::{Absence, Inaction, Pattern, Status, Trigger};
 use crate::engine::effect::Reason;
-use crate::engine::event::Event;
-use crate::engine::history;
+use crate::engine::event::{Event, Position};
+use crate::engine::history::{self, Noted};
 use crate::engine::id::UserId;
 use crate::engine::matching::{Match, Role};
 use crate::engine::profile::Profile;
@@ -28,13 +28,15 @@ pub(super) struct Happening<'a> {
     pub message_id: &'a str,
     pub timestamp: Timestamp,
     pub properties: &'a Object,
+    /// Where it lies in the log. What a send made, or is no event of the log, has none.
+    pub position: Option<Position>,
     /// How many sends led here.
     pub depth: u8,
 }
 
 impl<'a> Happening<'a> {
     pub fn of_event(event: &'a Event, name: &'a str, properties: &'a Object) -> Happening<'a> {
-        Happening { name, message_id: &event.message_id, timestamp: event.timestamp, properties, depth: 0 }
+        Happening { name, message_id: &event.message_id, timestamp: event.timestamp, properties, position: Some(event.position), depth: 0 }
     }
 }
 
@@ -53,7 +55,8 @@ impl<'a> Work<'a> {
         matches.retain(|found| found.role != Role::Joins && self.is_met(found, event));
         let past = &mut self.known.record.history;
         let scope = condition_scope(in_force, self.user, &self.known.profile, event.timestamp, event.properties);
-        history::note_event(past, &in_force.trackers, event.name, event.properties, event.timestamp, &scope);
+        let noted = Noted { name: event.name, properties: event.properties, at: event.timestamp, position: event.position };
+        history::note_read(past, &in_force.trackers, &in_force.tracked, &noted, &scope);
         let crossed = self.crossings(&before, at);
         matches.extend(crossed.into_iter().map(|campaign| Match { campaign, role: Role::Joins }));
         matches.sort_unstable();
@@ -182,7 +185,13 @@ impl<'a> Work<'a> {
 }
 
 /// What the conditions of an event may look at.
-fn condition_scope<'b>(in_force: &'b InForce, user: &'b UserId, profile: &'b Profile, at: Timestamp, event: &'b Object) -> Scope<'b> {
+pub(super) fn condition_scope<'b>(
+    in_force: &'b InForce,
+    user: &'b UserId,
+    profile: &'b Profile,
+    at: Timestamp,
+    event: &'b Object,
+) -> Scope<'b> {
     Scope { event: Some(event), user: Some(profile), user_id: user, now: at, zone: gates::zone(profile, &in_force.workspace) }
 }
 

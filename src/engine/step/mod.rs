@@ -12,6 +12,7 @@ use super::catalog::InForce;
 use super::definition::Status;
 use super::effect::Effect;
 use super::event::{Event, Position};
+use super::history::Plan;
 use super::id::{CampaignId, DeliveryId, UserId};
 use super::profile::Profile;
 use super::record::{Record, Request};
@@ -20,6 +21,7 @@ use super::value::Value;
 
 mod actions;
 mod applied;
+mod backfill;
 pub mod bounds;
 mod chain;
 mod claim;
@@ -95,6 +97,9 @@ pub enum Input {
     Arm { campaign: CampaignId },
     /// An event that cannot be stepped (it made `step` panic) and is dead-lettered: only note that it is done with.
     Poisoned { position: Position, message_id: Box<str> },
+    /// An event that is read again for trackers that did not see it. Only history learns of it: nothing is sent, no clock starts, and
+    /// no profile changes.
+    Backfill { event: Arc<Event>, plan: Arc<Plan> },
 }
 
 /// Linked content by the link's name, null where it failed and may be empty. Or why there is none.
@@ -153,6 +158,7 @@ pub fn step(in_force: &InForce, user: &UserId, known: Known, input: &Input, now:
         Input::Fetched { campaign, delivery, fetched } => work.fetched(*campaign, *delivery, fetched),
         Input::Arm { campaign } => work.arm(*campaign),
         Input::Poisoned { position, message_id } => work.poisoned(*position, message_id),
+        Input::Backfill { event, plan } => work.backfill(event, plan),
     }
     work.follow_chain();
     let Work { mut known, trace, profile_changed, effects, asks, held_until_read, .. } = work;

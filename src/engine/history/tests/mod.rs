@@ -1,5 +1,6 @@
 //! History: against an oracle that keeps every event, and as tables of what is known.
 
+mod backfill;
 mod kept;
 mod known;
 mod oracle;

@@ -31,6 +31,7 @@ use crate::engine::value::{Object, Value};
 
 mod absence;
 mod actions;
+mod backfill;
 mod bounds;
 mod campaigns;
 mod chain;
