@@ -3,6 +3,7 @@
 mod apply;
 mod assemble;
 mod demo;
+mod explain;
 mod ingest;
 mod init;
 mod preview;
@@ -38,6 +39,7 @@ enum Command {
     Test(test::TestArgs),
     Preview(preview::PreviewArgs),
     Simulate(simulate::SimulateArgs),
+    Explain(explain::ExplainArgs),
     Schema(schema::SchemaArgs),
     Receive(receive::ReceiveArgs),
 }
@@ -96,6 +98,7 @@ pub fn main() -> ExitCode {
         Command::Test(args) => test::run(&args),
         Command::Preview(args) => preview::run(&args),
         Command::Simulate(args) => simulate::run(&args),
+        Command::Explain(args) => explain::run(&args),
         Command::Schema(args) => schema::run(&args),
         Command::Receive(args) => runtime().block_on(receive::run(args)).map_err(Failure::from),
     };

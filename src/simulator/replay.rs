@@ -7,6 +7,7 @@ use std::time::Duration;
 use crate::engine::catalog::Catalog;
 use crate::engine::definition::{Kind, Status};
 use crate::engine::record::{Phase, Record, codec};
+use crate::engine::step::Known;
 use crate::engine::time::Timestamp;
 use crate::worker::ports::{Append, Clock, Line, Put, StateError, Store};
 use crate::worker::settings::Settings;
@@ -116,6 +117,15 @@ impl Replay {
             self.until(last.max(self.now().after(Duration::from_millis(1))))?;
         }
         Ok(())
+    }
+
+    /// All that is known of a user by now.
+    pub fn known(&self, user: &str) -> Known {
+        let Some(stored) = self.world.store.stored(user) else { return Known::default() };
+        // What this world has stored it can read.
+        let record = codec::decode(&stored.record).unwrap_or_default();
+        let profile = stored.profile.and_then(|profile| codec::decode_profile(&profile).ok()).unwrap_or_default();
+        Known { record, profile, admitted: Vec::new() }
     }
 
     /// What was done since the last call.

@@ -124,7 +124,7 @@ pub fn run(args: &SimulateArgs) -> Result<(), Failure> {
     Ok(())
 }
 
-fn definitions(paths: &[PathBuf]) -> Result<Catalog, Failure> {
+pub(super) fn definitions(paths: &[PathBuf]) -> Result<Catalog, Failure> {
     let options = ReadOptions { allow_http: true };
     let (documents, problems) = read_paths(paths, &options)?;
     if problems.iter().any(Problem::is_error) {
@@ -333,7 +333,7 @@ fn as_json(input: &Input, (from, until): (Timestamp, Timestamp), funnels: &Funne
     json!({"from": from, "to": until, "events": events, "campaigns": campaigns})
 }
 
-fn open(path: &Path) -> io::Result<Box<dyn BufRead>> {
+pub(super) fn open(path: &Path) -> io::Result<Box<dyn BufRead>> {
     const BUFFER: usize = 1 << 20;
     if path.as_os_str() == "-" {
         return Ok(Box::new(BufReader::with_capacity(BUFFER, io::stdin())));
@@ -358,6 +358,7 @@ fn progress() -> ProgressBar {
     ProgressBar::new_spinner().with_style(style.unwrap_or_else(|_| ProgressStyle::default_spinner()))
 }
 
-fn instant(text: &str) -> Result<Timestamp, String> {
+/// A time on the command line.
+pub(super) fn instant(text: &str) -> Result<Timestamp, String> {
     Timestamp::parse(text).ok_or_else(|| "expected an instant with its offset, such as 2026-11-01T00:00:00Z".to_owned())
 }

@@ -182,7 +182,13 @@ impl<'a> Work<'a> {
 }
 
 /// What the conditions of an event may look at.
-fn condition_scope<'b>(in_force: &'b InForce, user: &'b UserId, profile: &'b Profile, at: Timestamp, event: &'b Object) -> Scope<'b> {
+pub(super) fn condition_scope<'b>(
+    in_force: &'b InForce,
+    user: &'b UserId,
+    profile: &'b Profile,
+    at: Timestamp,
+    event: &'b Object,
+) -> Scope<'b> {
     Scope { event: Some(event), user: Some(profile), user_id: user, now: at, zone: gates::zone(profile, &in_force.workspace) }
 }
 

@@ -90,6 +90,11 @@ impl MemoryStore {
         self.lock().users.iter().map(|(id, user)| (Arc::clone(id), user.stored.clone(), user.wake)).collect()
     }
 
+    /// What is stored of one user.
+    pub fn stored(&self, user: &str) -> Option<Stored> {
+        self.lock().users.get(user).map(|user| user.stored.clone())
+    }
+
     /// Looks through the records that were written last, newest first.
     pub fn find_recent<T>(&self, mut find: impl FnMut(&UserId, &[u8]) -> Option<T>) -> Option<T> {
         let world = self.lock();
