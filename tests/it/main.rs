@@ -9,6 +9,7 @@
 mod support {
     pub mod certificates;
     pub mod endpoint;
+    pub mod foreign;
     pub mod hostile;
     pub mod kafka;
     pub mod load;
@@ -24,6 +25,8 @@ mod support {
 mod api;
 mod architecture;
 mod cli_tools;
+mod corpus;
+mod docs;
 mod e2e_cli;
 mod e2e_crash;
 mod e2e_delivery;
