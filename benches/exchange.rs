@@ -15,7 +15,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use campanile::adapter::webhook::{WebhookClient, WebhookSettings};
 use campanile::engine::definition::Method;
-use campanile::worker::ports::{Exchange, HttpRequest};
+use campanile::worker::ports::{EXCERPT_BYTES, Exchange, HttpRequest};
 use rcgen::{BasicConstraints, CertificateParams, IsCa, KeyPair};
 use rustls_pki_types::PrivatePkcs8KeyDer;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
@@ -86,7 +86,8 @@ impl Sender {
         match self {
             Sender::Campanile(client) => {
                 let headers = headers.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
-                let request = HttpRequest { method: Method::Post, url, headers, body, ca: None, timeout: TIMEOUT };
+                let request =
+                    HttpRequest { method: Method::Post, url, headers, body, ca: None, timeout: TIMEOUT, keep_bytes: EXCERPT_BYTES };
                 client.exchange(request).await.status.map_err(|failure| anyhow::anyhow!("{failure:?}"))
             }
             Sender::Reqwest(client) => {

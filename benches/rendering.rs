@@ -56,6 +56,7 @@ fn main() {
             campaign: &campaign,
             delivery: DeliveryId([7; 16]),
             now: Timestamp(1_700_000_100_000),
+            links: &[],
         };
         let rendered = median(|| drop(black_box(render(black_box(&template), &scope))));
         let compiled = median(|| drop(black_box(compile(black_box(&campaign), None))));

@@ -7,7 +7,6 @@ use serde_json::{Value, json};
 use super::Failure;
 use super::settings::{join, read_file};
 use super::validate::read_paths;
-use crate::adapter::clock::SystemClock;
 use crate::engine::catalog::{Apply, CampaignInForce, Catalog, InForce, apply};
 use crate::engine::definition::problem::meant;
 use crate::engine::definition::{Problem, ReadOptions, Trigger};
@@ -18,8 +17,8 @@ use crate::engine::reading::{self, Limits, Place};
 use crate::engine::record::Request;
 use crate::engine::rendering::{self, Rendered, Scope, Triggered, view};
 use crate::engine::time::Timestamp;
+use crate::engine::value as engine;
 use crate::simulator::worker::policy;
-use crate::worker::ports::Clock;
 
 /// Renders a campaign's request for a user and an event; nothing is sent
 #[derive(clap::Args, Debug)]
@@ -69,10 +68,7 @@ pub fn run(args: &PreviewArgs) -> Result<(), Failure> {
         let keys: Vec<&str> = in_force.campaigns.iter().map(|campaign| &*campaign.definition.key).collect();
         Failure::Refused(format!("there is no campaign `{}`: {}", args.key, meant(&args.key, "campaigns", keys)))
     })?;
-    if let Some(link) = args.link.first() {
-        let name = link.split('=').next().unwrap_or_default();
-        return Err(Failure::Refused(format!("campaign `{}` has no link `{name}`: leave --link out", args.key)));
-    }
+    let links = links(&args.link, campaign)?;
     let user = read(&args.user)?;
     let event = read(&args.event)?;
     let Body::Identify { traits } = &user.body else {
@@ -89,7 +85,11 @@ pub fn run(args: &PreviewArgs) -> Result<(), Failure> {
         profile.merge(traits, user.timestamp.max(event.timestamp));
     }
     let mut warnings = warnings(&in_force, campaign, &user, &event);
-    let rendered = render(&in_force, campaign, &user, &event, &profile, &mut warnings)
+    let given = |name: &str| links.iter().any(|(given, _)| **given == *name);
+    for link in campaign.definition.webhook.links.iter().filter(|link| !given(&link.name)) {
+        warnings.push(format!("`link.{0}` is empty: what the service answers comes from a file, --link {0}=FILE", link.name));
+    }
+    let rendered = render(&in_force, campaign, &user, &event, &Beside { profile: &profile, links: &links }, &mut warnings)
         .map_err(|why| tell(&warnings, Failure::Refused(format!("campaign `{}` would send nothing: {why}", args.key))))?;
     match args.format {
         Shown::Curl => println!("{}", view::curl(&rendered.request)),
@@ -115,9 +115,35 @@ fn definitions(paths: &[PathBuf]) -> Result<InForce, Failure> {
     if problems.iter().any(Problem::is_error) {
         return Err(refused(problems));
     }
-    let (catalog, _) =
-        apply(&Catalog::default(), documents, &Apply { read: options, ..Apply::default() }, SystemClock::new().now()).map_err(refused)?;
+    let options = Apply { read: options, ..Apply::default() };
+    let (catalog, _) = apply(&Catalog::default(), documents, &options, Timestamp::MIN).map_err(refused)?;
     InForce::compile(&crate::simulator::replay::started(catalog), policy()).map_err(refused)
+}
+
+/// What linked services answer: files under the names of the campaign's links. JSON is a value, anything else text, as when it is fetched.
+fn links(arguments: &[String], campaign: &CampaignInForce) -> Result<Vec<(Box<str>, engine::Value)>, Failure> {
+    let known: Vec<&str> = campaign.definition.webhook.links.iter().map(|link| &*link.name).collect();
+    let read = arguments.iter().map(|argument| {
+        let Some((name, file)) = argument.split_once('=') else {
+            return Err(Failure::Refused(format!("--link {argument}: write NAME=FILE")));
+        };
+        if !known.contains(&name) {
+            let key = &campaign.definition.key;
+            return Err(Failure::Refused(match known.is_empty() {
+                true => format!("campaign `{key}` has no link `{name}`: leave --link out"),
+                false => format!("campaign `{key}` has no link `{name}`: {}", meant(name, "links", known.iter().copied())),
+            }));
+        }
+        let text = read_file(Path::new(file))?;
+        Ok((name.into(), engine::Value::from_json(&text).unwrap_or_else(|_| engine::Value::text(text.trim_end()))))
+    });
+    read.collect()
+}
+
+/// What a request is rendered with beside its event.
+struct Beside<'a> {
+    profile: &'a Profile,
+    links: &'a [(Box<str>, engine::Value)],
 }
 
 /// The one event of a file.
@@ -158,7 +184,7 @@ fn render(
     campaign: &CampaignInForce,
     user: &Event,
     event: &Event,
-    profile: &Profile,
+    beside: &Beside<'_>,
     warnings: &mut Vec<String>,
 ) -> Result<Rendered, String> {
     let (kind, name, properties) = match (&event.body, &campaign.definition.trigger) {
@@ -170,9 +196,13 @@ fn render(
     let id = delivery_id(&in_force.policy.id_key, campaign.definition.id, &user.user, &event.message_id);
     let trigger = Triggered { kind, event: name, message_id: &event.message_id, timestamp: event.timestamp, properties, others: &[] };
     let now: Timestamp = event.timestamp;
-    let scope = Scope { user_id: &user.user, user: profile, trigger, campaign: &campaign.definition, delivery: id, now };
+    let Beside { profile, links } = *beside;
+    let scope = Scope { user_id: &user.user, user: profile, trigger, campaign: &campaign.definition, delivery: id, now, links };
     let names = rendering::missing(&campaign.template, &scope);
-    warnings.extend(names.iter().map(|name| format!("`{name}` has no value: it is empty in the request")));
+    // Of a link without a file that was said.
+    let is_given = |link: &str| links.iter().any(|(given, _)| link.split('.').next() == Some(given));
+    let worth_saying = names.iter().filter(|name| name.strip_prefix("link.").is_none_or(is_given));
+    warnings.extend(worth_saying.map(|name| format!("`{name}` has no value: it is empty in the request")));
     let rendered = rendering::render(&campaign.template, &scope).map_err(|held| format!("{}: {}", held.reason.as_str(), held.why))?;
     let more = (rendered.missing as usize).saturating_sub(names.len());
     if more > 0 {

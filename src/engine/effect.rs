@@ -1,9 +1,11 @@
 //! What `step` asks the world to do: a closed list. And the lines that are written for it (contract, section 6).
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 
-use super::definition::FrequencyCap;
-use super::id::{DeliveryId, UserId};
+use super::definition::{FrequencyCap, OnLinkError};
+use super::id::{CampaignId, DeliveryId, UserId};
 use super::record::{Arm, Claim};
 use super::time::Timestamp;
 
@@ -20,6 +22,9 @@ pub enum Effect {
     /// report it as [`super::step::Input::Attempted`] with the attempt of its phase, which removes it. Asked for again every
     /// 30 s until then.
     Fail(DeliveryId, FailCause),
+    /// Fetch the linked content of this send; the stored record holds the wish. What comes of it is reported as
+    /// [`super::step::Input::Fetched`]; without that the wish is judged again when its lease ends.
+    Fetch(Box<Fetch>),
     /// This retry cannot start now (its first attempt is held by a pause, its entry is not parked yet, or the record has no room for
     /// its request): append the retry message again, unchanged but for its time, before the one that was read counts as finished.
     Postpone { id: DeliveryId, until: Timestamp },
@@ -34,6 +39,40 @@ pub enum Effect {
 pub enum FailCause {
     Expired,
     Ended,
+}
+
+/// The linked content of one send (H5).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fetch {
+    pub campaign: CampaignId,
+    /// The campaign's key, for people.
+    pub key: Box<str>,
+    /// Of the send that waits for it.
+    pub delivery: DeliveryId,
+    /// To be fetched one after the other.
+    pub wanted: Vec<Wanted>,
+    /// Until when the right to fetch it is held; then anybody may.
+    pub lease: Timestamp,
+}
+
+impl Fetch {
+    /// The longest that it may take.
+    pub fn timeout(&self) -> Duration {
+        self.wanted.iter().map(|wanted| wanted.timeout).sum()
+    }
+}
+
+/// One link of a fetch.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Wanted {
+    /// `link.<name>` in templates.
+    pub name: Box<str>,
+    /// Whole and encoded; fetched by GET.
+    pub url: Box<str>,
+    /// How old an answer to the same URL may be; zero = none is used again.
+    pub ttl: Duration,
+    pub timeout: Duration,
+    pub on_error: OnLinkError,
 }
 
 /// A decision line.

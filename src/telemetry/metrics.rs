@@ -80,6 +80,7 @@ impl Metrics {
             attempts: Children::new(&self.delivery.attempts),
             attempt_seconds: Children::new(&self.delivery.attempt_seconds),
             in_flight: Children::new(&self.delivery.in_flight),
+            link_seconds: Children::new(&self.delivery.link_seconds),
         }
     }
 
@@ -191,6 +192,7 @@ pub struct DeliveryMetrics {
     attempts: IntCounterVec,
     attempt_seconds: HistogramVec,
     in_flight: IntGaugeVec,
+    link_seconds: HistogramVec,
     waiting: IntGaugeVec,
     /// From the broker time of the event that triggered it to the start of the first attempt.
     pub event_to_request_seconds: Histogram,
@@ -200,10 +202,12 @@ pub struct DeliveryMetrics {
 impl DeliveryMetrics {
     fn new(room: &Room<'_>) -> Result<DeliveryMetrics, prometheus::Error> {
         let seconds = HistogramOpts::from(opts("attempt_seconds", "One attempt, body included")).buckets(ATTEMPT_BUCKETS.into());
+        let link = HistogramOpts::from(opts("link_seconds", "One link of a send fetched, body included")).buckets(ATTEMPT_BUCKETS.into());
         Ok(DeliveryMetrics {
             attempts: room.counters("attempts_total", "Attempts, by result", &["destination", "result"])?,
             attempt_seconds: room.register(HistogramVec::new(seconds, &["destination"])?)?,
             in_flight: room.gauges("deliveries_in_flight", "Attempts under way", &["destination"])?,
+            link_seconds: room.register(HistogramVec::new(link, &["campaign", "result"])?)?,
             waiting: room.gauges("deliveries_waiting", "Deliveries that wait for a slot", &["destination"])?,
             event_to_request_seconds: room.histogram(
                 "event_to_request_seconds",
@@ -278,6 +282,7 @@ pub struct LaneMetrics {
     attempts: Children<IntCounterVec, 2>,
     attempt_seconds: Children<HistogramVec, 1>,
     in_flight: Children<IntGaugeVec, 1>,
+    link_seconds: Children<HistogramVec, 2>,
 }
 
 impl LaneMetrics {
@@ -296,6 +301,12 @@ impl LaneMetrics {
     pub fn attempted(&mut self, destination: &str, result: &str, took: Duration) {
         self.attempts.with([destination, result]).inc();
         self.attempt_seconds.with([destination]).observe(took.as_secs_f64());
+    }
+
+    /// One link of a send: `fetched`, `cached` or `failed`.
+    pub fn linked(&mut self, campaign: &str, result: &str, took: Duration) {
+        let campaign = self.label(campaign);
+        self.link_seconds.with([campaign, result]).observe(took.as_secs_f64());
     }
 
     /// One more attempt is under way until the guard is dropped.
@@ -385,6 +396,7 @@ mod tests {
         lane.decided("cart", "suppressed", "frequency_cap");
         lane.template_missing("cart", 2);
         lane.attempted("kakao", "delivered", Duration::from_millis(3));
+        lane.linked("cart", "fetched", Duration::from_millis(3));
         metrics.delivery.waiting("kakao", 1);
         let _flying = lane.in_flight("kakao");
         let printed = text(&metrics);
@@ -395,6 +407,7 @@ mod tests {
             r#"campanile_decisions_total{campaign="cart",outcome="suppressed",reason="frequency_cap"} 1"#,
             r#"campanile_attempts_total{destination="kakao",result="delivered"} 1"#,
             r#"campanile_attempt_seconds_bucket{destination="kakao",le="0.005"} 1"#,
+            r#"campanile_link_seconds_bucket{campaign="cart",result="fetched",le="0.005"} 1"#,
             "campanile_event_to_request_seconds_count 0",
             r#"campanile_deliveries_in_flight{destination="kakao"} 1"#,
             r#"campanile_deliveries_waiting{destination="kakao"} 1"#,

@@ -45,6 +45,11 @@ impl Counters {
         self.lane.borrow_mut().attempted(destination, result.as_str(), took);
     }
 
+    /// One link of a send: `fetched`, `cached` or `failed`.
+    pub fn linked(&self, campaign: &str, result: &str, took: Duration) {
+        self.lane.borrow_mut().linked(campaign, result, took);
+    }
+
     /// One attempt is under way until the guard is dropped.
     pub fn in_flight(&self, destination: &str) -> Counted {
         self.lane.borrow_mut().in_flight(destination)

@@ -17,6 +17,7 @@ use crate::engine::record::Pending;
 use crate::engine::time::Timestamp;
 
 use super::lane::Mail;
+use super::links::Fetching;
 use super::offsets::Ticket;
 use super::ports::{Append, AppendError, Line, SendFuture};
 use super::retry::RetryMessage;
@@ -88,6 +89,8 @@ impl Delivery {
 pub enum Waiting {
     Delivery(Delivery),
     Retry(Box<RetryMessage>, Ticket),
+    /// Linked content, before its send is decided.
+    Fetch(Fetching),
 }
 
 impl Waiting {
@@ -95,12 +98,13 @@ impl Waiting {
         match self {
             Waiting::Delivery(delivery) => delivery.destination(),
             Waiting::Retry(message, _) => &message.request.destination,
+            Waiting::Fetch(fetching) => &fetching.service,
         }
     }
 
     fn kind(&self) -> Kind {
         match self {
-            Waiting::Delivery(_) => Kind::First,
+            Waiting::Delivery(_) | Waiting::Fetch(_) => Kind::First,
             Waiting::Retry(..) => Kind::Retry,
         }
     }

@@ -18,6 +18,7 @@ use super::attempt::{self, Manner, Outside};
 use super::definitions::Follower;
 use super::dispatch::{Delivery, Destinations, Limits, Offered, Waiting, append_surely};
 use super::due::Held;
+use super::links::{self, Fetching, SERVICE_SLOTS};
 use super::offsets::Ticket;
 use super::ports::StateError;
 use super::retry::RetryMessage;
@@ -44,6 +45,8 @@ pub enum Job {
     Attempt(Delivery, Manner),
     /// Hand it to the retry topic, not before the span is over.
     Park(Delivery, Duration),
+    /// Fetch the linked content; it has a slot.
+    Fetch(Fetching),
     /// Write a retry message again, for its new time.
     Repark(Box<RetryMessage>, Ticket),
     /// Write the last lines of what is over.
@@ -210,8 +213,9 @@ impl Lane {
     /// Offers what a turn gave out.
     fn place(&mut self, turned: Turned, jobs: &mut Vec<Job>) {
         let in_force = self.follower.in_force();
-        for delivery in turned.deliveries.iter().chain(turned.failures.iter().map(|(delivery, _)| delivery)) {
-            *self.busy.entry_ref(&delivery.user).or_insert(0) += 1;
+        let deliveries = turned.deliveries.iter().chain(turned.failures.iter().map(|(delivery, _)| delivery));
+        for user in deliveries.map(|delivery| &delivery.user).chain(turned.fetches.iter().map(|fetching| &fetching.user)) {
+            *self.busy.entry_ref(user).or_insert(0) += 1;
         }
         // What was in the turn is now busy or over: the next of those users go on with the next turn.
         for user in std::mem::take(&mut self.in_turn).into_keys() {
@@ -222,13 +226,16 @@ impl Lane {
         }
         jobs.extend(turned.postponed.into_iter().map(|(message, ticket)| Job::Repark(message, ticket)));
         jobs.extend(turned.failures.into_iter().map(|(delivery, cause)| Job::GiveUp(delivery, cause)));
+        for fetching in turned.fetches {
+            self.offer(Waiting::Fetch(fetching), &in_force, jobs);
+        }
         let mut granted = std::mem::take(&mut self.granted);
         for delivery in turned.deliveries {
             // A retry that won holds its slot already.
             match granted.iter().position(|(id, _)| *id == delivery.entry.id) {
                 Some(at) => {
                     granted.swap_remove(at);
-                    let manner = manner(&in_force, delivery.destination());
+                    let manner = manner(&in_force, &delivery);
                     jobs.push(Job::Attempt(Delivery { slot: Kind::Retry, ..delivery }, manner));
                 }
                 None => self.offer(Waiting::Delivery(delivery), &in_force, jobs),
@@ -240,8 +247,13 @@ impl Lane {
     }
 
     fn offer(&mut self, waiting: Waiting, in_force: &InForce, jobs: &mut Vec<Job>) {
-        let route = in_force.route(waiting.destination());
-        let limits = Limits { slots: route.max_in_flight, timeout: route.timeout };
+        let limits = match &waiting {
+            Waiting::Fetch(fetching) => Limits { slots: SERVICE_SLOTS, timeout: fetching.fetch.timeout() },
+            Waiting::Delivery(_) | Waiting::Retry(..) => {
+                let route = in_force.route(waiting.destination());
+                Limits { slots: route.max_in_flight, timeout: route.timeout }
+            }
+        };
         match self.destinations.offer(self.number, waiting, limits, self.clock.now()) {
             Offered::Start(waiting) => self.start(waiting, in_force, jobs),
             Offered::Queued => {}
@@ -250,6 +262,8 @@ impl Lane {
                 message.not_before = self.clock.now().after(PARKED_FOR);
                 jobs.push(Job::Repark(message, ticket));
             }
+            // The wish stands in the record and comes up again when its lease ends.
+            Offered::Park(Waiting::Fetch(fetching)) => self.finished(&fetching.user),
             Offered::Later(waiting) => self.overflow.push_back(waiting),
         }
     }
@@ -258,9 +272,10 @@ impl Lane {
     fn start(&mut self, waiting: Waiting, in_force: &InForce, jobs: &mut Vec<Job>) {
         match waiting {
             Waiting::Delivery(delivery) => {
-                let manner = manner(in_force, delivery.destination());
+                let manner = manner(in_force, &delivery);
                 jobs.push(Job::Attempt(delivery, manner));
             }
+            Waiting::Fetch(fetching) => jobs.push(Job::Fetch(fetching)),
             Waiting::Retry(message, ticket) => {
                 let RetryMessage { user, delivery_id, attempt, request, .. } = *message;
                 self.granted.push((delivery_id, request.destination.clone()));
@@ -271,8 +286,9 @@ impl Lane {
     }
 }
 
-fn manner(in_force: &InForce, destination: &str) -> Manner {
-    Manner::of(&in_force.route(destination), in_force.policy.backoff)
+fn manner(in_force: &InForce, delivery: &Delivery) -> Manner {
+    let credentials = delivery.entry.request.as_ref().and_then(|request| in_force.credentials(request));
+    Manner::of(&in_force.route(delivery.destination()), &in_force.policy, credentials)
 }
 
 /// Runs one job to its end. Answers what is to be handed back to the lane.
@@ -281,6 +297,11 @@ pub async fn run(job: Job, outside: &Outside) -> Option<Mail> {
         Job::Attempt(delivery, manner) => (delivery.user.clone(), attempt::attempt(outside, delivery, manner).await),
         Job::Park(delivery, wait) => (delivery.user.clone(), attempt::park(outside, delivery, wait).await),
         Job::GiveUp(delivery, cause) => (delivery.user.clone(), Some(attempt::give_up(outside, delivery, cause).await)),
+        Job::Fetch(fetching) => {
+            let user = fetching.user.clone();
+            let input = links::fetch(outside, fetching).await;
+            return Some(Mail::Done(user, input));
+        }
         Job::Repark(message, ticket) => {
             append_surely(&*outside.append, vec![message.line(&outside.settings.topics, outside.clock.now())]).await;
             ticket.finish();

@@ -17,8 +17,10 @@ pub mod outcomes;
 pub mod store_clock;
 
 pub mod attempt;
+pub mod complaints;
 pub mod dispatch;
 pub mod lane;
+pub mod links;
 pub mod turn;
 
 pub mod commits;

@@ -20,12 +20,14 @@ use crate::telemetry::probes::{Health, Progress};
 
 use super::attempt::{Outside, Secrets};
 use super::commits::{AskIdentity, Commits, LaneStatus};
+use super::complaints::Complaints;
 use super::counters::{Counters, ReaderCounters};
 use super::definitions::Follower;
 use super::dispatch::Destinations;
 use super::driver::Driver;
 use super::due::{Due, Held};
 use super::lane::Mail;
+use super::links::LinkCache;
 use super::ports::{Append, Clock, Exchange, Source, SourceError, StateError, Store};
 use super::read_positions::ReadPositions;
 use super::reader::{Intake, Looked, Reader, Shared};
@@ -228,22 +230,25 @@ fn start(
     let senders: Vec<_> = mailboxes.iter().map(|(sender, _)| sender.clone()).collect();
     let destinations = Arc::new(Destinations::new(senders.clone(), common.settings.max_in_flight));
     let status: Vec<Arc<LaneStatus>> = (0..common.settings.lanes).map(|_| Arc::default()).collect();
+    let links: Arc<LinkCache> = Arc::default();
     let mut threads = Vec::new();
     let mut queues = Vec::new();
     for (number, (sender, mail)) in mailboxes.into_iter().enumerate() {
         let (queue, work) = mpsc::channel(LANE_QUEUE);
         queues.push(queue);
         let (common, exchange, secrets) = (common.clone(), exchange.clone(), secrets.clone());
-        let (destinations, status) = (destinations.clone(), status[number].clone());
+        let (destinations, links, status) = (destinations.clone(), links.clone(), status[number].clone());
         threads.push(named(&format!("lane-{number}"), move || {
             let outside = Outside {
                 append: common.append.clone(),
                 exchange: exchange(),
                 clock: common.clock.clone(),
                 destinations: destinations.clone(),
+                links,
                 secrets,
                 settings: common.settings.clone(),
                 metrics: Counters::new(common.metrics.clone()),
+                complaints: Complaints::default(),
             };
             let driver = Driver { number, work, mail, sender, status, jobs: Rc::default(), outside: Rc::new(outside) };
             LocalSet::new().block_on(&runtime(), driver.run(&common, destinations));

@@ -18,6 +18,7 @@ use super::cache::{Cache, Remembered};
 use super::counters::Counters;
 use super::definitions::Follower;
 use super::dispatch::{Ack, Delivery, append_surely};
+use super::links::Fetching;
 use super::offsets::Ticket;
 use super::outcomes::{self, DeadEvent};
 use super::ports::{Append, Change, Line, ProfileChange, State, StateError, Stored, Token};
@@ -45,6 +46,8 @@ pub struct Origin {
 pub struct Turned {
     pub deliveries: Vec<Delivery>,
     pub failures: Vec<(Delivery, FailCause)>,
+    /// Linked content that sends wait for.
+    pub fetches: Vec<Fetching>,
     /// Users with a timer that waits for the events topics to be read up to this time.
     pub held: Vec<(UserId, Timestamp)>,
     /// Retry messages that cannot start now: to be appended again before their tickets are finished.
@@ -353,6 +356,10 @@ impl Turn {
                         postponed.push((id, until));
                         continue;
                     }
+                    Effect::Fetch(fetch) => {
+                        turned.fetches.push(Fetching::new(user.clone(), fetch));
+                        continue;
+                    }
                     Effect::VariableMissing { .. } | Effect::Skipped => continue,
                 };
                 // What is sent is what the stored record holds, never what `step` returned on the way there.
@@ -383,7 +390,7 @@ impl Turn {
         match effect {
             Effect::Decided(decision) => self.metrics.decided(decision),
             Effect::VariableMissing { campaign, count } => self.metrics.variable_missing(campaign, *count),
-            Effect::Converted(_) | Effect::Send(_) | Effect::Fail(..) | Effect::Postpone { .. } | Effect::Skipped => {}
+            Effect::Converted(_) | Effect::Send(_) | Effect::Fail(..) | Effect::Fetch(_) | Effect::Postpone { .. } | Effect::Skipped => {}
         }
     }
 

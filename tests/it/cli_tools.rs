@@ -261,6 +261,56 @@ fn a_preview_that_cannot_be_says_why() {
     );
 }
 
+const LINKED: &str = r#"kind: campaign
+key: weather
+trigger: {action: {event: cart_added}}
+webhook:
+  url: https://sms.example/v1
+  body: {temperature: "{{ link.weather.temperature }}", note: "{{ link.note }}"}
+  link:
+    weather: {url: "https://w.example/{{ user.country }}"}
+    note: {url: "https://n.example/", on_error: empty}
+"#;
+
+#[test]
+fn a_preview_takes_what_services_answer_from_files() {
+    let desk = preview_desk();
+    desk.write("linked/all.yaml", LINKED);
+    desk.write("weather.json", r#"{"temperature":3}"#);
+    desk.write("note.txt", "bring an umbrella\n");
+    let arguments = ["preview", "weather", "--definitions", "linked", "--user", "user.json", "--event", "cart.json"];
+    let curl = |body: &str| {
+        format!(
+            "curl --request POST \\\n  --url 'https://sms.example/v1' \\\n  --header 'content-type: application/json' \\\n  --data-raw '{body}'\n"
+        )
+    };
+    let given = ["--link", "weather=weather.json", "--link", "note=note.txt"];
+    desk.check(&[&arguments[..], &given].concat(), 0, &curl(r#"{"temperature":3,"note":"bring an umbrella"}"#), "");
+    let warning = "warning: `link.note` is empty: what the service answers comes from a file, --link note=FILE\n";
+    desk.check(&[&arguments[..], &given[..2]].concat(), 0, &curl(r#"{"temperature":3,"note":""}"#), warning);
+    let refused = |link: &str, stderr: &str| desk.check(&[&arguments[..], &["--link", link]].concat(), 1, "", stderr);
+    refused("wether=weather.json", "campanile: campaign `weather` has no link `wether`: did you mean `weather`?\n");
+    refused("weather", "campanile: --link weather: write NAME=FILE\n");
+}
+
+#[test]
+fn a_simulation_answers_links_from_a_file() {
+    let desk = Desk::new(&[("linked/all.yaml", LINKED), ("events.ndjson", CART)]);
+    desk.write("links.yaml", "- {url: \"https://w.example/\", body: {temperature: 3}}\n");
+    let arguments = ["simulate", "--definitions", "linked", "--events", "events.ndjson", "--sends", "sends.ndjson", "--format", "json"];
+    let sent = |arguments: &[&str]| {
+        let ran = desk.run(arguments);
+        assert_eq!(ran.code, Some(0), "{}", ran.stderr);
+        let lines = std::fs::read_to_string(desk.0.path().join("sends.ndjson")).expect("sends");
+        let line = lines.lines().next().expect("a decision").to_owned();
+        serde_json::from_str::<Value>(&line).expect("json")
+    };
+    let line = sent(&[&arguments[..], &["--links", "links.yaml"]].concat());
+    assert_eq!((&line["outcome"], &line["request"]["body"]["temperature"]), (&"sent".into(), &3.into()), "{line:#}");
+    let line = sent(&arguments);
+    assert_eq!((&line["reason"], &line["rule"]), (&"link_failed".into(), &"link weather: http 404".into()), "{line:#}");
+}
+
 fn simulate_desk() -> Desk {
     Desk::new(&[("campaigns/all.yaml", DEFINITIONS), ("events.ndjson", EVENTS)])
 }

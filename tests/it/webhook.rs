@@ -3,11 +3,12 @@
 use std::process::Command;
 use std::time::Duration;
 
-use campanile::adapter::webhook::{MAX_EXCERPT_BYTES, WebhookClient, WebhookSettings};
+use campanile::adapter::webhook::{WebhookClient, WebhookSettings};
 use campanile::cli::receive::{Answers, Receiver};
 use campanile::engine::definition::Method;
 use campanile::engine::delivery::{Answer, Failure};
-use campanile::worker::ports::{Exchange, HttpRequest};
+use campanile::worker::links::MAX_CONTENT_BYTES;
+use campanile::worker::ports::{EXCERPT_BYTES, Exchange, HttpRequest};
 use tokio::net::TcpListener;
 use tokio::time::Instant;
 
@@ -36,6 +37,7 @@ fn post(url: String) -> HttpRequest {
         body: Some(br#"{"to":"+82"}"#.to_vec()),
         ca: None,
         timeout: PATIENCE,
+        keep_bytes: EXCERPT_BYTES,
     }
 }
 
@@ -153,7 +155,12 @@ async fn the_deadline_covers_the_body() {
 #[tokio::test]
 async fn no_more_of_a_body_is_read_than_the_bound() {
     let (answer, _) = check("/huge", PATIENCE, Ok(200)).await;
-    assert_eq!(answer.body_excerpt.map(|excerpt| excerpt.len()), Some(MAX_EXCERPT_BYTES));
+    assert_eq!(answer.body_excerpt.map(|excerpt| excerpt.len()), Some(EXCERPT_BYTES));
+    // Who wants more sees that there is more than is allowed.
+    let endpoint = Endpoint::plain().await;
+    let keep_bytes = MAX_CONTENT_BYTES + 1;
+    let answer = ask(&settings(&endpoint), HttpRequest { keep_bytes, ..post(endpoint.url("/huge")) }).await;
+    assert_eq!(answer.body_excerpt.map(|excerpt| excerpt.len()), Some(keep_bytes));
 }
 
 #[tokio::test]

@@ -7,7 +7,7 @@ use std::time::Duration;
 use campanile::adapter::webhook::{WebhookClient, WebhookSettings};
 use campanile::engine::definition::Method;
 use campanile::engine::delivery::{Answer, Failure};
-use campanile::worker::ports::{Exchange, HttpRequest};
+use campanile::worker::ports::{EXCERPT_BYTES, Exchange, HttpRequest};
 use tokio::net::{TcpListener, TcpStream};
 
 use crate::support::endpoint::Endpoint;
@@ -60,7 +60,15 @@ async fn get(client: &WebhookClient, url: &str) -> Answer {
 }
 
 async fn get_within(client: &WebhookClient, url: &str, timeout: Duration) -> Answer {
-    let request = HttpRequest { method: Method::Get, url: url.to_owned(), headers: Vec::new(), body: None, ca: None, timeout };
+    let request = HttpRequest {
+        method: Method::Get,
+        url: url.to_owned(),
+        headers: Vec::new(),
+        body: None,
+        ca: None,
+        timeout,
+        keep_bytes: EXCERPT_BYTES,
+    };
     client.exchange(request).await
 }
 

@@ -4,10 +4,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use campanile::adapter::webhook::{MAX_CIRCLES, MAX_EXCERPT_BYTES, WebhookClient, WebhookSettings};
+use campanile::adapter::webhook::{MAX_CIRCLES, WebhookClient, WebhookSettings};
 use campanile::engine::definition::Method;
 use campanile::engine::delivery::{Answer, Failure};
-use campanile::worker::ports::{Exchange, HttpRequest};
+use campanile::worker::ports::{EXCERPT_BYTES, Exchange, HttpRequest};
 use futures_util::future::{join, join_all};
 use rustls::ServerConfig;
 use tokio::net::{TcpSocket, TcpStream};
@@ -44,7 +44,7 @@ fn client(roots: Vec<String>) -> WebhookClient {
 
 fn post(url: String, body_bytes: usize) -> HttpRequest {
     let body = Some(vec![b'x'; body_bytes]);
-    HttpRequest { method: Method::Post, url, headers: Vec::new(), body, ca: None, timeout: PATIENCE }
+    HttpRequest { method: Method::Post, url, headers: Vec::new(), body, ca: None, timeout: PATIENCE, keep_bytes: EXCERPT_BYTES }
 }
 
 /// One exchange over `scheme` with an endpoint that follows a script; answers what became of it.
@@ -61,7 +61,7 @@ async fn meet(
     let url = format!("{scheme}://localhost:{}/", hostile.address().port());
     let answer = client.exchange(HttpRequest { timeout: limit, ..post(url, body_bytes) }).await;
     assert!(answer.latency < limit + LATE, "{what} over {scheme}: {:?}", answer.latency);
-    assert!(answer.body_excerpt.as_ref().is_none_or(|excerpt| excerpt.len() <= MAX_EXCERPT_BYTES), "{what} over {scheme}");
+    assert!(answer.body_excerpt.as_ref().is_none_or(|excerpt| excerpt.len() <= EXCERPT_BYTES), "{what} over {scheme}");
     // The client lives: it is the connection that is closed.
     let scripts = timeout(PATIENCE, hostile.all_over()).await.unwrap_or_else(|_| panic!("{what} over {scheme}: a connection stays"));
     assert_eq!(scripts, 1, "{what} over {scheme}: one connection, no second try");

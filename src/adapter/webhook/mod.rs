@@ -39,8 +39,6 @@ use trust::Trust;
 
 /// How much of a response's body is read. What is longer costs its sender the connection.
 pub const MAX_BODY_BYTES: usize = 16 * 1024;
-/// How much of it is kept for people.
-pub const MAX_EXCERPT_BYTES: usize = 1024;
 /// Longest `Retry-After` that is passed on; an HTTP date has 29 bytes.
 const MAX_RETRY_AFTER_BYTES: usize = 64;
 /// Sets of authorities, beside the one for everyone, whose connections are kept; the one used least lately makes room.
@@ -111,14 +109,14 @@ impl WebhookClient {
     }
 
     async fn attempt(&self, mut request: HttpRequest, reply: &mut Reply) -> Result<u16, Failure> {
-        let ca = request.ca.take();
+        let (ca, keep_bytes) = (request.ca.take(), request.keep_bytes);
         let (origin, wire) = prepare(request)?;
         self.admit(&origin)?;
         let circle = self.circle(ca.as_ref())?;
         let (connection, response) = self.send(&circle, &origin, wire).await?;
         let status = response.status().as_u16();
         reply.retry_after = retry_after(response.headers());
-        let (excerpt, read) = read_body(response.into_body()).await?;
+        let (excerpt, read) = read_body(response.into_body(), keep_bytes).await?;
         reply.excerpt = excerpt;
         if read == Read::ToItsEnd && connection.is_open() {
             circle.idle.keep(&origin.text, connection, Instant::now());
@@ -207,13 +205,13 @@ enum Read {
     ToTheBound,
 }
 
-/// Reads at most [`MAX_BODY_BYTES`]; the connection of a longer body is of no further use.
-async fn read_body(mut body: Incoming) -> Result<(Option<Box<str>>, Read), Failure> {
+/// Reads at most [`MAX_BODY_BYTES`] and what came with them, and keeps some; the connection of a longer body is of no further use.
+async fn read_body(mut body: Incoming, keep_bytes: usize) -> Result<(Option<Box<str>>, Read), Failure> {
     let mut excerpt = Vec::new();
     let mut bytes = 0;
     while let Some(piece) = next_piece(&mut body).await {
         let piece = piece.map_err(|error| failure::of(&error))?;
-        let room = MAX_EXCERPT_BYTES - excerpt.len();
+        let room = keep_bytes - excerpt.len();
         excerpt.extend_from_slice(&piece[..piece.len().min(room)]);
         bytes += piece.len();
         if bytes > MAX_BODY_BYTES {

@@ -168,6 +168,11 @@ mod tests {
         Timer { kind: TimerKind::Deferred { decided: Timestamp(1_795_168_800_000) }, origin, ..timer(1) }
     }
 
+    fn linking() -> Timer {
+        let [due, decided] = [1_795_170_600_000, 1_795_168_800_000].map(|at| Some(Timestamp(at)));
+        Timer { kind: TimerKind::Linking { due, decided }, ..timer(2) }
+    }
+
     fn pending(number: u8, phase: Phase, request: Option<Request>) -> Pending {
         let claim = Claim {
             at: Timestamp(1_795_170_601_000),
@@ -220,7 +225,7 @@ mod tests {
             marks: vec![Mark { source: SourceId(7), offset: 1_000_000, broker_time: Timestamp(1_795_168_801_000) }],
             seen: vec![SeenId { hash: [1; 8], broker_time: Timestamp(1_795_168_801_000) }],
             history: full_history(),
-            timers: vec![timer(0), deferred()],
+            timers: vec![timer(0), deferred(), linking()],
             sequences: vec![Sequence {
                 campaign: CampaignId(9),
                 key: [4; 8],

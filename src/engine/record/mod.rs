@@ -84,6 +84,9 @@ pub enum TimerKind {
     Deferred { decided: Timestamp },
     /// T9: the next instant at which passing time alone can change a membership. There is one at most for a campaign.
     Membership,
+    /// H5: the lease of a fetch of linked content. `due` is when a clock of the send fell due, `decided` when it was first decided if it was
+    /// deferred.
+    Linking { due: Option<Timestamp>, decided: Option<Timestamp> },
 }
 
 /// What triggered, kept for when a send falls due.

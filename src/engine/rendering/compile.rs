@@ -1,9 +1,11 @@
 //! A checked campaign's webhook made into a [`Template`], or every problem of its texts with its place.
 
+use super::expression::Links;
+use super::profiles::ProfilePart;
 use super::style::{self, Style};
 use super::text::{self, Lone, Part, Place, Secrets, push_fixed};
-use super::{Fault, Header, MAX_REQUEST_BYTES, Template, TemplateProblem, scan};
-use crate::engine::definition::{Body, Campaign, ContentType, Destination, Method, Webhook};
+use super::{Fault, Header, Link, MAX_REQUEST_BYTES, Template, TemplateProblem, scan};
+use crate::engine::definition::{self, Body, Campaign, ContentType, Destination, Method, Profiles, Webhook};
 use crate::engine::record::Quoting;
 use crate::engine::value::{Object, Value};
 
@@ -27,7 +29,10 @@ const RAW_TEXT: Place = Place { all: Style::Plain, outputs: Style::Plain, secret
 /// Compiles a campaign's webhook for its destination, whose headers it adds (the webhook's own win).
 pub fn compile(campaign: &Campaign, destination: Option<&Destination>) -> Result<Template, Vec<TemplateProblem>> {
     let webhook = &campaign.webhook;
-    let mut problems = Vec::new();
+    let names: Vec<Box<str>> = webhook.links.iter().map(|link| link.name.clone()).collect();
+    let mut problems = Problems::default();
+    let links = webhook.links.iter().map(|link| self::link(link, &mut problems)).collect();
+    problems.links = Links::Named(&names);
     let url = url(webhook, &mut problems);
     let mut headers = headers(&webhook.headers, HEADER, "webhook.headers", &mut problems);
     if let Some(destination) = destination {
@@ -44,8 +49,8 @@ pub fn compile(campaign: &Campaign, destination: Option<&Destination>) -> Result
     if fixed > MAX_REQUEST_BYTES {
         problem(&mut problems, "webhook", format!("its fixed text alone has {fixed} bytes; a request has at most {MAX_REQUEST_BYTES}"));
     }
-    if !problems.is_empty() {
-        return Err(problems);
+    if !problems.found.is_empty() {
+        return Err(problems.found);
     }
     let body_is_raw_json = matches!(webhook.body, Body::Text(_)) && webhook.content_type == ContentType::Json;
     Ok(Template {
@@ -57,27 +62,36 @@ pub fn compile(campaign: &Campaign, destination: Option<&Destination>) -> Result
         // What is fixed was checked below; it stays what it is.
         body_is_raw_json: body_is_raw_json && body.as_deref().is_some_and(|body| !text::is_fixed(body)),
         body: body.map(Into::into),
+        links,
     })
+}
+
+/// Where problems are gathered, and the links that the texts may use.
+#[derive(Default)]
+struct Problems<'l> {
+    found: Vec<TemplateProblem>,
+    links: Links<'l>,
+}
+
+/// A link is fetched before anything is rendered, so its URL knows no other.
+fn link(link: &definition::Link, problems: &mut Problems<'_>) -> Link {
+    let mut parts = Vec::new();
+    templated_url(&link.url, &format!("webhook.link.{}.url", link.name), &mut parts, problems);
+    Link { name: link.name.clone(), url: parts.into(), ttl: link.ttl, timeout: link.timeout, on_error: link.on_error }
 }
 
 /// Checks the headers of a destination by themselves; fields are `headers.<name>`.
 pub fn check_destination(destination: &Destination) -> Vec<TemplateProblem> {
-    let mut problems = Vec::new();
+    let mut problems = Problems::default();
     headers(&destination.headers, Place { campaign_only: true, ..HEADER }, "headers", &mut problems);
-    problems
+    problems.found
 }
 
-fn url(webhook: &Webhook, problems: &mut Vec<TemplateProblem>) -> Vec<Part> {
+fn url(webhook: &Webhook, problems: &mut Problems<'_>) -> Vec<Part> {
     let mut parts = Vec::new();
-    let authority = webhook.url.find("://").map_or(0, |at| at + 3);
-    let path_at = webhook.url[authority..].find(['/', '?', '#']).map_or(webhook.url.len(), |at| authority + at);
-    if !scan::is_fixed(&webhook.url[..path_at]) {
-        let at = webhook.url.find('{').unwrap_or(0);
-        let fault = Fault::at(at, "the host is fixed text: a template may stand only after it, in path, query and `params`");
-        report(problems, "webhook.url", &webhook.url, vec![fault]);
+    if !templated_url(&webhook.url, "webhook.url", &mut parts, problems) {
         return parts;
     }
-    compile_text(&webhook.url, &URL, "webhook.url", &mut parts, problems);
     let mut separator = if webhook.url.contains('?') { "&" } else { "?" };
     for (name, value) in &webhook.params {
         let field = format!("webhook.params.{name}");
@@ -106,7 +120,22 @@ fn url(webhook: &Webhook, problems: &mut Vec<TemplateProblem>) -> Vec<Part> {
     parts
 }
 
-fn headers(written: &[(Box<str>, Box<str>)], place: Place, field: &str, problems: &mut Vec<TemplateProblem>) -> Vec<Header> {
+/// A URL whose host is fixed; answers whether it is.
+fn templated_url(url: &str, field: &str, parts: &mut Vec<Part>, problems: &mut Problems<'_>) -> bool {
+    let authority = url.find("://").map_or(0, |at| at + 3);
+    let path_at = url[authority..].find(['/', '?', '#']).map_or(url.len(), |at| authority + at);
+    let host_is_fixed = scan::is_fixed(&url[..path_at]);
+    if host_is_fixed {
+        compile_text(url, &URL, field, parts, problems);
+    } else {
+        let at = url.find('{').unwrap_or(0);
+        let fault = Fault::at(at, "the host is fixed text: a template may stand only after it, in path, query and `params`");
+        report(problems, field, url, vec![fault]);
+    }
+    host_is_fixed
+}
+
+fn headers(written: &[(Box<str>, Box<str>)], place: Place, field: &str, problems: &mut Problems<'_>) -> Vec<Header> {
     let compile_one = |(name, value): &(Box<str>, Box<str>)| {
         let mut parts = Vec::new();
         let field = format!("{field}.{name}");
@@ -120,14 +149,15 @@ fn headers(written: &[(Box<str>, Box<str>)], place: Place, field: &str, problems
     written.iter().map(compile_one).collect()
 }
 
-fn body(campaign: &Campaign, problems: &mut Vec<TemplateProblem>) -> Option<Vec<Part>> {
+fn body(campaign: &Campaign, problems: &mut Problems<'_>) -> Option<Vec<Part>> {
     let webhook = &campaign.webhook;
     if webhook.method == Method::Get {
         return None;
     }
     let mut parts = Vec::new();
     match &webhook.body {
-        Body::Default | Body::Profiles(_) => default_body(campaign, &mut parts, problems),
+        Body::Default => default_body(campaign, &mut parts, problems),
+        Body::Profiles(profiles) => profiles_body(campaign, profiles, &mut parts, problems),
         Body::Map(value) => map_body(value, "webhook.body", &mut parts, problems),
         Body::Text(text) if webhook.content_type == ContentType::Text => {
             compile_text(text, &RAW_TEXT, "webhook.body", &mut parts, problems);
@@ -141,20 +171,20 @@ fn body(campaign: &Campaign, problems: &mut Vec<TemplateProblem>) -> Option<Vec<
 }
 
 /// A raw body without outputs can be judged now.
-fn check_fixed_json(parts: &[Part], text: &str, problems: &mut Vec<TemplateProblem>) {
-    if !problems.is_empty() || !text::is_fixed(parts) {
+fn check_fixed_json(parts: &[Part], text: &str, problems: &mut Problems<'_>) {
+    if !problems.found.is_empty() || !text::is_fixed(parts) {
         return;
     }
     let fixed = if let [Part::Fixed(fixed)] = parts { &**fixed } else { "" };
     if let Err(error) = serde_json::from_str::<serde::de::IgnoredAny>(fixed) {
         let at = (fixed == text).then(|| (error.line().max(1), error.column().max(1)));
         let message = format!("the text is not JSON ({error}); write a map, or `content_type: text`");
-        problems.push(TemplateProblem { field: "webhook.body".into(), message, at });
+        problems.found.push(TemplateProblem { field: "webhook.body".into(), message, at });
     }
 }
 
 /// What is sent when no body is written (contract, section 3).
-fn default_body(campaign: &Campaign, parts: &mut Vec<Part>, problems: &mut Vec<TemplateProblem>) {
+fn default_body(campaign: &Campaign, parts: &mut Vec<Part>, problems: &mut Problems<'_>) {
     push_fixed(parts, "{\"campaign\":", Style::Plain);
     let mut key = String::new();
     style::push_json_text(&mut key, &campaign.key);
@@ -173,8 +203,28 @@ fn default_body(campaign: &Campaign, parts: &mut Vec<Part>, problems: &mut Vec<T
     push_fixed(parts, "}", Style::Plain);
 }
 
+/// CleverTap's payload.
+fn profiles_body(campaign: &Campaign, profiles: &Profiles, parts: &mut Vec<Part>, problems: &mut Problems<'_>) {
+    push_fixed(parts, "{\"targetId\":", Style::Plain);
+    match &profiles.target_id {
+        Some(target) => leaf(target, "webhook.body.profiles.target_id", parts, problems),
+        None => {
+            let mut key = String::new();
+            style::push_json_text(&mut key, &campaign.key);
+            push_fixed(parts, &key, Style::Plain);
+        }
+    }
+    if profiles.key_values.as_object().is_some_and(|values| !values.is_empty()) {
+        push_fixed(parts, ",\"key_values\":", Style::Plain);
+        map_body(&profiles.key_values, "webhook.body.profiles.key_values", parts, problems);
+    }
+    push_fixed(parts, ",\"profiles\":[", Style::Plain);
+    parts.push(Part::Profile(Box::new(ProfilePart::of(profiles))));
+    push_fixed(parts, "]}", Style::Plain);
+}
+
 /// A value of a map body: its shape is fixed, so what comes out is JSON whatever the values are.
-fn map_body(value: &Value, field: &str, parts: &mut Vec<Part>, problems: &mut Vec<TemplateProblem>) {
+fn map_body(value: &Value, field: &str, parts: &mut Vec<Part>, problems: &mut Problems<'_>) {
     match value {
         Value::Object(object) => map(object, field, parts, problems),
         Value::List(items) => {
@@ -196,7 +246,7 @@ fn map_body(value: &Value, field: &str, parts: &mut Vec<Part>, problems: &mut Ve
     }
 }
 
-fn map(object: &Object, field: &str, parts: &mut Vec<Part>, problems: &mut Vec<TemplateProblem>) {
+fn map(object: &Object, field: &str, parts: &mut Vec<Part>, problems: &mut Problems<'_>) {
     // Commas must be decided while rendering only from the first entry on that may be left out.
     let mut first_is_open = false;
     push_fixed(parts, "{", Style::Plain);
@@ -208,7 +258,7 @@ fn map(object: &Object, field: &str, parts: &mut Vec<Part>, problems: &mut Vec<T
         let mut key = String::new();
         style::push_json_text(&mut key, name);
         key.push(':');
-        let lone = match value.as_str().and_then(Lone::of).map(|lone| lone.compile(&LONE_LEAF)) {
+        let lone = match value.as_str().and_then(Lone::of).map(|lone| lone.compile(&LONE_LEAF, problems.links)) {
             Some(Ok((value, true))) => {
                 first_is_open |= i == 0;
                 parts.push(Part::Unless { key: key.into(), value: Box::new(value) });
@@ -235,9 +285,9 @@ fn map(object: &Object, field: &str, parts: &mut Vec<Part>, problems: &mut Vec<T
     push_fixed(parts, "}", Style::Plain);
 }
 
-fn leaf(text: &str, field: &str, parts: &mut Vec<Part>, problems: &mut Vec<TemplateProblem>) {
+fn leaf(text: &str, field: &str, parts: &mut Vec<Part>, problems: &mut Problems<'_>) {
     if let Some(lone) = Lone::of(text) {
-        match lone.compile(&LONE_LEAF) {
+        match lone.compile(&LONE_LEAF, problems.links) {
             Ok((_, true)) => report(problems, field, text, vec![Fault::at(0, "`omit` drops a key: it works in a map, not in a list")]),
             Ok((part, false)) => parts.push(part),
             Err(faults) => report(problems, field, text, faults),
@@ -249,21 +299,21 @@ fn leaf(text: &str, field: &str, parts: &mut Vec<Part>, problems: &mut Vec<Templ
     push_fixed(parts, "\"", Style::Plain);
 }
 
-fn compile_text(text: &str, place: &Place, field: &str, parts: &mut Vec<Part>, problems: &mut Vec<TemplateProblem>) {
-    if let Err(faults) = text::compile(text, place, parts) {
+fn compile_text(text: &str, place: &Place, field: &str, parts: &mut Vec<Part>, problems: &mut Problems<'_>) {
+    if let Err(faults) = text::compile(text, place, problems.links, parts) {
         report(problems, field, text, faults);
     }
 }
 
-fn report(problems: &mut Vec<TemplateProblem>, field: &str, text: &str, faults: Vec<Fault>) {
+fn report(problems: &mut Problems<'_>, field: &str, text: &str, faults: Vec<Fault>) {
     for fault in faults {
         let before = text.get(..fault.offset).unwrap_or(text);
         let line = before.matches('\n').count() + 1;
         let column = before.rsplit('\n').next().unwrap_or_default().chars().count() + 1;
-        problems.push(TemplateProblem { field: field.to_owned(), message: fault.message, at: Some((line, column)) });
+        problems.found.push(TemplateProblem { field: field.to_owned(), message: fault.message, at: Some((line, column)) });
     }
 }
 
-fn problem(problems: &mut Vec<TemplateProblem>, field: &str, message: String) {
-    problems.push(TemplateProblem { field: field.to_owned(), message, at: None });
+fn problem(problems: &mut Problems<'_>, field: &str, message: String) {
+    problems.found.push(TemplateProblem { field: field.to_owned(), message, at: None });
 }

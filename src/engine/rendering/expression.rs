@@ -38,6 +38,16 @@ pub struct Names<'a> {
     pub campaign_only: bool,
     /// Assigned, captured or looped over in the same text.
     pub locals: &'a [&'a str],
+    pub links: Links<'a>,
+}
+
+/// Which links a text may use.
+#[derive(Clone, Copy, Debug, Default)]
+pub enum Links<'a> {
+    /// It is the URL of one: no link is fetched yet.
+    #[default]
+    None,
+    Named(&'a [Box<str>]),
 }
 
 /// A variable below a root.
@@ -269,11 +279,29 @@ fn check_variable(word: &str, tokens: &[Token<'_>], names: Names<'_>, faults: &m
     };
     if names.campaign_only && root != Root::Campaign {
         faults.push(Fault::at(at, format!("`{word}` is not known here: a destination's headers see `campaign` and `secret` only")));
+        return;
+    }
+    if root == Root::Link {
+        return check_link(tokens, names.links, faults);
     }
     let [_, Token { kind: Kind::Symbol('.'), .. }, Token { kind: Kind::Word(field), at }, ..] = tokens else { return };
     let fields = root.fields();
     if !fields.is_empty() && !fields.contains(field) {
         faults.push(Fault::at(*at, format!("`{word}` has no `{field}`{}", suggestion(field, fields.iter().copied()))));
+    }
+}
+
+fn check_link(tokens: &[Token<'_>], links: Links<'_>, faults: &mut Vec<Fault>) {
+    let Links::Named(known) = links else {
+        return faults.push(Fault::at(tokens[0].at, "the URL of a link cannot use `link`: nothing is fetched yet"));
+    };
+    let [_, Token { kind: Kind::Symbol('.'), .. }, Token { kind: Kind::Word(name), at }, ..] = tokens else { return };
+    if !known.iter().any(|link| &**link == *name) {
+        let hint = match nearest(name, known.iter().map(AsRef::as_ref)) {
+            Some(near) => format!("did you mean `{near}`?"),
+            None => format!("write it under `webhook.link.{name}`"),
+        };
+        faults.push(Fault::at(*at, format!("there is no link `{name}`; {hint}")));
     }
 }
 
@@ -284,7 +312,7 @@ mod tests {
     fn problems(text: &str) -> String {
         let mut faults = Vec::new();
         match tokens(text, 0) {
-            Ok(tokens) => check(&tokens, Names { campaign_only: false, locals: &["item"] }, &mut faults),
+            Ok(tokens) => check(&tokens, Names { campaign_only: false, locals: &["item"], links: Links::None }, &mut faults),
             Err(fault) => faults.push(fault),
         }
         faults.iter().map(|fault| format!("{}: {}", fault.offset, fault.message)).collect::<Vec<_>>().join("\n")

@@ -1,4 +1,4 @@
-//! What a variable stands for: `event.<property>`, `events.<name>.<property>`, `user.<trait>`, `campaign`, `trigger`, `delivery`. Borrows, never copies
+//! What a variable stands for: `event.<property>`, `events.<name>.<property>`, `user.<trait>`, `campaign`, `trigger`, `delivery`, `link.<name>`. Borrows, never copies
 //! what is already a value. A value that is null counts as missing, as everywhere in the language.
 
 use crate::engine::value::{Object, Value};
@@ -15,16 +15,19 @@ pub enum Root {
     Campaign,
     Trigger,
     Delivery,
+    /// What was fetched, by the link's name.
+    Link,
 }
 
 /// Roots by name.
-pub const ROOTS: [(&str, Root); 6] = [
+pub const ROOTS: [(&str, Root); 7] = [
     ("event", Root::Event),
     ("events", Root::Events),
     ("user", Root::User),
     ("campaign", Root::Campaign),
     ("trigger", Root::Trigger),
     ("delivery", Root::Delivery),
+    ("link", Root::Link),
 ];
 
 impl Root {
@@ -35,7 +38,7 @@ impl Root {
     /// The names that may follow; empty = any.
     pub fn fields(self) -> &'static [&'static str] {
         match self {
-            Root::Event | Root::Events | Root::User => &[],
+            Root::Event | Root::Events | Root::User | Root::Link => &[],
             Root::Campaign => &["key", "title", "version", "tags", "channel"],
             Root::Trigger => &["kind", "event", "timestamp", "message_id"],
             Root::Delivery => &["id", "time"],
@@ -80,6 +83,10 @@ pub fn lookup<'v, S: AsRef<str>>(scope: &Scope<'v>, root: Root, path: &[S]) -> F
     let field = match (root, head.as_ref()) {
         (Root::Event, _) => return in_object(scope.trigger.properties, path),
         (Root::Events, _) => return in_events(scope, path),
+        (Root::Link, name) => {
+            let fetched = scope.links.iter().find(|(known, _)| **known == *name);
+            return fetched.map_or(Found::Missing, |(_, value)| below(value, rest));
+        }
         (Root::User, "id") => Found::Text(scope.user_id),
         (Root::User, "push_token") => Found::text(scope.user.push_token()),
         (Root::User, _) => return in_object(scope.user.traits(), path),
@@ -103,6 +110,7 @@ fn whole<'v>(scope: &Scope<'v>, root: Root) -> Found<'v> {
     match root {
         Root::Event => Found::Object(scope.trigger.properties),
         Root::User => Found::Object(scope.user.traits()),
+        Root::Link => Found::Owned(Value::Object(scope.links.iter().cloned().collect())),
         Root::Events => {
             let events = scope.trigger.others.iter().map(|(name, properties)| (name.clone(), Value::Object(properties.clone())));
             Found::Owned(Value::Object(events.collect()))

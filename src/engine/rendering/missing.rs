@@ -29,6 +29,6 @@ fn of_part(part: &Part, scope: &Scope<'_>, names: &mut Vec<String>) {
             }
         }
         Part::Unless { value, .. } => of_part(value, scope, names),
-        Part::Fixed(_) | Part::Liquid(..) | Part::Secret(..) | Part::Forget | Part::Comma => {}
+        Part::Fixed(_) | Part::Liquid(..) | Part::Secret(..) | Part::Forget | Part::Comma | Part::Profile(_) => {}
     }
 }

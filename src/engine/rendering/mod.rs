@@ -2,14 +2,15 @@
 //! is missing is empty and counted. Pure: secrets stay references, the only time is the one given.
 //!
 //! `compile.rs` takes the webhook apart, `text.rs` one template text (cut by `scan.rs`, its expressions read by
-//! `expression.rs`), `renderer.rs` renders it, `lookup.rs` finds variables, `style.rs` writes text into its place, `liquid/` is
-//! what needs a run-time. `view.rs` shows a request to people.
+//! `expression.rs`), `renderer.rs` renders it, `lookup.rs` finds variables, `style.rs` writes text into its place, `profiles.rs`
+//! a user as CleverTap wants it, `liquid/` is what needs a run-time. `view.rs` shows a request to people.
 
 mod compile;
 mod expression;
 mod liquid;
 mod lookup;
 mod missing;
+mod profiles;
 mod renderer;
 mod scan;
 mod style;
@@ -20,14 +21,15 @@ pub mod view;
 mod tests;
 
 use std::fmt;
+use std::time::Duration;
 
-use super::definition::{Campaign, ContentType, Method};
-use super::effect::Reason;
+use super::definition::{Campaign, ContentType, Method, OnLinkError};
+use super::effect::{Reason, Wanted};
 use super::id::DeliveryId;
 use super::profile::Profile;
 use super::record::{Frozen, Piece, Request};
 use super::time::Timestamp;
-use super::value::Object;
+use super::value::{Object, Value};
 
 pub use compile::{check_destination, compile};
 pub use liquid::{MAX_LOOP_PASSES, MAX_WORK_BYTES};
@@ -55,6 +57,34 @@ pub struct Template {
     body: Option<Box<[Part]>>,
     /// A raw JSON template with outputs: only the result shows whether it is JSON.
     body_is_raw_json: bool,
+    links: Box<[Link]>,
+}
+
+/// A link's URL, compiled.
+#[derive(Debug)]
+struct Link {
+    name: Box<str>,
+    url: Box<[Part]>,
+    ttl: Duration,
+    timeout: Duration,
+    on_error: OnLinkError,
+}
+
+impl Template {
+    /// Whether anything must be fetched before it can be rendered.
+    pub fn has_links(&self) -> bool {
+        !self.links.is_empty()
+    }
+
+    /// How long that may take: links are fetched one after the other.
+    pub fn longest_fetch(&self) -> Duration {
+        self.links.iter().map(|link| link.timeout).sum()
+    }
+
+    /// Whether these are the values of its links: it may have been edited since they were asked for.
+    pub fn is_linked_by(&self, fetched: &[(Box<str>, Value)]) -> bool {
+        self.links.iter().all(|link| fetched.iter().any(|(name, _)| *name == link.name))
+    }
 }
 
 /// Name and value.
@@ -70,6 +100,8 @@ pub struct Scope<'a> {
     pub delivery: DeliveryId,
     /// The time of decision.
     pub now: Timestamp,
+    /// What was fetched, by the link's name; null is missing.
+    pub links: &'a [(Box<str>, Value)],
 }
 
 /// What triggered the send: `trigger` and `event` of the templates.
@@ -170,6 +202,20 @@ pub fn render(template: &Template, scope: &Scope<'_>) -> Result<Rendered, Held> 
         body,
     };
     Ok(Rendered { request, missing: renderer.missing() })
+}
+
+/// The URLs of a webhook's links, in order.
+pub fn wanted(template: &Template, scope: &Scope<'_>) -> Result<Vec<Wanted>, Held> {
+    let mut renderer = Renderer::new(*scope, MAX_REQUEST_BYTES);
+    let one = |link: &Link| {
+        let Link { name, url, ttl, timeout, on_error } = link;
+        let url = renderer.render(url, URL_GUESS).map_err(|stop| held(&format!("link {name}"), stop))?;
+        check_path(&url)?;
+        // Without secrets it is all text.
+        let url = texts(&url).collect::<String>().into();
+        Ok(Wanted { name: name.clone(), url, ttl: *ttl, timeout: *timeout, on_error: *on_error })
+    };
+    template.links.iter().map(one).collect()
 }
 
 /// A `..` that came out of a value would climb out of the path that the definition fixed: URL parsers resolve it, encoded or not.

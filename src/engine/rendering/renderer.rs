@@ -89,6 +89,7 @@ impl<'s> Renderer<'s> {
                     text.truncate(start);
                 }
             }
+            Part::Profile(profile) => profile.push(text, &self.scope),
             // Handled by the caller: it ends a piece.
             Part::Secret(..) => {}
         }

@@ -3,8 +3,9 @@
 
 use liquid_core::Renderable;
 
-use super::expression::{self, Names, Simple, Tokens};
+use super::expression::{self, Links, Names, Simple, Tokens};
 use super::liquid::{self, Form, output_tag};
+use super::profiles::ProfilePart;
 use super::scan::{Segment, scan};
 use super::style::{Style, push};
 use super::{Fault, MAX_TEMPLATE_BYTES};
@@ -54,6 +55,8 @@ pub enum Part {
         key: Box<str>,
         value: Box<Part>,
     },
+    /// The user as an entry of a `profiles` body.
+    Profile(Box<ProfilePart>),
 }
 
 /// A simple expression and how it is written.
@@ -68,7 +71,7 @@ pub struct Output {
 }
 
 /// Compiles one text. Every fault of its expressions is reported; of its structure the first.
-pub fn compile(text: &str, place: &Place, parts: &mut Vec<Part>) -> Result<(), Vec<Fault>> {
+pub fn compile(text: &str, place: &Place, links: Links<'_>, parts: &mut Vec<Part>) -> Result<(), Vec<Fault>> {
     if text.len() > MAX_TEMPLATE_BYTES {
         return Err(vec![Fault::at(0, format!("a template of {} bytes; at most {MAX_TEMPLATE_BYTES} are allowed", text.len()))]);
     }
@@ -78,10 +81,10 @@ pub fn compile(text: &str, place: &Place, parts: &mut Vec<Part>) -> Result<(), V
         && text.ends_with("}}")
     {
         let whole = Lone { inner, at, omit_allowed: false };
-        return whole.compile(place).map(|(part, _)| parts.push(part));
+        return whole.compile(place, links).map(|(part, _)| parts.push(part));
     }
     let locals = locals(&segments);
-    let names = Names { campaign_only: place.campaign_only, locals: &locals };
+    let names = Names { campaign_only: place.campaign_only, locals: &locals, links };
     let mut compiler = Compiler { place, names, parts, faults: Vec::new(), block: None, open: Vec::new() };
     for segment in &segments {
         compiler.segment(segment);
@@ -118,7 +121,7 @@ impl<'t> Lone<'t> {
     }
 
     /// Answers the part, and whether it is to be left out when empty.
-    pub fn compile(self, place: &Place) -> Result<(Part, bool), Vec<Fault>> {
+    pub fn compile(self, place: &Place, links: Links<'_>) -> Result<(Part, bool), Vec<Fault>> {
         let mut tokens = expression::tokens(self.inner, self.at).map_err(|fault| vec![fault])?;
         let mut inner = self.inner;
         let omit_at = if self.omit_allowed { expression::strip_omit(&mut tokens) } else { None };
@@ -132,7 +135,7 @@ impl<'t> Lone<'t> {
             return Ok((Part::Secret(name.into(), quoting), false));
         }
         let mut faults = Vec::new();
-        expression::check(&tokens, Names { campaign_only: place.campaign_only, locals: &[] }, &mut faults);
+        expression::check(&tokens, Names { campaign_only: place.campaign_only, locals: &[], links }, &mut faults);
         if !faults.is_empty() {
             return Err(faults);
         }

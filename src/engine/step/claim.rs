@@ -5,12 +5,12 @@ use std::cell::OnceCell;
 
 use super::gates::{self, Case, Stop};
 use super::happening::Happening;
-use super::{Ask, Known, Work, bounds, deferral};
+use super::{Ask, Fetched, Known, Work, bounds, deferral, linking};
 use crate::engine::catalog::{CampaignInForce, InForce};
 use crate::engine::definition::Campaign;
 use crate::engine::delivery::delivery_id;
 use crate::engine::delivery::lease;
-use crate::engine::effect::{Decision, Effect, Outcome, Reason, RuleShown};
+use crate::engine::effect::{Decision, Effect, Outcome, Reason};
 use crate::engine::fatigue;
 use crate::engine::history::History;
 use crate::engine::id::DeliveryId;
@@ -18,7 +18,7 @@ use crate::engine::record::{Arm, Claim, ExposureKey, Origin, Pending, Phase, Tim
 use crate::engine::rendering::{self, Rendered, Triggered};
 use crate::engine::time::Timestamp;
 use crate::engine::trigger::correlation::{self, Key, NO_KEY};
-use crate::engine::value::Object;
+use crate::engine::value::{Object, Value};
 
 /// A reason to send, borrowed: most occasions come to nothing, and then nothing is copied. [`Origin`] is its kept form.
 #[derive(Clone, Copy)]
@@ -63,11 +63,12 @@ impl<'a> Occasion<'a> {
     }
 
     pub fn of_timer(timer: &'a Timer) -> Occasion<'a> {
-        let decided = match timer.kind {
-            TimerKind::Deferred { decided } => Some(decided),
-            _ => None,
+        let (due, decided) = match timer.kind {
+            TimerKind::Deferred { decided } => (Some(timer.due), Some(decided)),
+            TimerKind::Linking { due, decided } => (due, decided),
+            _ => (Some(timer.due), None),
         };
-        Occasion { due: Some(timer.due), decided, key: timer.key, ..Occasion::of_origin(&timer.origin) }
+        Occasion { due, decided, key: timer.key, ..Occasion::of_origin(&timer.origin) }
     }
 
     pub fn of_origin(origin: &'a Origin) -> Occasion<'a> {
@@ -117,6 +118,11 @@ impl<'a> Occasion<'a> {
 impl Work<'_> {
     /// Takes an occasion through all gates, to a claim or to the reason why not.
     pub(super) fn decide(&mut self, campaign: &CampaignInForce, occasion: &Occasion) {
+        self.decide_with(campaign, occasion, None);
+    }
+
+    /// The same with the linked content, if that was asked for.
+    pub(super) fn decide_with(&mut self, campaign: &CampaignInForce, occasion: &Occasion, fetched: Option<&Fetched>) {
         // The store is asked one question at a time: what follows may turn out otherwise by its answer, and an answer lets somebody in.
         if !self.asks.is_empty() {
             return;
@@ -139,7 +145,13 @@ impl Work<'_> {
         }
         let unanswered = case.counter().filter(|counter| case.admission(counter).is_none()).zip(definition.limit);
         let id = early.unwrap_or_else(identify);
-        match self.render(campaign, occasion, id) {
+        let links = match fetched {
+            _ if !campaign.template.has_links() => &[],
+            Some(Ok(values)) if campaign.template.is_linked_by(values) => &values[..],
+            Some(Err(why)) => return self.hold(campaign, occasion, linking::failed(why)),
+            Some(Ok(_)) | None => return self.wish(campaign, occasion, id),
+        };
+        match self.render(campaign, occasion, id, links) {
             Err(stop) => self.hold(campaign, occasion, stop),
             Ok(rendered) if !bounds::has_room_for_claim(&self.known.record, &rendered.request) => {
                 self.hold(campaign, occasion, Reason::StateFull.into());
@@ -208,8 +220,25 @@ impl Work<'_> {
     }
 
     /// Gate 12.
-    pub(super) fn render(&self, campaign: &CampaignInForce, occasion: &Occasion, id: DeliveryId) -> Result<Rendered, Stop> {
-        let scope = rendering::Scope {
+    pub(super) fn render(
+        &self,
+        campaign: &CampaignInForce,
+        occasion: &Occasion,
+        id: DeliveryId,
+        links: &[(Box<str>, Value)],
+    ) -> Result<Rendered, Stop> {
+        let scope = rendering::Scope { links, ..self.rendering_scope(campaign, occasion, id) };
+        rendering::render(&campaign.template, &scope).map_err(Stop::from)
+    }
+
+    /// What templates see while nothing is fetched.
+    pub(super) fn rendering_scope<'b>(
+        &'b self,
+        campaign: &'b CampaignInForce,
+        occasion: &'b Occasion<'_>,
+        delivery: DeliveryId,
+    ) -> rendering::Scope<'b> {
+        rendering::Scope {
             user_id: self.user,
             user: &self.known.profile,
             trigger: Triggered {
@@ -221,11 +250,10 @@ impl Work<'_> {
                 others: occasion.others,
             },
             campaign: &campaign.definition,
-            delivery: id,
+            delivery,
             now: self.now,
-        };
-        let held = |held: rendering::Held| Stop { rule: Some(RuleShown::Text(held.why.into())), ..Stop::from(held.reason) };
-        rendering::render(&campaign.template, &scope).map_err(held)
+            links: &[],
+        }
     }
 
     /// The send counts from here, and its bytes are frozen.

@@ -4,7 +4,7 @@
 
 use super::claim::Occasion;
 use super::gates::Stop;
-use super::{Work, bounds};
+use super::{Work, bounds, linking};
 use crate::engine::catalog::CampaignInForce;
 use crate::engine::effect::Reason;
 use crate::engine::fatigue;
@@ -17,9 +17,9 @@ pub(super) fn is_deferral(timer: &Timer) -> bool {
     matches!(timer.kind, TimerKind::Deferred { .. })
 }
 
-/// Whether this very occasion waits already: it has reached the user twice.
+/// Whether this very occasion waits already, for a gate or for linked content: it has reached the user twice.
 pub(super) fn is_deferred(timers: &[Timer], campaign: CampaignId, occasion: &Occasion) -> bool {
-    timers.iter().filter(|timer| is_deferral(timer) && timer.campaign == campaign).any(|timer| {
+    timers.iter().filter(|timer| (is_deferral(timer) || linking::is_wish(timer)) && timer.campaign == campaign).any(|timer| {
         let origin = &timer.origin;
         *origin.message_id == *occasion.message_id
             && origin.run.as_deref() == occasion.run
@@ -60,7 +60,10 @@ impl Work<'_> {
     /// A `without` happened at `at`, in the window or after it: what waits although its window is over is not sent any more.
     pub(super) fn cancel_deferred(&mut self, campaign: &CampaignInForce, key: Key, at: Timestamp) {
         let cancelled = |timer: &mut Timer| {
-            is_deferral(timer) && timer.campaign == campaign.definition.id && timer.key == key && timer.origin.timestamp <= at
+            (is_deferral(timer) || linking::is_cancelled(timer, at))
+                && timer.campaign == campaign.definition.id
+                && timer.key == key
+                && timer.origin.timestamp <= at
         };
         let timers: Vec<Timer> = self.known.record.timers.extract_if(.., cancelled).collect();
         for timer in &timers {

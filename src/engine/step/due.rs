@@ -50,7 +50,7 @@ impl<'a> Work<'a> {
         let in_force: &'a _ = self.in_force;
         let Some(campaign) = in_force.campaign(timer.campaign) else { return };
         match (timer.kind, &campaign.definition.trigger) {
-            (TimerKind::Deferred { .. }, _)
+            (TimerKind::Deferred { .. } | TimerKind::Linking { .. }, _)
             | (TimerKind::Inaction, Trigger::Inaction(_))
             | (TimerKind::EventDate, Trigger::EventDate(_)) => {
                 self.decide(campaign, &Occasion::of_timer(timer));

@@ -40,7 +40,7 @@ pub enum Passage {
     /// The send would wait for it until `frees`.
     Waits,
     Shut,
-    /// Only the store can say: it is asked when the send would go out.
+    /// Only the store, or a linked service, can say: it is asked when the send would go out.
     Unknown,
 }
 
@@ -103,7 +103,10 @@ fn view(gate: Gate, passed: Result<(), Stop>, compared: Vec<Shown>) -> GateView 
 fn content(work: &Work, campaign: &CampaignInForce, occasion: &Occasion) -> Vec<GateView> {
     let definition = &campaign.definition;
     let id = delivery_id(&work.in_force.policy.id_key, definition.id, work.user, &occasion.instance());
-    match work.render(campaign, occasion, id) {
+    if campaign.template.has_links() {
+        return vec![GateView { verdict: Passage::Unknown, ..view(Gate::Content, Ok(()), Vec::new()) }];
+    }
+    match work.render(campaign, occasion, id, &[]) {
         Err(stop) => vec![view(Gate::Content, Err(stop), Vec::new())],
         Ok(rendered) => {
             let record = &work.known.record;

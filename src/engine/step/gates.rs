@@ -12,7 +12,8 @@
 //! 9. quiet hours: the user's clock shows none; else drop, or defer to their end
 //! 10. caps: all allow; else drop, or defer until all do
 //! 11. limit: the campaign may reach one more user (the store knows; it is asked when all else allows)
-//! 12. content: it renders (in `claim.rs`, where the result is kept)
+//! 12. content: it renders (in `claim.rs`, where the result is kept). What is linked is fetched first (`linking.rs`); then all gates are
+//!     judged again
 //! 13. claim: the record has room (in `claim.rs`)
 //!
 //! They are judged when a send falls due, not when a clock starts, and all again when a deferral ends. A gate decides; it
@@ -34,6 +35,7 @@ use crate::engine::history::History;
 use crate::engine::id::UserId;
 use crate::engine::profile::Profile;
 use crate::engine::record::{Arm, ExposureKey, Ledger};
+use crate::engine::rendering::Held;
 use crate::engine::time::Timestamp;
 use crate::engine::value::{Object, Value};
 
@@ -87,6 +89,12 @@ pub(super) struct Stop {
 impl From<Reason> for Stop {
     fn from(reason: Reason) -> Stop {
         Stop { reason, rule: None, frees: None, waits: false }
+    }
+}
+
+impl From<Held> for Stop {
+    fn from(held: Held) -> Stop {
+        Stop { rule: Some(RuleShown::Text(held.why.into())), ..Stop::from(held.reason) }
     }
 }
 

@@ -16,6 +16,7 @@ use super::id::{CampaignId, DeliveryId, UserId};
 use super::profile::Profile;
 use super::record::{Record, Request};
 use super::time::Timestamp;
+use super::value::Value;
 
 mod actions;
 mod applied;
@@ -30,6 +31,7 @@ mod explain;
 mod gates;
 mod goals;
 mod happening;
+mod linking;
 mod memberships;
 mod pending;
 mod run;
@@ -89,11 +91,16 @@ pub enum Input {
     /// A scheduled run reaches this user; its walk came here at `reached`. What waits for too long since then is stale: a walk over
     /// many users takes its time, and whether it began in time was judged when it began.
     Run { campaign: CampaignId, run: Run, reached: Timestamp },
+    /// The linked content of a send was fetched, or could not be.
+    Fetched { campaign: CampaignId, delivery: DeliveryId, fetched: Fetched },
     /// A campaign has started: from now on its dates and memberships of this user are watched.
     Arm { campaign: CampaignId },
     /// An event that cannot be stepped (it made `step` panic) and is dead-lettered: only note that it is done with.
     Poisoned { position: Position, message_id: Box<str> },
 }
+
+/// Linked content by the link's name, null where it failed and may be empty. Or why there is none.
+pub type Fetched = Result<Vec<(Box<str>, Value)>, Box<str>>;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
@@ -145,6 +152,7 @@ pub fn step(in_force: &InForce, user: &UserId, known: Known, input: &Input, now:
         Input::Parked { id, attempt, until } => work.parked(*id, *attempt, *until),
         Input::Attempted { id, attempt, verdict, status, cause } => work.attempted(*id, *attempt, *verdict, *status, cause.as_deref()),
         Input::Run { campaign, run, reached } => work.run(*campaign, run, *reached),
+        Input::Fetched { campaign, delivery, fetched } => work.fetched(*campaign, *delivery, fetched),
         Input::Arm { campaign } => work.arm(*campaign),
         Input::Poisoned { position, message_id } => work.poisoned(*position, message_id),
     }

@@ -28,7 +28,7 @@ impl<'a> Work<'a> {
         }
         let record = &self.known.record;
         let decided = record.occurrences.iter().any(|known| known.campaign == id && known.name >= run.name);
-        let waits = |kind: TimerKind| matches!(kind, TimerKind::Deferred { .. });
+        let waits = |kind: TimerKind| matches!(kind, TimerKind::Deferred { .. } | TimerKind::Linking { .. });
         let deferred =
             record.timers.iter().any(|timer| timer.campaign == id && waits(timer.kind) && timer.origin.run.as_deref() >= Some(&*run.name));
         if decided || deferred {

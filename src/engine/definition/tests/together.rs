@@ -117,16 +117,22 @@ fn cohorts_that_are_missing_or_go_round() {
 }
 
 #[test]
-fn a_batch_needs_profiles() {
+fn a_batch_needs_profiles_and_is_not_sent_yet() {
     let texts = |body: &str| {
         format!(
             "kind: campaign\nkey: k\n{API}\nwebhook:\n  url: https://h.example/\n  {body}\n---\nkind: destination\nkey: d\nmatch: h.example\nbatch: {{max: 10}}"
         )
     };
-    clash(&texts("body: {profiles: {}}"), "");
+    let refused = |line: u32| {
+        format!(
+            "{line}:1: error: `batch` is not supported by this version yet (help: leave it out: each user gets a request of their own, with one entry in `profiles`)"
+        )
+    };
+    clash(&texts("body: {profiles: {}}"), &refused(11));
     let expect = |place: &str| {
         format!(
-            "{place}: error: the destination `d` sends batches, which need a `profiles` body (help: write `body: {{profiles: {{...}}}}`, or name a destination without `batch`)"
+            "{place}: error: the destination `d` sends batches, which need a `profiles` body (help: write `body: {{profiles: {{...}}}}`, or name a destination without `batch`)\n{}",
+            refused(11)
         )
     };
     clash(&texts("body: {a: 1}"), &expect("6:9"));

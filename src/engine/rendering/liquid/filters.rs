@@ -1,21 +1,23 @@
 //! Filters. Most are the crate's, behind a guard: what is missing passes through as missing (only `default`, `json`, `size`,
 //! `append` and `prepend` make something of it), and the work is counted. Ours are those of the crate's that overflow, grow
-//! without bound or read the clock, and `json`.
+//! without bound or read the clock, and those that the crate lacks. `docs/filters.md` lists
+//! them all; a test compares.
 
 use std::fmt;
 use std::ops::RangeInclusive;
 
-use jiff::fmt::strtime::BrokenDownTime;
-use jiff::fmt::temporal::Pieces;
-use jiff::tz::{Offset, TimeZone};
-use jiff::{Timestamp, Zoned};
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
 use liquid_core::error::Result;
 use liquid_core::model::{State, ValueCow};
 use liquid_core::parser::{FilterArguments, ParameterReflection};
 use liquid_core::{Error, Expression, Filter, FilterReflection, ParseFilter, Runtime, Value, ValueView};
 use liquid_lib::stdlib;
+use sha2::{Digest, Sha256};
 
-use super::runtime::{Meter, charge};
+use super::dates::{date, time_zone};
+use super::numbers::{arithmetic, divide, number, sum};
+use super::runtime::charge;
 use super::values::push_json;
 use super::{FilterSignature, MAX_WORK_BYTES, tags::STEP_BYTES};
 
@@ -98,8 +100,9 @@ fn crates() -> Vec<Box<dyn ParseFilter>> {
     ]
 }
 
-const OWN: [Own; 11] = [
+const OWN: [Own; 18] = [
     own("abs", 0..=0, |input, _, _| arithmetic(input, None, |a, _| a.checked_abs(), |a, _| a.abs())),
+    own("base64_encode", 0..=0, |input, _, _| Ok(Value::scalar(BASE64_STANDARD.encode(input.to_kstr().as_bytes())))),
     own("date", 1..=1, date),
     own("default", 1..=1, default),
     own("divided_by", 1..=1, |input, arguments, _| divide(input, &arguments[0], i64::checked_div, |a, b| a / b)),
@@ -107,8 +110,14 @@ const OWN: [Own; 11] = [
     own("json", 0..=0, json),
     own("minus", 1..=1, |input, arguments, _| arithmetic(input, Some(&arguments[0]), i64::checked_sub, |a, b| a - b)),
     own("modulo", 1..=1, |input, arguments, _| divide(input, &arguments[0], i64::checked_rem, |a, b| a % b)),
+    own("number", 0..=3, number),
     own("plus", 1..=1, |input, arguments, _| arithmetic(input, Some(&arguments[0]), i64::checked_add, |a, b| a + b)),
+    own("remove_last", 1..=1, replace_last),
     own("replace", 1..=2, replace),
+    own("replace_last", 2..=2, replace_last),
+    own("sha256", 0..=0, sha256),
+    own("sum", 0..=1, sum),
+    own("time_zone", 1..=1, time_zone),
     own("times", 1..=1, |input, arguments, _| arithmetic(input, Some(&arguments[0]), i64::checked_mul, |a, b| a * b)),
 ];
 
@@ -245,6 +254,22 @@ fn replace(input: &dyn ValueView, arguments: &[ValueCow<'_>], _runtime: &dyn Run
     Ok(Value::scalar(text.replace(search.as_str(), with.as_str())))
 }
 
+/// Without a second argument it is removed.
+fn replace_last(input: &dyn ValueView, arguments: &[ValueCow<'_>], _runtime: &dyn Runtime) -> Result<Value> {
+    let (text, search) = (input.to_kstr(), arguments[0].to_kstr());
+    let with = arguments.get(1).map(ValueView::to_kstr).unwrap_or_default();
+    Ok(Value::scalar(match text.rsplit_once(search.as_str()) {
+        Some((before, after)) => format!("{before}{with}{after}"),
+        None => text.into_owned().to_string(),
+    }))
+}
+
+/// The hash of the text, in hexadecimal: how services want addresses that are not to be read.
+fn sha256(input: &dyn ValueView, _arguments: &[ValueCow<'_>], _runtime: &dyn Runtime) -> Result<Value> {
+    let hash = Sha256::digest(input.to_kstr().as_bytes());
+    Ok(Value::scalar(hash.iter().map(|byte| format!("{byte:02x}")).collect::<String>()))
+}
+
 fn join(input: &dyn ValueView, arguments: &[ValueCow<'_>], _runtime: &dyn Runtime) -> Result<Value> {
     let Some(items) = input.as_array() else {
         return Ok(input.to_value());
@@ -258,81 +283,4 @@ fn join(input: &dyn ValueView, arguments: &[ValueCow<'_>], _runtime: &dyn Runtim
 
 fn refuse_above(bytes: usize) -> Result<()> {
     if bytes > MAX_WORK_BYTES { Err(Error::with_msg(format!("the result would have {bytes} bytes"))) } else { Ok(()) }
-}
-
-/// Whole numbers stay whole; where they would overflow, or one is a fraction, the result is a fraction.
-fn arithmetic(
-    input: &dyn ValueView,
-    operand: Option<&ValueCow<'_>>,
-    whole: impl Fn(i64, i64) -> Option<i64>,
-    fraction: impl Fn(f64, f64) -> f64,
-) -> Result<Value> {
-    let zero = Value::scalar(0_i64);
-    let (a, b) = (number(input)?, number(operand.map_or(&zero, |operand| operand.as_view()))?);
-    if let (Ok(a), Ok(b)) = (a, b)
-        && let Some(result) = whole(a, b)
-    {
-        return Ok(Value::scalar(result));
-    }
-    let float = |number: std::result::Result<i64, f64>| number.map_or_else(|float| float, |whole| whole as f64);
-    Ok(Value::scalar(fraction(float(a), float(b))))
-}
-
-fn divide(
-    input: &dyn ValueView,
-    operand: &ValueCow<'_>,
-    whole: impl Fn(i64, i64) -> Option<i64>,
-    fraction: impl Fn(f64, f64) -> f64,
-) -> Result<Value> {
-    match number(operand.as_view())? {
-        Ok(0) => Err(Error::with_msg("divided by 0")),
-        _ => arithmetic(input, Some(operand), whole, fraction),
-    }
-}
-
-/// `Ok` a whole number, `Err` a fraction; text is read as a number, as Liquid does.
-fn number(value: &dyn ValueView) -> Result<std::result::Result<i64, f64>> {
-    let scalar = value.as_scalar().filter(|_| !value.is_nil());
-    let Some(scalar) = scalar else {
-        return Err(Error::with_msg(format!("expected a number, found {}", value.type_name())));
-    };
-    match (scalar.to_integer(), scalar.to_float()) {
-        (Some(whole), _) => Ok(Ok(whole)),
-        (None, Some(float)) => Ok(Err(float)),
-        (None, None) => Err(Error::with_msg(format!("expected a number, found {}", value.type_name()))),
-    }
-}
-
-/// Formats an instant (ISO 8601 text, Unix seconds or milliseconds, `now`) as `strftime` does, in the offset it was written
-/// with, else UTC. `now` is the time of decision. What is no instant stays as it is, as in Liquid.
-fn date(input: &dyn ValueView, arguments: &[ValueCow<'_>], runtime: &dyn Runtime) -> Result<Value> {
-    let now = runtime.registers().get_mut::<Meter>().now;
-    let Some(at) = instant(input, now.0) else {
-        return Ok(input.to_value());
-    };
-    let format = arguments[0].to_kstr();
-    // Padding such as %200d is bounded by the crate (a width has one byte); the format itself by the work.
-    let text = BrokenDownTime::from(&at)
-        .to_string(format.as_str())
-        .map_err(|error| Error::with_msg(format!("date format `{format}`: {error}")))?;
-    Ok(Value::scalar(text))
-}
-
-/// Numbers above this are milliseconds (as seconds they lie beyond the year 5000).
-const LARGEST_SECONDS: u64 = 100_000_000_000;
-
-fn instant(input: &dyn ValueView, now_ms: i64) -> Option<Zoned> {
-    let utc = |ms: i64| Some(Timestamp::from_millisecond(ms).ok()?.to_zoned(TimeZone::UTC));
-    if input.type_name() != "string" {
-        let number = input.as_scalar()?.to_integer()?;
-        return utc(if number.unsigned_abs() > LARGEST_SECONDS { number } else { number.checked_mul(1000)? });
-    }
-    let text = input.to_kstr();
-    let text = text.trim();
-    if text.eq_ignore_ascii_case("now") || text.eq_ignore_ascii_case("today") {
-        return utc(now_ms);
-    }
-    let pieces = Pieces::parse(text).ok()?;
-    let offset = pieces.to_numeric_offset().unwrap_or(Offset::UTC);
-    pieces.date().to_datetime(pieces.time().unwrap_or_default()).to_zoned(TimeZone::fixed(offset)).ok()
 }

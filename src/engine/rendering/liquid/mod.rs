@@ -7,7 +7,9 @@
 
 mod blocks;
 mod compare;
+mod dates;
 mod filters;
+mod numbers;
 mod runtime;
 mod tags;
 mod values;

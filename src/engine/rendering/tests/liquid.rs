@@ -56,6 +56,11 @@ fn filters() {
     check("'2026-11-20 10:30:00' | date: '%I:%M %p'", "10:30 AM");
     check("'2026-11-20T01:02:03.5Z' | date: '%e %B'", "20 November");
     check("delivery.time | date: '%H:%M'", "22:15");
+    check("'2026-11-20T10:00:00Z' | time_zone: 'Asia/Seoul' | date: '%F %H:%M %z'", "2026-11-20 19:00 +0900");
+    check("event.unix | time_zone: 'America/New_York' | date: '%F %T'", "2023-11-14 17:13:20");
+    check("'2026-07-01T12:00:00+02:00' | time_zone: 'america/st_johns'", "2026-07-01T07:30:00-02:30");
+    check("event.at | time_zone: user.timezone", "2026-11-20T19:00:00+09:00");
+    check("event.text | time_zone: 'UTC'", "one two three");
     // What is missing stays missing, and is caught by a later default.
     for filter in ["upcase", "times: 2", "date: '%Y'", "join: ','", "first", "map: 'x'", "round", "split: ','", "reverse", "slice: 0, 2"] {
         check(&format!("event.missing | {filter}"), "");
@@ -63,6 +68,64 @@ fn filters() {
     }
     check("event.missing | append: 'x'", "x");
     check("event.missing | size", "0");
+}
+
+#[test]
+fn filters_beyond_the_usual() {
+    for (expression, expect) in [
+        ("1234567.891 | number", "1,234,567.891"),
+        ("1234567 | number", "1,234,567"),
+        ("1234567.891 | number: 2", "1,234,567.89"),
+        ("1234567.891 | number: 0", "1,234,568"),
+        ("1234567.891 | number: 2, '.', ','", "1.234.567,89"),
+        ("1234567.891 | number: 2, ' '", "1 234 567.89"),
+        ("1234567.891 | number: 2, ''", "1234567.89"),
+        ("999 | number: 2", "999.00"),
+        ("999.995 | number: 2", "1,000.00"),
+        ("2.675 | number: 2", "2.68"),
+        ("0.05 | number: 1", "0.1"),
+        ("-1234.5 | number: 0", "-1,235"),
+        ("-0.001 | number: 2", "0.00"),
+        ("'1234.5' | number: 1", "1,234.5"),
+        ("-9223372036854775808 | number", "-9,223,372,036,854,775,808"),
+        ("event.items | sum: 'n'", "3"),
+        ("event.deep.a.b | sum", "60"),
+        ("event.items | sum: 'none'", "0"),
+        ("event.items | map: 'n' | sum | plus: 0.5", "3.5"),
+        ("event.text | replace_last: 'e', 'E'", "one two threE"),
+        ("event.text | remove_last: 'three'", "one two "),
+        ("event.text | replace_last: 'x', 'y'", "one two three"),
+        ("user.city | base64_encode", "7ISc7Jq4"),
+        ("'a@b.example' | downcase | sha256", "ebb18a030bf15174f5714e24d63af1a81355c951ea7389bd2a9bd18e3d0c2477"),
+    ] {
+        assert_eq!(plain(&format!("[{{{{ {expression} }}}}]")), format!("[{expect}]"), "{expression}");
+    }
+}
+
+#[test]
+fn every_filter_is_in_the_documentation_and_only_those() {
+    let listed = |line: &'static str| line.strip_prefix("| `").and_then(|rest| rest.split([':', '`']).next());
+    let documented: Vec<&str> = include_str!("../../../../docs/filters.md").lines().filter_map(listed).collect();
+    let mut sorted = documented.clone();
+    sorted.sort_unstable();
+    let mut registered: Vec<&str> = super::super::liquid::filters().iter().map(|filter| filter.name).chain(["omit"]).collect();
+    registered.sort_unstable();
+    assert_eq!(sorted, registered);
+}
+
+/// Every example of the documentation, which stands there as `expression` and `result`.
+#[test]
+fn the_examples_of_the_documentation_are_true() {
+    let rows = include_str!("../../../../docs/filters.md").lines().filter(|line| line.starts_with("| `"));
+    let mut checked = 0;
+    for row in rows {
+        let cells: Vec<&str> = row.split(" | `").skip(1).map(|cell| cell.trim_end_matches([' ', '|', '`'])).collect();
+        let [expression, expect] = cells[..] else { continue };
+        let expression = expression.replace("\\|", "|");
+        assert_eq!(plain(&format!("{{{{ {expression} }}}}!")), format!("{expect}!"), "{row}");
+        checked += 1;
+    }
+    assert!(checked > 40, "only {checked} examples were found");
 }
 
 #[test]
@@ -84,6 +147,10 @@ fn arithmetic_neither_overflows_nor_panics() {
         let result = plain(&format!("{{{{ 'now' | date: '{format}' }}}}x"));
         assert!(result.starts_with("render_failed: body: date format"), "{format}: {result}");
     }
+    held("1 | number: 21", "decimals are a whole number from 0 to 20, not 21, in filter number: 21");
+    held("event.text | number", "expected a number, found string, in filter number");
+    held("event.text | sum", "expected a list, found string, in filter sum");
+    held("event.unix | time_zone: 'Mars/Base'", "there is no time zone `Mars/Base`, in filter time_zone: \"Mars/Base\"");
     held("event.text | plus: 1", "expected a number, found string, in filter plus: 1");
     held("event.words | times: 2", "expected a number, found array, in filter times: 2");
 }

@@ -2,8 +2,10 @@
 
 mod any;
 mod bodies;
+mod links;
 mod liquid;
 mod problems;
+mod profiles;
 mod requests;
 
 use super::*;
@@ -17,6 +19,9 @@ pub struct Case {
     pub destination: Option<Destination>,
     pub properties: Object,
     pub traits: Object,
+    pub anonymous_id: Option<&'static str>,
+    /// What was fetched.
+    pub links: Vec<(Box<str>, Value)>,
 }
 
 pub fn json(text: &str) -> Value {
@@ -47,6 +52,8 @@ impl Case {
             destination: None,
             properties,
             traits: object(r#"{"phone":"+82 10","city":"서울","vip":true,"plan":"gold","id":"trait-id"}"#),
+            anonymous_id: None,
+            links: Vec::new(),
         }
     }
 
@@ -62,9 +69,22 @@ impl Case {
     }
 
     pub fn render_with(&self, template: &Template) -> Result<Rendered, Held> {
+        self.with_scope(|scope| render(template, scope))
+    }
+
+    /// The URLs of its links, a line each.
+    pub fn wanted(&self) -> String {
+        let template = compile(&self.campaign, None).unwrap_or_else(|problems| panic!("{}", shown(&problems)));
+        match self.with_scope(|scope| wanted(&template, scope)) {
+            Ok(wanted) => wanted.iter().map(|wanted| format!("{} {}", wanted.name, wanted.url)).collect::<Vec<_>>().join("\n"),
+            Err(held) => format!("{}: {}", held.reason.as_str(), held.why),
+        }
+    }
+
+    fn with_scope<R>(&self, then: impl FnOnce(&Scope<'_>) -> R) -> R {
         let mut user = Profile::default();
         user.merge(&self.traits, Timestamp(1));
-        user.note_device(None, Some("device-1"), Timestamp(1));
+        user.note_device(self.anonymous_id, Some("device-1"), Timestamp(1));
         let trigger = Triggered {
             kind: "action",
             event: "cart_added",
@@ -73,15 +93,15 @@ impl Case {
             properties: &self.properties,
             others: &[],
         };
-        let scope = Scope {
+        then(&Scope {
             user_id: "u1",
             user: &user,
             trigger,
             campaign: &self.campaign,
             delivery: DeliveryId([7; 16]),
             now: Timestamp(1_700_000_100_000),
-        };
-        render(template, &scope)
+            links: &self.links,
+        })
     }
 
     pub fn problems(&self) -> String {

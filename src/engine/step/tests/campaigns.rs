@@ -83,6 +83,21 @@ pub(super) trait With: Sized {
         self.with(|campaign| campaign.webhook.body = Body::Text(text.into()))
     }
 
+    /// Sends what it fetches from `/<trait city>`, within 2 s: so for a lease of 12 s.
+    fn linked(self) -> Campaign {
+        self.with(|campaign| {
+            campaign.webhook.links.push(Link {
+                name: "w".into(),
+                url: "https://w.example/{{ user.city }}".into(),
+                host: "w.example".into(),
+                ttl: Duration::ZERO,
+                timeout: Duration::from_secs(2),
+                on_error: OnLinkError::Drop,
+            });
+            campaign.webhook.body = Body::Text(r#"{"t":"{{ link.w.t }}"}"#.into());
+        })
+    }
+
     /// Only users whose trait has this value.
     fn only(self, path: &str, value: impl Into<Value>) -> Campaign {
         let condition = Condition::Test { path: path.into(), test: Test::Eq(Operand::Value(value.into())) };

@@ -11,6 +11,7 @@
 //! 33m timers|pending|ledger              what the record says; also: kept (of sets)
 //! 34m run CAMPAIGN 2026-11-21T09:00      a scheduled run of this local time, due now or `due=35m`
 //! 35m arm CAMPAIGN
+//! 36m fetched CAMPAIGN {"link":1}        what its last fetch came to; also: unfetched CAMPAIGN
 //! ```
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -36,6 +37,7 @@ mod chain;
 mod dates;
 mod deliveries;
 mod gates;
+mod linking;
 mod log;
 mod memberships;
 mod properties;
@@ -122,6 +124,8 @@ struct Bench {
     events: BTreeMap<String, Arc<Event>>,
     /// The last delivery of each campaign.
     deliveries: BTreeMap<String, (DeliveryId, Request)>,
+    /// Whose linked content was last asked for, by campaign.
+    fetches: BTreeMap<String, DeliveryId>,
     /// Who was let in, by counter.
     limits: BTreeMap<Counter, BTreeSet<UserId>>,
 }
@@ -139,6 +143,7 @@ impl Bench {
             offsets: BTreeMap::new(),
             events: BTreeMap::new(),
             deliveries: BTreeMap::new(),
+            fetches: BTreeMap::new(),
             limits: BTreeMap::new(),
         }
     }
@@ -187,6 +192,13 @@ impl Bench {
                 Input::Run { campaign: CampaignId::of(words[2]), run, reached: due }
             }
             "arm" => Input::Arm { campaign: CampaignId::of(words[2]) },
+            "fetched" | "unfetched" => {
+                let json = line.find('{').map_or_else(Object::new, |from| object(&line[from..]));
+                let values = json.iter().map(|(name, value)| (name.into(), value.clone())).collect();
+                let fetched = if words[1] == "fetched" { Ok(values) } else { Err("link w: http 503".into()) };
+                let delivery = *self.fetches.get(words[2]).unwrap_or_else(|| panic!("nothing was fetched for {}", words[2]));
+                Input::Fetched { campaign: CampaignId::of(words[2]), delivery, fetched }
+            }
             "parked" => Input::Parked { id: delivery(self).0, attempt: attempt(), until: self.now.after(span("1m")) },
             "delivered" => {
                 Input::Attempted { id: delivery(self).0, attempt: attempt(), verdict: Verdict::Delivered, status: Some(200), cause: None }
@@ -286,6 +298,11 @@ impl Bench {
                 self.deliveries.insert(entry.claim.campaign.to_string(), (entry.id, request.clone()));
             }
         }
+        for effect in &stepped.effects {
+            if let Effect::Fetch(fetch) = effect {
+                self.fetches.insert(fetch.key.to_string(), fetch.delivery);
+            }
+        }
         let mut shown: Vec<String> = stepped.effects.iter().map(|effect| show(effect, known, &self.deliveries)).collect();
         shown.extend(stepped.held_until_read.map(|until| format!("held {}", show_time(until))));
         self.known = stepped.known;
@@ -354,6 +371,10 @@ fn show(effect: &Effect, known: &Known, deliveries: &BTreeMap<String, (DeliveryI
         Effect::Fail(id, cause) => format!("fail {} {cause:?}", name(id)),
         Effect::Postpone { id, until } => format!("postpone {} {}", name(id), show_time(*until)),
         Effect::VariableMissing { campaign, count } => format!("missing {campaign} {count}"),
+        Effect::Fetch(fetch) => {
+            let urls: Vec<&str> = fetch.wanted.iter().map(|wanted| wanted.url.trim_start_matches("https://w.example")).collect();
+            format!("fetch {} {} by {}", fetch.key, urls.join(" "), show_time(fetch.lease))
+        }
         Effect::Skipped => "skipped".to_owned(),
     }
 }

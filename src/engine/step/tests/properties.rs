@@ -48,6 +48,8 @@ pub(super) enum Act {
         late: u32,
     },
     Arm(prop::sample::Index),
+    /// What the last fetch of the linked campaign came to.
+    Fetched(bool),
 }
 
 const NAMES: [&str; 4] = ["add", "buy", "look", "call"];
@@ -68,6 +70,7 @@ pub(super) fn acts() -> impl Strategy<Value = Vec<(i64, Act)>> {
         1 => Just(Act::Delete),
         2 => (0..4u8, 0..90u32).prop_map(|(number, late)| Act::Run { number, late }),
         1 => which().prop_map(Act::Arm),
+        4 => (0..4u8).prop_map(|luck| Act::Fetched(luck > 0)),
     ];
     // Mostly forward; now and then the clock steps back.
     let pause = prop_oneof![8 => 0..300_000i64, 1 => 0..7_200_000i64, 1 => -600_000..0i64];
@@ -83,6 +86,7 @@ fn definitions() -> (Vec<Campaign>, Vec<FrequencyCap>) {
         inaction("cart", "add", "buy").same("n", "n").again(Again::Restart).always(),
         inaction("again", "look", "look").always().channel("email"),
         action("some", "add").always().only("plan", 1),
+        action("linked", "call").always().linked(),
     ];
     let channel = |limit, per, name: &str| FrequencyCap { channel: Some(name.into()), ..cap(limit, per) };
     (campaigns, vec![cap(4, "6h"), channel(1, "20m", "sms"), FrequencyCap { tag: Some("promo".into()), ..cap(2, "1h") }])
@@ -138,6 +142,11 @@ impl Play {
                 Input::Run { campaign: CampaignId::of("run"), run, reached: due }
             }
             Act::Arm(which) => Input::Arm { campaign: which.get(&self.bench.campaigns).id },
+            Act::Fetched(succeeds) => {
+                let Some((campaign, delivery)) = self.bench.fetches.first_key_value() else { return };
+                let fetched = if *succeeds { Ok(vec![("w".into(), Value::Int(1))]) } else { Err("link w: timeout".into()) };
+                Input::Fetched { campaign: CampaignId::of(campaign), delivery: *delivery, fetched }
+            }
             Act::Delete => Input::Event(self.bench.event(EventBody::Delete, &|_| None)),
             Act::Replay(_) if self.given.is_empty() => return,
             Act::Replay(which) => which.get(&self.given).clone(),

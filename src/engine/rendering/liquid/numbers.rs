@@ -1,0 +1,123 @@
+//! Filters that count: arithmetic that neither overflows nor panics, and numbers as people read them.
+
+use liquid_core::error::Result;
+use liquid_core::model::ValueCow;
+use liquid_core::{Error, Runtime, Value, ValueView};
+
+/// Most digits after the point that can be asked for.
+const MAX_DECIMALS: i64 = 20;
+
+/// Whole numbers stay whole; where they would overflow, or one is a fraction, the result is a fraction.
+pub fn arithmetic(
+    input: &dyn ValueView,
+    operand: Option<&ValueCow<'_>>,
+    whole: impl Fn(i64, i64) -> Option<i64>,
+    fraction: impl Fn(f64, f64) -> f64,
+) -> Result<Value> {
+    let zero = Value::scalar(0_i64);
+    let (a, b) = (parsed(input)?, parsed(operand.map_or(&zero, |operand| operand.as_view()))?);
+    if let (Ok(a), Ok(b)) = (a, b)
+        && let Some(result) = whole(a, b)
+    {
+        return Ok(Value::scalar(result));
+    }
+    let float = |number: std::result::Result<i64, f64>| number.map_or_else(|float| float, |whole| whole as f64);
+    Ok(Value::scalar(fraction(float(a), float(b))))
+}
+
+pub fn divide(
+    input: &dyn ValueView,
+    operand: &ValueCow<'_>,
+    whole: impl Fn(i64, i64) -> Option<i64>,
+    fraction: impl Fn(f64, f64) -> f64,
+) -> Result<Value> {
+    match parsed(operand.as_view())? {
+        Ok(0) => Err(Error::with_msg("divided by 0")),
+        _ => arithmetic(input, Some(operand), whole, fraction),
+    }
+}
+
+/// `Ok` a whole number, `Err` a fraction; text is read as a number, as Liquid does.
+fn parsed(value: &dyn ValueView) -> Result<std::result::Result<i64, f64>> {
+    let scalar = value.as_scalar().filter(|_| !value.is_nil());
+    let Some(scalar) = scalar else {
+        return Err(Error::with_msg(format!("expected a number, found {}", value.type_name())));
+    };
+    match (scalar.to_integer(), scalar.to_float()) {
+        (Some(whole), _) => Ok(Ok(whole)),
+        (None, Some(float)) => Ok(Err(float)),
+        (None, None) => Err(Error::with_msg(format!("expected a number, found {}", value.type_name()))),
+    }
+}
+
+/// The sum of a list, with an argument of that property of its items. What is missing counts as nothing.
+pub fn sum(input: &dyn ValueView, arguments: &[ValueCow<'_>], _runtime: &dyn Runtime) -> Result<Value> {
+    let Some(items) = input.as_array() else {
+        return Err(Error::with_msg(format!("expected a list, found {}", input.type_name())));
+    };
+    let property = arguments.first().map(ValueView::to_kstr);
+    let values = items.values().filter_map(|item| match &property {
+        Some(name) => item.as_object()?.get(name.as_str()),
+        None => Some(item),
+    });
+    values
+        .filter(|value| !value.is_nil())
+        .try_fold(Value::scalar(0_i64), |total, value| arithmetic(&total, Some(&ValueCow::Borrowed(value)), i64::checked_add, |a, b| a + b))
+}
+
+/// A number as people read it: rounded half away from zero to so many decimals (absent: all it has), with a separator of thousands
+/// (default a comma) and a decimal point.
+pub fn number(input: &dyn ValueView, arguments: &[ValueCow<'_>], _runtime: &dyn Runtime) -> Result<Value> {
+    let decimals = arguments.first().map(|argument| decimals(argument.as_view())).transpose()?;
+    let separator = arguments.get(1).map_or_else(|| ",".into(), ValueView::to_kstr);
+    let point = arguments.get(2).map_or_else(|| ".".into(), ValueView::to_kstr);
+    let written = match parsed(input)? {
+        Ok(whole) => whole.to_string(),
+        // The shortest text that is this number, never with an exponent: what the author sees is what is rounded.
+        Err(float) if float.is_finite() => float.to_string(),
+        Err(_) => return Err(Error::with_msg("this is no finite number")),
+    };
+    let (negative, digits) = written.strip_prefix('-').map_or((false, &*written), |digits| (true, digits));
+    let (whole, fraction) = digits.split_once('.').unwrap_or((digits, ""));
+    let (whole, fraction) = rounded(whole, fraction, decimals.unwrap_or(fraction.len()));
+    let mut text = String::new();
+    if negative && (whole.bytes().chain(fraction.bytes())).any(|digit| digit != b'0') {
+        text.push('-');
+    }
+    for (at, digit) in whole.char_indices() {
+        if at > 0 && (whole.len() - at) % 3 == 0 {
+            text.push_str(separator.as_str());
+        }
+        text.push(digit);
+    }
+    if !fraction.is_empty() {
+        text.push_str(point.as_str());
+        text.push_str(&fraction);
+    }
+    Ok(Value::scalar(text))
+}
+
+fn decimals(value: &dyn ValueView) -> Result<usize> {
+    let wanted = parsed(value)?.ok().filter(|decimals| (0..=MAX_DECIMALS).contains(decimals));
+    let wanted = wanted.and_then(|decimals| usize::try_from(decimals).ok());
+    wanted.ok_or_else(|| Error::with_msg(format!("decimals are a whole number from 0 to {MAX_DECIMALS}, not {}", value.to_kstr())))
+}
+
+/// Digits before and after the point, with so many after it.
+fn rounded(whole: &str, fraction: &str, decimals: usize) -> (String, String) {
+    let up = fraction.as_bytes().get(decimals).is_some_and(|digit| *digit >= b'5');
+    let kept = &fraction[..fraction.len().min(decimals)];
+    let mut digits: Vec<u8> = whole.bytes().chain(kept.bytes()).chain(std::iter::repeat_n(b'0', decimals - kept.len())).collect();
+    if up {
+        let nines = digits.iter().rev().take_while(|digit| **digit == b'9').count();
+        let carried = digits.len() - nines;
+        digits[carried..].fill(b'0');
+        match carried.checked_sub(1) {
+            Some(last) => digits[last] += 1,
+            None => digits.insert(0, b'1'),
+        }
+    }
+    let text: String = digits.into_iter().map(char::from).collect();
+    let (whole, fraction) = text.split_at(text.len() - decimals);
+    (whole.to_owned(), fraction.to_owned())
+}
