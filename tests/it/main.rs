@@ -26,6 +26,7 @@ mod api;
 mod architecture;
 mod cli_tools;
 mod corpus;
+mod corpus_live;
 mod docs;
 mod e2e_cli;
 mod e2e_crash;

@@ -284,6 +284,7 @@ fn kind_of(kind: TimerKind) -> &'static str {
         TimerKind::Inaction => "inaction",
         TimerKind::EventDate | TimerKind::UserDate => "date",
         TimerKind::Deferred { .. } => "deferred",
+        TimerKind::Linking { .. } => "linked content",
         TimerKind::Membership => "membership",
     }
 }
