@@ -35,11 +35,12 @@ integration: ## one binary: adapters, worker and commands against servers that i
 bench: ## micro-benchmarks; `scripts/bench.sh` runs the one against Kafka and Redis
 	$(CARGO) bench --locked
 
-schema: ## write docs/schema anew, after the language has changed
+schema: ## write docs/schema and docs/reference.md anew, after the language has changed
 	@mkdir -p docs/schema
 	@$(CARGO) run --quiet --locked --bin campanile -- schema > docs/schema/definitions.json
 	@for kind in campaign cohort destination workspace; do \
 		$(CARGO) run --quiet --locked --bin campanile -- schema $$kind > docs/schema/$$kind.json; done
+	@$(CARGO) run --quiet --locked --bin campanile -- schema --reference > docs/reference.md
 
 fmt: ## format the code
 	$(CARGO) fmt

@@ -4,6 +4,7 @@ mod apply;
 mod assemble;
 mod backfill;
 mod demo;
+mod explain;
 mod ingest;
 mod init;
 mod past;
@@ -41,6 +42,7 @@ enum Command {
     Preview(preview::PreviewArgs),
     Simulate(simulate::SimulateArgs),
     Backfill(backfill::BackfillArgs),
+    Explain(explain::ExplainArgs),
     Schema(schema::SchemaArgs),
     Receive(receive::ReceiveArgs),
 }
@@ -100,6 +102,7 @@ pub fn main() -> ExitCode {
         Command::Preview(args) => preview::run(&args),
         Command::Simulate(args) => simulate::run(&args),
         Command::Backfill(args) => backfill::run(&args),
+        Command::Explain(args) => explain::run(&args),
         Command::Schema(args) => schema::run(&args),
         Command::Receive(args) => runtime().block_on(receive::run(args)).map_err(Failure::from),
     };

@@ -1,9 +1,9 @@
-//! `campanile schema`: JSON Schema of the definitions, for editors.
+//! `campanile schema`: JSON Schema of the definitions, for editors; or their reference, for people.
 
 use clap::ValueEnum;
 
 use super::Failure;
-use crate::engine::definition::{Kind, schema};
+use crate::engine::definition::{Kind, reference, schema};
 
 /// Prints the JSON Schema of the definitions: editors complete and check them with it
 #[derive(clap::Args, Debug)]
@@ -17,6 +17,9 @@ pub struct SchemaArgs {
     /// Only one kind of document; without it any of them, as files hold them
     #[arg(value_name = "KIND")]
     kind: Option<OneKind>,
+    /// Prints the language for people instead: every key with its values and a sentence, as Markdown
+    #[arg(long, conflicts_with = "kind")]
+    reference: bool,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -39,6 +42,10 @@ impl From<OneKind> for Kind {
 }
 
 pub fn run(args: &SchemaArgs) -> Result<(), Failure> {
+    if args.reference {
+        print!("{}", reference());
+        return Ok(());
+    }
     println!("{:#}", schema(args.kind.map(Kind::from)));
     Ok(())
 }

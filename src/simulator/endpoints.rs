@@ -13,7 +13,7 @@ use crate::engine::value::Value;
 use crate::worker::attempt::Secrets as Resolve;
 use crate::worker::ports::{Clock, Exchange, Future, HttpRequest};
 
-use super::ports::{MemoryStore, VirtualClock};
+use super::ports::{OpenStore, VirtualClock};
 use super::rules::{AnswerRule, LinkRule};
 
 /// A request as an endpoint saw it.
@@ -81,7 +81,7 @@ impl Endpoints {
     }
 
     /// The exchange of one worker; the stored records tell whose delivery a request is.
-    pub fn exchange(&self, store: &MemoryStore, clock: &VirtualClock) -> SimulatedExchange {
+    pub fn exchange(&self, store: &Arc<dyn OpenStore>, clock: &VirtualClock) -> SimulatedExchange {
         SimulatedExchange { endpoints: self.clone(), store: store.clone(), clock: clock.clone() }
     }
 
@@ -92,7 +92,7 @@ impl Endpoints {
 
 pub struct SimulatedExchange {
     endpoints: Endpoints,
-    store: MemoryStore,
+    store: Arc<dyn OpenStore>,
     clock: VirtualClock,
 }
 
@@ -100,13 +100,14 @@ impl SimulatedExchange {
     /// Campaign and user of a delivery that is pending. Whoever is being sent to was written a moment ago.
     fn pending(&self, webhook_id: &str) -> Option<(Box<str>, UserId)> {
         let id = DeliveryId::parse(webhook_id)?;
-        let of = |user: &UserId, record: &[u8]| {
-            let record = codec::decode(record).ok()?;
-            let entry = record.pending.into_iter().find(|entry| entry.id == id)?;
-            Some((entry.claim.campaign, user.clone()))
-        };
-        let recent = self.store.find_recent(of);
-        recent.or_else(|| self.store.users().into_iter().find_map(|(user, stored, _)| of(&user, &stored.record)))
+        let mut pending = None;
+        self.store.look_for(&mut |user, record| {
+            let record = codec::decode(record).unwrap_or_default();
+            let entry = record.pending.into_iter().find(|entry| entry.id == id);
+            pending = entry.map(|entry| (entry.claim.campaign, user.clone()));
+            pending.is_some()
+        });
+        pending
     }
 
     fn webhook(&self, request: HttpRequest, webhook_id: String) -> Answer {

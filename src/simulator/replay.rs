@@ -7,8 +7,9 @@ use std::time::Duration;
 use crate::engine::catalog::Catalog;
 use crate::engine::definition::{Kind, Status};
 use crate::engine::record::{Phase, Record, codec};
+use crate::engine::step::Known;
 use crate::engine::time::Timestamp;
-use crate::worker::ports::{Append, Clock, Line, Put, StateError, Store};
+use crate::worker::ports::{Clock, Line, Put, StateError};
 use crate::worker::settings::Settings;
 
 use super::endpoints::{Endpoints, Seen};
@@ -18,6 +19,8 @@ use super::worker::{SimulatedWorker, Stopped, World, policy, ready, settings};
 /// One replay.
 pub struct Replay {
     world: World,
+    store: MemoryStore,
+    log: MemoryLog,
     settings: Settings,
     worker: SimulatedWorker,
     /// When time itself will next make something due.
@@ -54,10 +57,10 @@ impl Replay {
         let store = MemoryStore::new("simulated", shared.clone(), faults.clone());
         let log = MemoryLog::new(1, shared, faults);
         log.forget_what_is_read();
-        let world = World { store, log, endpoints, clock };
+        let world = World { store: Arc::new(store.clone()), log: Arc::new(log.clone()), endpoints, clock };
         let settings = settings();
         let worker = SimulatedWorker::start(&world, &settings, &policy())?;
-        let mut replay = Replay { world, settings, worker, next: Timestamp::MAX, brief: 0 };
+        let mut replay = Replay { world, store, log, settings, worker, next: Timestamp::MAX, brief: 0 };
         replay.settle()?;
         Ok(replay)
     }
@@ -111,21 +114,26 @@ impl Replay {
     /// Goes on after the last event until nothing is left of any: no clock that an event started, no delivery that is not settled.
     pub fn finish(&mut self) -> Result<(), Stopped> {
         for _ in 0..MAX_LOOKS {
-            let records = self.world.store.users().into_iter().filter_map(|(_, stored, _)| codec::decode(&stored.record).ok());
+            let records = self.store.users().into_iter().filter_map(|(_, stored, _)| codec::decode(&stored.record).ok());
             let Some(last) = records.filter_map(|record| left_of_events(&record)).max() else { return Ok(()) };
             self.until(last.max(self.now().after(Duration::from_millis(1))))?;
         }
         Ok(())
     }
 
+    /// All that is known of a user by now.
+    pub fn known(&self, user: &str) -> Known {
+        let Some(stored) = self.store.stored(user) else { return Known::default() };
+        // What this world has stored it can read.
+        let record = codec::decode(&stored.record).unwrap_or_default();
+        let profile = stored.profile.and_then(|profile| codec::decode_profile(&profile).ok()).unwrap_or_default();
+        Known { record, profile, admitted: Vec::new() }
+    }
+
     /// What was done since the last call.
     pub fn take(&mut self) -> Done {
         let topics = &self.settings.topics;
-        Done {
-            lines: self.world.log.take(&topics.outcomes),
-            requests: self.world.endpoints.take_seen(),
-            dead: self.world.log.take(&topics.dead),
-        }
+        Done { lines: self.log.take(&topics.outcomes), requests: self.world.endpoints.take_seen(), dead: self.log.take(&topics.dead) }
     }
 
     /// Rounds until nothing is left to do now.

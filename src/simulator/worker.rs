@@ -20,7 +20,7 @@ use crate::worker::definitions::Follower;
 use crate::worker::dispatch::Destinations;
 use crate::worker::due::Due;
 use crate::worker::lane::{self, Lane, Mail};
-use crate::worker::ports::{SourceError, StateError, Store};
+use crate::worker::ports::{SourceError, StateError};
 use crate::worker::read_positions::ReadPositions;
 use crate::worker::reader::{Intake, Reader, Shared};
 use crate::worker::retry::RetryReader;
@@ -30,14 +30,14 @@ use crate::worker::store_clock::StoreClock;
 use crate::worker::turn::{Turn, Work};
 
 use super::endpoints::Endpoints;
-use super::ports::{MemoryLog, MemoryStore, VirtualClock};
+use super::ports::{OpenLog, OpenStore, VirtualClock};
 
-/// The world that outlives its workers.
+/// The world that outlives its workers. Its ports must answer at once.
 #[derive(Clone)]
 pub struct World {
     pub clock: VirtualClock,
-    pub store: MemoryStore,
-    pub log: MemoryLog,
+    pub store: Arc<dyn OpenStore>,
+    pub log: Arc<dyn OpenLog>,
     pub endpoints: Endpoints,
 }
 
@@ -89,7 +89,7 @@ impl SimulatedWorker {
         let metrics = Arc::new(Metrics::new(crate::telemetry::metrics::CampaignLabel::Auto).expect("metrics register"));
         let clock = Arc::new(StoreClock::new(Arc::new(world.clock.clone())));
         let follower = Arc::new(Follower::new(policy.clone()));
-        let append: Arc<dyn crate::worker::ports::Append> = Arc::new(world.log.clone());
+        let append: Arc<dyn crate::worker::ports::Append> = world.log.clone();
         let mut control = ready(world.store.session())?;
         ready(follower.catch_up(&mut *control))?;
         let (sender, mail) = mpsc::unbounded_channel();
@@ -143,13 +143,13 @@ impl SimulatedWorker {
             positions: run_positions,
         };
         Ok(SimulatedWorker {
-            runs: RunReader::new(Box::new(world.log.source("campanile.runs", &[&settings.topics.runs])), of_runs),
+            runs: RunReader::new(world.log.join("campanile.runs", &[&settings.topics.runs]), of_runs),
             walker: Walker::new(ready(world.store.session())?, of_walks, Counters::new(metrics.clone())),
             run_commits: commits()?,
             event_commits: commits()?,
             retry_commits: commits()?,
-            reader: Reader::new(Box::new(world.log.source("campanile", &names)), shared, ReaderCounters::new(&metrics)),
-            retries: RetryReader::new(Box::new(world.log.source("campanile.retry", &retry_names)), append.clone(), settings.clone()),
+            reader: Reader::new(world.log.join("campanile", &names), shared, ReaderCounters::new(&metrics)),
+            retries: RetryReader::new(world.log.join("campanile.retry", &retry_names), append.clone(), settings.clone()),
             due: Due::new(control, clock.clone(), positions, Arc::clone(&held)),
             lane: Lane::new(0, turn, destinations.clone(), follower.clone(), clock.clone(), held),
             outside: Outside {

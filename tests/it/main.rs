@@ -9,6 +9,7 @@
 mod support {
     pub mod certificates;
     pub mod endpoint;
+    pub mod foreign;
     pub mod hostile;
     pub mod kafka;
     pub mod load;
@@ -24,6 +25,9 @@ mod support {
 mod api;
 mod architecture;
 mod cli_tools;
+mod corpus;
+mod corpus_live;
+mod docs;
 mod e2e_backfill;
 mod e2e_cli;
 mod e2e_crash;

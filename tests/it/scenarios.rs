@@ -14,9 +14,15 @@ fn no_directory(directory: &str) -> Result<Vec<(String, String)>, String> {
     Err(format!("`{directory}`: these scenarios stand alone"))
 }
 
-fn all() -> Vec<(String, Scenario)> {
-    let directory = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/scenarios");
-    let mut files: Vec<PathBuf> = std::fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path()).collect();
+/// Ours, and those that users are given to copy.
+const DIRECTORIES: [&str; 2] = ["tests/scenarios", "docs/recipes"];
+
+/// Every scenario there is, by the name of its file.
+pub fn all() -> Vec<(String, Scenario)> {
+    let root = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
+    let entries = DIRECTORIES.iter().flat_map(|directory| std::fs::read_dir(root.join(directory)).unwrap());
+    let mut files: Vec<PathBuf> = entries.map(|entry| entry.unwrap().path()).collect();
+    files.retain(|file| file.extension().is_some_and(|extension| extension == "yaml"));
     files.sort();
     files
         .iter()

@@ -125,7 +125,7 @@ pub fn run(args: &SimulateArgs) -> Result<(), Failure> {
     Ok(())
 }
 
-fn definitions(paths: &[PathBuf]) -> Result<Catalog, Failure> {
+pub(super) fn definitions(paths: &[PathBuf]) -> Result<Catalog, Failure> {
     let options = ReadOptions { allow_http: true };
     let (documents, problems) = read_paths(paths, &options)?;
     if problems.iter().any(Problem::is_error) {
@@ -338,6 +338,7 @@ fn no_room(error: io::Error) -> Failure {
     Failure::Refused(format!("cannot write or read back what was written: {error}; make room, or set TMPDIR"))
 }
 
-fn instant(text: &str) -> Result<Timestamp, String> {
+/// A time on the command line.
+pub(super) fn instant(text: &str) -> Result<Timestamp, String> {
     Timestamp::parse(text).ok_or_else(|| "expected an instant with its offset, such as 2026-11-01T00:00:00Z".to_owned())
 }

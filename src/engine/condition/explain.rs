@@ -2,7 +2,7 @@
 
 use super::{Judging, Resolved, Scope, Subject, Truth};
 use crate::engine::definition::{Condition, Operand, Test};
-use crate::engine::value::Value;
+use crate::engine::value::{Object, Value};
 
 /// One part of a condition, judged.
 #[derive(Clone, Debug, PartialEq)]
@@ -33,6 +33,11 @@ impl Compared<'_> {
 pub fn explain_user<'a>(condition: &'a Condition, scope: &Scope) -> Compared<'a> {
     let subject = scope.user.map_or(Subject::Nobody, Subject::User);
     Judging { subject, scope }.explain(condition)
+}
+
+/// The same of a condition on the properties of an event.
+pub fn explain_event<'a>(condition: &'a Condition, properties: &Object, scope: &Scope) -> Compared<'a> {
+    Judging { subject: Subject::Properties(properties), scope }.explain(condition)
 }
 
 impl Judging<'_> {

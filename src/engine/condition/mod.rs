@@ -21,7 +21,7 @@ mod version;
 
 pub use changes::changes_after;
 pub use compare::whole;
-pub use explain::{Compared, explain_user, operands};
+pub use explain::{Compared, explain_event, explain_user, operands};
 
 #[cfg(test)]
 pub mod notation;

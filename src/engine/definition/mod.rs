@@ -2,7 +2,7 @@
 //! never opens a file, and it knows nothing of templates beyond their text (`catalog` has them compiled).
 //!
 //! `text` makes a tree with places, `reader` reads it with types and collects problems (both serve settings and scenario
-//! files too); `shape` says as data what the language allows, and `schema` makes JSON Schema of it; `document` says what a
+//! files too); `shape` says as data what the language allows, `schema` makes JSON Schema of it and `reference` what people read; `document` says what a
 //! file's documents are, and hands each to the file named after its kind; `together` checks what only shows among several.
 
 pub mod problem;
@@ -11,6 +11,7 @@ pub mod text;
 
 mod checked;
 
+mod reference;
 mod schema;
 mod shape;
 
@@ -43,5 +44,6 @@ pub use checked::*;
 pub use cohort::{MAX_LISTED, users_of_file};
 pub use document::{Document, Kind, Places, ReadOptions, WORKSPACE_KEY, read, read_canonical};
 pub use problem::{Place, Problem, Severity};
+pub use reference::reference;
 pub use schema::schema;
 pub use together::{check_some_together, check_together};

@@ -193,7 +193,7 @@ fn flatten(why: &Why, out: &mut Vec<Shown>) {
             out.push(part("not".to_owned(), String::new(), None));
             flatten(inner, out);
         }
-        Because::User(compared) => flatten_condition(compared, out),
+        Because::User(compared) => flatten_condition("user", compared, out),
         Because::Did { did, measured } => {
             let found = measured.map_or_else(|| "not known".to_owned(), |measured| found(measured.found));
             let since = measured.map(|measured| format!("known since {}", measured.since).into());
@@ -208,19 +208,20 @@ fn flatten(why: &Why, out: &mut Vec<Shown>) {
     }
 }
 
-fn flatten_condition(compared: &Compared, out: &mut Vec<Shown>) {
+/// The tests of a condition. `subject`: before the dot of what is tested.
+pub(super) fn flatten_condition(subject: &str, compared: &Compared, out: &mut Vec<Shown>) {
     match compared {
-        Compared::All(_, parts) | Compared::Any(_, parts) => parts.iter().for_each(|part| flatten_condition(part, out)),
+        Compared::All(_, parts) | Compared::Any(_, parts) => parts.iter().for_each(|part| flatten_condition(subject, part, out)),
         Compared::Not(holds, inner) => {
             out.push(Shown { holds: truth(*holds), ..shown("not", "") });
-            flatten_condition(inner, out);
+            flatten_condition(subject, inner, out);
         }
         Compared::Test { truth: holds, path, test, found, operands } => {
             let each = |values: Vec<String>| if values.is_empty() { "missing".to_owned() } else { values.join(", ") };
             let operands = operands.iter().map(|operand| operand.as_ref().map_or_else(|| "missing".to_owned(), Value::to_string));
             let against = format!("{} {}", operator(test), operands.collect::<Vec<_>>().join(", "));
             let value = each(found.iter().map(Value::to_string).collect());
-            out.push(Shown { holds: truth(*holds), ..shown(format!("user.{path}"), value).against(against.trim_end()) });
+            out.push(Shown { holds: truth(*holds), ..shown(format!("{subject}.{path}"), value).against(against.trim_end()) });
         }
     }
 }

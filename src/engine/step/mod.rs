@@ -37,6 +37,7 @@ mod linking;
 mod memberships;
 mod pending;
 mod run;
+mod seen;
 mod wake;
 
 #[cfg(test)]
@@ -46,6 +47,7 @@ use chain::Internals;
 pub use chain::MAX_CHAIN;
 pub use explain::{GateView, Passage, Shown, explain};
 pub use gates::Gate;
+pub use seen::{Part, SeenView, seen};
 pub use wake::wake;
 
 /// All that is known of one user. Nothing known is `Known::default()`.

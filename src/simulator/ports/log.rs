@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use super::group::Group;
-use super::{Call, Fate, SharedFaults};
+use super::{Call, Fate, OpenLog, SharedFaults};
 use crate::engine::id::stable_hash;
 use crate::engine::time::Timestamp;
 use crate::worker::ports::{
@@ -145,6 +145,16 @@ impl MemoryLog {
         }
         let answer = answer(&mut self.lock());
         if fate == Fate::FailAfter { Err(lost(call)) } else { answer }
+    }
+}
+
+impl OpenLog for MemoryLog {
+    fn join(&self, group: &str, topics: &[&str]) -> Box<dyn Source> {
+        Box::new(self.source(group, topics))
+    }
+
+    fn values(&self, topic: &str) -> Vec<Vec<u8>> {
+        self.records(topic).into_iter().map(|(_, value)| value).collect()
     }
 }
 

@@ -11,9 +11,31 @@ mod tests;
 
 use std::sync::{Arc, Mutex, PoisonError};
 
+use crate::engine::id::UserId;
+use crate::engine::time::Timestamp;
+use crate::worker::ports::{Append, Source, Store};
+
 pub use clock::VirtualClock;
 pub use log::{MemoryLog, MemorySource, Start};
 pub use state::{MemoryStore, Snapshot};
+
+/// A store that a simulation may look into.
+pub trait OpenStore: Store {
+    /// When the next user wants a look: where a simulation may jump to.
+    fn next_wake(&self) -> Option<Timestamp>;
+
+    /// Shows records, those written last first, until `found` says that it is the one.
+    fn look_for(&self, found: &mut dyn FnMut(&UserId, &[u8]) -> bool);
+}
+
+/// A log that a simulation may look into.
+pub trait OpenLog: Append {
+    /// Joins a group that begins at the earliest offset.
+    fn join(&self, group: &str, topics: &[&str]) -> Box<dyn Source>;
+
+    /// The values of all records of a topic, partition by partition.
+    fn values(&self, topic: &str) -> Vec<Vec<u8>>;
+}
 
 /// A call of a port, as the faults see it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

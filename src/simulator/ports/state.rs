@@ -5,7 +5,7 @@ use std::ops::Bound;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use super::{Call, Fate, SharedFaults};
+use super::{Call, Fate, OpenStore, SharedFaults};
 use crate::engine::id::UserId;
 use crate::engine::time::Timestamp;
 use crate::worker::budget::Bucket;
@@ -102,15 +102,9 @@ impl MemoryStore {
             .collect()
     }
 
-    /// Looks through the records that were written last, newest first.
-    pub fn find_recent<T>(&self, mut find: impl FnMut(&UserId, &[u8]) -> Option<T>) -> Option<T> {
-        let world = self.lock();
-        world.recent.iter().rev().find_map(|user| find(user, &world.users.get(user)?.stored.record))
-    }
-
-    /// When the next user wants a look: where a simulation may jump to.
-    pub fn next_wake(&self) -> Option<Timestamp> {
-        self.lock().due.first().map(|(wake, _)| *wake)
+    /// What is stored of one user.
+    pub fn stored(&self, user: &str) -> Option<Stored> {
+        self.lock().users.get(user).map(|user| user.stored.clone())
     }
 
     fn lock(&self) -> MutexGuard<'_, World> {
@@ -125,6 +119,20 @@ impl MemoryStore {
         }
         let answer = answer(&mut self.lock(), self.clock.now());
         if fate == Fate::FailAfter { Err(unreachable(call)) } else { Ok(answer) }
+    }
+}
+
+impl OpenStore for MemoryStore {
+    fn next_wake(&self) -> Option<Timestamp> {
+        self.lock().due.first().map(|(wake, _)| *wake)
+    }
+
+    fn look_for(&self, found: &mut dyn FnMut(&UserId, &[u8]) -> bool) {
+        let world = self.lock();
+        let mut is_it = |user: &UserId| world.users.get(user).is_some_and(|known| found(user, &known.stored.record));
+        if !world.recent.iter().rev().any(&mut is_it) {
+            world.users.keys().any(&mut is_it);
+        }
     }
 }
 

@@ -17,9 +17,10 @@ use crate::engine::definition::problem::{Place, Problem};
 use crate::engine::time::Timestamp;
 use crate::engine::value::Value;
 
-use super::endpoints::Seen;
+use super::endpoints::{Endpoints, Seen};
 use super::ports::SharedFaults;
 use super::rules::{AnswerRule, LinkRule};
+use super::worker::World;
 
 pub use expectation::{Candidate, Difference, Expected};
 pub use reading::{OpenDirectory, is_definitions};
@@ -97,7 +98,21 @@ impl Scenario {
     /// # Errors
     /// Why the workers cannot go on.
     pub fn run(&self, restarts: Restarts, faults: SharedFaults) -> Result<Ended, String> {
-        running::run(self, restarts, faults)
+        self.run_in(running::in_memory(self, faults), restarts)
+    }
+
+    /// Runs it in another world than that in memory: new, its clock at [`Scenario::from`], its endpoints those of
+    /// [`Scenario::endpoints`].
+    ///
+    /// # Errors
+    /// Why the workers cannot go on.
+    pub fn run_in(&self, world: World, restarts: Restarts) -> Result<Ended, String> {
+        running::run(self, world, restarts)
+    }
+
+    /// The receivers and linked services, as it tells them to answer.
+    pub fn endpoints(&self) -> Endpoints {
+        running::endpoints(self)
     }
 
     /// What differs from the expectations: every `sent` must be listed, and what is listed must have come.

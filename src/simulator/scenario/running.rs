@@ -9,7 +9,7 @@ use crate::engine::time::Timestamp;
 use crate::simulator::endpoints::{Endpoints, Secrets};
 use crate::simulator::ports::{MemoryLog, MemoryStore, SharedFaults, VirtualClock};
 use crate::simulator::worker::{SimulatedWorker, Stopped, World, policy, ready, settings};
-use crate::worker::ports::{Append, AppendError, Clock, Line, StateError, Store};
+use crate::worker::ports::{AppendError, Clock, Line, StateError};
 use crate::worker::settings::Settings;
 
 /// When simulated workers crash.
@@ -34,8 +34,26 @@ const IDLE_ROUNDS: u32 = 3;
 /// How often definitions are put while faults keep them from the store.
 const PUT_TRIES: u32 = 100;
 
-pub fn run(scenario: &Scenario, restarts: Restarts, faults: SharedFaults) -> Result<Ended, String> {
-    let mut run = Run::start(scenario, faults)?;
+/// The scenario's world in memory.
+pub fn in_memory(scenario: &Scenario, faults: SharedFaults) -> World {
+    let clock = VirtualClock::new(scenario.from);
+    let shared: Arc<dyn Clock> = Arc::new(clock.clone());
+    World {
+        store: Arc::new(MemoryStore::new("simulated", shared.clone(), faults.clone())),
+        log: Arc::new(MemoryLog::new(2, shared, faults)),
+        endpoints: endpoints(scenario),
+        clock,
+    }
+}
+
+pub fn endpoints(scenario: &Scenario) -> Endpoints {
+    let secrets = Secrets { values: scenario.secrets.clone(), otherwise: None };
+    Endpoints::new(scenario.answers.clone(), scenario.links.clone(), secrets)
+}
+
+/// `world` is new, and its clock at the scenario's start.
+pub fn run(scenario: &Scenario, world: World, restarts: Restarts) -> Result<Ended, String> {
+    let mut run = Run::start(scenario, world)?;
     let mut arrivals: Vec<&ScenarioEvent> = scenario.events.iter().collect();
     arrivals.sort_by_key(|event| event.at);
     for event in arrivals {
@@ -58,19 +76,7 @@ struct Run<'a> {
 }
 
 impl<'a> Run<'a> {
-    fn start(scenario: &'a Scenario, faults: SharedFaults) -> Result<Run<'a>, String> {
-        let clock = VirtualClock::new(scenario.from);
-        let shared: Arc<dyn Clock> = Arc::new(clock.clone());
-        let world = World {
-            store: MemoryStore::new("simulated", shared.clone(), faults.clone()),
-            log: MemoryLog::new(2, shared, faults),
-            endpoints: Endpoints::new(
-                scenario.answers.clone(),
-                scenario.links.clone(),
-                Secrets { values: scenario.secrets.clone(), otherwise: None },
-            ),
-            clock,
-        };
+    fn start(scenario: &'a Scenario, world: World) -> Result<Run<'a>, String> {
         let run = Run { world, settings: settings(), policy: policy(), worker: None, starts: 0, rounds: 0, scenario };
         run.put_definitions()?;
         Ok(run)
@@ -153,7 +159,7 @@ impl<'a> Run<'a> {
     }
 
     fn ended(&self) -> Ended {
-        let parse = |topic: &str| self.world.log.records(topic).into_iter().map(|(_, value)| value).collect::<Vec<_>>();
+        let parse = |topic: &str| self.world.log.values(topic);
         let mut lines: Vec<OutcomeLine> =
             parse(&self.settings.topics.outcomes).iter().filter_map(|value| serde_json::from_slice(value).ok()).collect();
         lines.sort_by(|a, b| a.order().cmp(&b.order()));

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::super::problem::Problems;
 use super::super::text::{Data, Node, documents};
-use super::super::{Kind, Problem, schema};
+use super::super::{Kind, Problem, reference, schema};
 
 static ANY: LazyLock<Validator> = LazyLock::new(|| jsonschema::draft202012::new(&schema(None)).expect("a schema"));
 
@@ -101,6 +101,15 @@ const PUBLISHED: [(&str, &str, Option<Kind>); 5] = [
 fn the_published_schema_is_the_one_that_is_made() {
     for (name, text, kind) in PUBLISHED {
         assert!(text == format!("{:#}\n", schema(kind)), "docs/schema/{name}.json is of another version: `make schema` writes it anew");
+    }
+}
+
+#[test]
+fn the_published_reference_is_the_one_that_is_made_and_its_links_lead_somewhere() {
+    let text = reference();
+    assert!(text == include_str!("../../../../docs/reference.md"), "docs/reference.md is of another version: `make schema` writes it anew");
+    for target in text.split("](#").skip(1).filter_map(|rest| rest.split(')').next()) {
+        assert!(text.lines().any(|line| line.trim_start_matches('#').trim() == target && line.starts_with('#')), "#{target}");
     }
 }
 

@@ -1,0 +1,281 @@
+//! `campanile explain`: why a user did, or did not, get a campaign. Replays the user's events in virtual time, then shows what the
+//! trigger saw, what came of it, and every gate with the values it compared.
+
+mod shown;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use serde::Serialize;
+use serde_json::Value;
+
+use self::shown::text;
+use super::Failure;
+use super::past::{Past, Written};
+use super::settings::join;
+use super::simulate::{definitions, instant};
+use super::validate::Format;
+use crate::engine::catalog::{CampaignInForce, Catalog, InForce};
+use crate::engine::definition::problem::meant;
+use crate::engine::definition::{Campaign, Trigger};
+use crate::engine::event::{Body, Event, SourceId};
+use crate::engine::reading::{self, Limits, Place};
+use crate::engine::record::{Origin, TimerKind, TriggerKind};
+use crate::engine::step::{GateView, Part, SeenView, explain, seen};
+use crate::engine::time::Timestamp;
+use crate::engine::value::Object;
+use crate::simulator::endpoints::{Endpoints, Secrets};
+use crate::simulator::replay::{Replay, started};
+use crate::simulator::worker::{Stopped, policy};
+
+/// Shows why a user did, or did not, get a campaign: what its trigger saw, what came of it, and every gate as it stands
+#[derive(clap::Args, Debug)]
+#[command(after_help = "\
+Example: why did this customer not get the reminder?
+
+  campanile explain --user u2 --campaign cart-abandoned --definitions config/campaigns --events week.ndjson
+
+The user's events are replayed in virtual time; campaigns that are ready or paused count as started at --from, and endpoints answer 200.
+The gates are shown as they stand at --at, were the campaign triggered once more then.")]
+pub struct ExplainArgs {
+    /// The user's id
+    #[arg(long, value_name = "ID")]
+    user: String,
+    /// The campaign's key
+    #[arg(long, value_name = "KEY")]
+    campaign: String,
+    /// A file or directory of definitions
+    #[arg(long, value_name = "DIR")]
+    definitions: Vec<PathBuf>,
+    /// Files of events, a JSON object a line (- for standard input)
+    #[arg(long, num_args = 1.., value_name = "FILE")]
+    events: Vec<PathBuf>,
+    /// When the campaigns start [default: the first event]
+    #[arg(long, value_name = "TIME", value_parser = instant)]
+    from: Option<Timestamp>,
+    /// As of when; later events do not count [default: when nothing of the user's events is left to come]
+    #[arg(long, value_name = "TIME", value_parser = instant)]
+    at: Option<Timestamp>,
+    /// How it is printed
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    format: Format,
+}
+
+/// All that is to be said.
+#[derive(Serialize)]
+pub struct Explained {
+    pub user: String,
+    pub campaign: Box<str>,
+    pub status: &'static str,
+    pub from: Timestamp,
+    pub at: Timestamp,
+    /// How many events of this user there are.
+    pub events: usize,
+    pub seen: Vec<SeenEvent>,
+    /// Outcome lines of this campaign, as they would stand in the outcomes topic.
+    pub lines: Vec<Value>,
+    pub waiting: Vec<Waiting>,
+    /// Were it triggered at `at`.
+    pub gates: Vec<GateView>,
+}
+
+/// An event that a part of the trigger waits for.
+#[derive(Serialize)]
+pub struct SeenEvent {
+    pub at: Timestamp,
+    pub event_id: Box<str>,
+    pub event: Box<str>,
+    pub parts: Vec<SeenView>,
+}
+
+/// A clock of this campaign that still runs.
+#[derive(Serialize)]
+pub struct Waiting {
+    pub due: Timestamp,
+    pub kind: &'static str,
+    pub event: Box<str>,
+    pub event_id: Box<str>,
+}
+
+/// The latest events of interest to the trigger that are shown.
+const MAX_SEEN: usize = 20;
+
+/// No event of a file is too late to be explained.
+const LIMITS: Limits = Limits { max_lateness: std::time::Duration::MAX };
+
+pub fn run(args: &ExplainArgs) -> Result<(), Failure> {
+    if args.definitions.is_empty() || args.events.is_empty() {
+        let way_out = "give --definitions DIR and --events FILE, and it is explained from these";
+        return Err(Failure::Refused(format!("asking a running server comes with the control plane, not in this version: {way_out}")));
+    }
+    let mut catalog = started(definitions(&args.definitions)?);
+    let input = Input::read(args)?;
+    let Some(from) = args.from.or(input.first) else {
+        return Err(Failure::Refused("there is no event in these files that can be read; give --from to explain without".into()));
+    };
+    catalog.track_since(from);
+    let in_force = InForce::compile(&catalog, policy()).map_err(|problems| Failure::Refused(join(&problems)))?;
+    let campaign = in_force.by_key(&args.campaign).ok_or_else(|| {
+        let keys: Vec<&str> = in_force.campaigns.iter().map(|campaign| &*campaign.definition.key).collect();
+        Failure::Refused(format!("there is no campaign `{}`: {}", args.campaign, meant(&args.campaign, "campaigns", keys)))
+    })?;
+    let explained = replay(args, &catalog, (&in_force, campaign), from, input)
+        .map_err(|stopped| Failure::Refused(format!("the replay cannot go on: {stopped}")))?;
+    match args.format {
+        Format::Json => println!("{}", serde_json::to_string(&explained).unwrap_or_default()),
+        Format::Text => print!("{}", text(&explained)),
+    }
+    Ok(())
+}
+
+/// The user's events, in the order of their time.
+struct Input {
+    events: Vec<(Timestamp, Vec<u8>)>,
+    /// Of anybody's.
+    first: Option<Timestamp>,
+}
+
+impl Input {
+    fn read(args: &ExplainArgs) -> Result<Input, Failure> {
+        let mut input = Input { events: Vec::new(), first: None };
+        let mut past = Past::Files(args.events.clone());
+        let bar = past.bar();
+        past.read(&bar, &mut |written| {
+            input.take(written, &args.user);
+            Ok(())
+        })?;
+        bar.finish_and_clear();
+        input.events.retain(|(at, _)| args.at.is_none_or(|until| *at <= until));
+        input.events.sort_by_key(|(at, _)| *at);
+        Ok(input)
+    }
+
+    /// What cannot be read is told and passed over.
+    fn take(&mut self, written: &Written<'_>, user: &str) {
+        let Written { name, number, bytes, .. } = written;
+        match reading::header(bytes) {
+            Ok(header) => match header.timestamp() {
+                Some(at) => {
+                    self.first = Some(self.first.map_or(at, |first| first.min(at)));
+                    if header.user() == user {
+                        self.events.push((at, bytes.to_vec()));
+                    }
+                }
+                None => eprintln!("{name}:{number}: no `timestamp`: nothing says when it happened"),
+            },
+            Err(why) => eprintln!("{name}:{number}: {why}"),
+        }
+    }
+}
+
+fn replay(
+    args: &ExplainArgs,
+    catalog: &Catalog,
+    (in_force, campaign): (&InForce, &CampaignInForce),
+    from: Timestamp,
+    input: Input,
+) -> Result<Explained, Stopped> {
+    let secrets = Secrets { otherwise: Some("***".into()), ..Secrets::default() };
+    let first = input.events.first().map_or(from, |(at, _)| *at);
+    let mut replay = Replay::new(from.min(first), Endpoints::new(Vec::new(), Vec::new(), secrets))?;
+    let (mut defined, mut watched) = (false, Watched::new(args, in_force, campaign));
+    let events = input.events.len();
+    for (offset, (at, json)) in (0i64..).zip(input.events) {
+        if !defined && at >= from {
+            replay.until(from)?;
+            replay.define(catalog)?;
+            defined = true;
+        }
+        let event = parse(&json, at, offset);
+        replay.event(at, json)?;
+        if let Some(event) = event.filter(|_| defined) {
+            watched.note(&replay, &event);
+        }
+    }
+    if !defined {
+        replay.until(from)?;
+        replay.define(catalog)?;
+    }
+    match args.at {
+        Some(at) => replay.until(at.max(from))?,
+        None => replay.finish()?,
+    }
+    let (at, known) = (replay.now(), replay.known(&args.user));
+    let of_campaign = |line: &Value| line["campaign"].as_str() == Some(&*args.campaign);
+    let lines = replay.take().lines.iter().filter_map(|line| serde_json::from_slice(line).ok()).filter(of_campaign).collect();
+    let timers = known.record.timers.iter().filter(|timer| timer.campaign == campaign.definition.id);
+    let waiting = timers
+        .map(|timer| Waiting {
+            due: timer.due,
+            kind: kind_of(timer.kind),
+            event: timer.origin.event.clone(),
+            event_id: timer.origin.message_id.clone(),
+        })
+        .collect();
+    let origin = Origin { timestamp: at, ..watched.origin };
+    let gates = explain(in_force, &watched.user, &known, campaign, &origin, None, at);
+    let status = campaign.definition.status.map_or("ready", |status| status.as_str());
+    let campaign = campaign.definition.key.clone();
+    Ok(Explained { user: args.user.clone(), campaign, status, from, at, events, seen: watched.seen, lines, waiting, gates })
+}
+
+/// What is noted of the events as they come.
+struct Watched<'a> {
+    in_force: &'a InForce,
+    campaign: &'a Campaign,
+    user: Arc<str>,
+    seen: Vec<SeenEvent>,
+    /// Of the latest event that met the trigger: what the gates are shown for.
+    origin: Origin,
+}
+
+impl<'a> Watched<'a> {
+    fn new(args: &ExplainArgs, in_force: &'a InForce, campaign: &'a CampaignInForce) -> Watched<'a> {
+        let campaign = &campaign.definition;
+        let origin = Origin { kind: TriggerKind::of(&campaign.trigger), message_id: "explain".into(), ..Origin::default() };
+        Watched { in_force, campaign, user: args.user.as_str().into(), seen: Vec::new(), origin }
+    }
+
+    /// `replay` has just applied the event.
+    fn note(&mut self, replay: &Replay, event: &Event) {
+        match &event.body {
+            Body::Track { name, properties } => {
+                let known = replay.known(&self.user);
+                let parts = seen(self.in_force, &self.user, &known, self.campaign, (name, properties, event.timestamp));
+                let starts = |part: &SeenView| part.meets && !matches!(part.part, Part::Without | Part::Goal);
+                if parts.iter().any(starts) {
+                    self.origin_of(name, properties);
+                }
+                if !parts.is_empty() {
+                    if self.seen.len() == MAX_SEEN {
+                        self.seen.remove(0);
+                    }
+                    self.seen.push(SeenEvent { at: event.timestamp, event_id: event.message_id.clone(), event: name.clone(), parts });
+                }
+            }
+            Body::Send { campaign, properties, .. } if **campaign == *self.campaign.key && self.campaign.trigger == Trigger::Api => {
+                self.origin_of("", properties);
+            }
+            Body::Send { .. } | Body::Identify { .. } | Body::Delete => {}
+        }
+    }
+
+    fn origin_of(&mut self, name: &str, properties: &Object) {
+        self.origin = Origin { event: name.into(), properties: properties.clone(), ..std::mem::take(&mut self.origin) };
+    }
+}
+
+fn parse(json: &[u8], at: Timestamp, offset: i64) -> Option<Event> {
+    let place = Place { source: SourceId::of("events", 1, 0), topic: "events", partition: 0, generation: 1, offset, broker_time: at };
+    reading::header(json).ok()?.into_event(&place, &LIMITS).ok()
+}
+
+fn kind_of(kind: TimerKind) -> &'static str {
+    match kind {
+        TimerKind::Inaction => "inaction",
+        TimerKind::EventDate | TimerKind::UserDate => "date",
+        TimerKind::Deferred { .. } => "deferred",
+        TimerKind::Linking { .. } => "linked content",
+        TimerKind::Membership => "membership",
+    }
+}
