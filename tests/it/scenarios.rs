@@ -134,6 +134,9 @@ fn fault_at(kind: Call, number: u64, fate: Fate) -> SharedFaults {
     })
 }
 
+/// In about so many places of a scenario each number of the turn meets a fault.
+const SPREAD: u64 = 4;
+
 fn calls_of(scenario: &Scenario, kind: Call) -> u64 {
     let count = Arc::new(AtomicU64::new(0));
     let counter = count.clone();
@@ -150,9 +153,9 @@ fn every_number_of_the_turn_survives_a_fault_at_any_of_its_calls() {
     for (name, scenario) in all() {
         let straight = essence(&scenario.run(Restarts::Never, SharedFaults::default()).unwrap());
         for (number, kind) in NUMBERS {
-            // Of long series a spread of calls: each run is a whole scenario.
+            // Of long series a spread of calls: each run is a whole scenario, and there are many of these.
             let calls = calls_of(&scenario, kind);
-            for at in (0..calls).step_by(usize::try_from(calls / 12).unwrap().max(1)) {
+            for at in (0..calls).step_by(usize::try_from(calls / SPREAD).unwrap().max(1)) {
                 for fate in [Fate::FailBefore, Fate::FailAfter] {
                     for restarts in [Restarts::Never, Restarts::EveryRounds(4)] {
                         let context = format!("{name}: {number}, call {at} {fate:?}, {restarts:?}");
