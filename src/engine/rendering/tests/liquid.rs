@@ -303,11 +303,3 @@ fn work_is_bounded() {
         "9223372036854775806 9223372036854775807 "
     );
 }
-
-#[test]
-fn every_filter_is_in_the_documentation() {
-    let text = include_str!("../../../../docs/templates.md");
-    for filter in crate::engine::rendering::liquid::filters() {
-        assert!(text.contains(&format!("`{}`", filter.name)), "`{}` is not in docs/templates.md", filter.name);
-    }
-}
