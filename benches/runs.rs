@@ -30,7 +30,8 @@ use campanile::worker::counters::Counters;
 use campanile::worker::definitions::Follower;
 use campanile::worker::due::Due;
 use campanile::worker::ports::{Change, Clock, ProfileChange, StateError, Store};
-use campanile::worker::runs::{RunReader, Walker, reader, walker};
+use campanile::worker::reader::Shared;
+use campanile::worker::runs::{RunReader, Walker};
 use campanile::worker::settings::{Settings, Topics};
 use campanile::worker::store_clock::StoreClock;
 use campanile::worker::turn::{Turn, Work};
@@ -70,23 +71,20 @@ async fn run(url: Option<&str>, users: usize) -> Result<(), StateError> {
     let follower = Arc::new(Follower::holding(in_force(clock.now())));
     let settings = Arc::new(settings());
     let metrics = Arc::new(Metrics::new(CampaignLabel::Auto).expect("metrics"));
-    let positions = Arc::default();
     let append = embedded.append();
-    let of_walks = walker::Shared {
+    let shared = Shared {
         append: append.clone(),
         clock: clock.clone(),
         follower: follower.clone(),
         settings: settings.clone(),
-        positions: Arc::clone(&positions),
+        positions: Arc::default(),
     };
-    let of_runs =
-        reader::Shared { append: append.clone(), clock: clock.clone(), follower: follower.clone(), settings: settings.clone(), positions };
     let source = embedded.source("bench", &[&settings.topics.runs], Start::Earliest).expect("a reader");
     let identity = store.session().await?.identity().await?;
     let status = Arc::new(LaneStatus::default());
     let mut commits = Commits::new(vec![status.clone()], clock.clone(), Box::new(move || Ok(identity.clone())), false)?;
-    let mut walker = Walker::new(store.session().await?, of_walks, Counters::new(metrics.clone()));
-    let mut reader = RunReader::new(source, of_runs);
+    let mut walker = Walker::new(store.session().await?, shared.clone(), Counters::new(metrics.clone()));
+    let mut reader = RunReader::new(source, shared);
     let mut due = Due::new(store.session().await?, clock.clone(), Arc::default(), Arc::default());
     // Until the campaign has an agenda, and that is due.
     walker.turn().await?;

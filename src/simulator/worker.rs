@@ -21,10 +21,9 @@ use crate::worker::dispatch::Destinations;
 use crate::worker::due::Due;
 use crate::worker::lane::{self, Lane, Mail};
 use crate::worker::ports::{SourceError, StateError};
-use crate::worker::read_positions::ReadPositions;
 use crate::worker::reader::{Intake, Reader, Shared};
 use crate::worker::retry::RetryReader;
-use crate::worker::runs::{self, RunReader, Walker};
+use crate::worker::runs::{RunReader, Walker};
 use crate::worker::settings::{Settings, Topics};
 use crate::worker::store_clock::StoreClock;
 use crate::worker::turn::{Turn, Work};
@@ -108,7 +107,6 @@ impl SimulatedWorker {
         };
         let commits = || Commits::new(vec![status.clone()], clock.clone(), Box::new(identity.clone()), settings.accept_state);
         let positions = Arc::default();
-        let run_positions: Arc<ReadPositions> = Arc::default();
         let held = Arc::default();
         let names: Vec<&str> = settings.topics.events.iter().map(|topic| &**topic).collect();
         let shared = Shared {
@@ -128,23 +126,10 @@ impl SimulatedWorker {
             settings.clone(),
             Counters::new(metrics.clone()),
         );
-        let of_runs = runs::reader::Shared {
-            append: append.clone(),
-            clock: clock.clone(),
-            follower: follower.clone(),
-            settings: settings.clone(),
-            positions: run_positions.clone(),
-        };
-        let of_walks = runs::walker::Shared {
-            append: append.clone(),
-            clock: clock.clone(),
-            follower: follower.clone(),
-            settings: settings.clone(),
-            positions: run_positions,
-        };
+        let of_runs = Shared { positions: Arc::default(), ..shared.clone() };
         Ok(SimulatedWorker {
-            runs: RunReader::new(world.log.join("campanile.runs", &[&settings.topics.runs]), of_runs),
-            walker: Walker::new(ready(world.store.session())?, of_walks, Counters::new(metrics.clone())),
+            runs: RunReader::new(world.log.join("campanile.runs", &[&settings.topics.runs]), of_runs.clone()),
+            walker: Walker::new(ready(world.store.session())?, of_runs, Counters::new(metrics.clone())),
             run_commits: commits()?,
             event_commits: commits()?,
             retry_commits: commits()?,

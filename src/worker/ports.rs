@@ -356,3 +356,6 @@ pub trait Clock: Send + Sync {
     /// Time that never jumps, from an arbitrary start.
     fn monotonic(&self) -> Duration;
 }
+
+#[cfg(test)]
+pub mod testing;

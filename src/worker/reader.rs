@@ -20,7 +20,7 @@ use super::definitions::Follower;
 use super::offsets::{Offsets, Progress};
 use super::outcomes::{self, DeadEvent};
 use super::ports::{Append, Message, Partition, Source, SourceError};
-use super::read_positions::ReadPositions;
+use super::read_positions::{Asking, Ends, ReadPositions};
 use super::settings::Settings;
 use super::store_clock::StoreClock;
 use super::turn::{Origin, Work};
@@ -53,8 +53,7 @@ pub struct Reader {
     offsets: Offsets,
     appending: Appending,
     stalled: Option<Stalled>,
-    ends: Vec<(Partition, i64)>,
-    ends_asked: (Duration, Timestamp),
+    ends: Ends,
 }
 
 struct Stalled {
@@ -64,12 +63,14 @@ struct Stalled {
     paused: bool,
 }
 
-/// The handles that a reader shares with others.
+/// The handles that a reader, or a walker, shares with others.
+#[derive(Clone)]
 pub struct Shared {
     pub append: Arc<dyn Append>,
     pub settings: Arc<Settings>,
     pub follower: Arc<Follower>,
     pub clock: Arc<StoreClock>,
+    /// How far the topics are done with: the events topics for their reader, that of runs for its reader and the walker.
     pub positions: Arc<ReadPositions>,
 }
 
@@ -87,8 +88,7 @@ impl Reader {
             offsets: Offsets::default(),
             appending: Appending::default(),
             stalled: None,
-            ends: Vec::new(),
-            ends_asked: (Duration::ZERO, Timestamp::MIN),
+            ends: Ends::new(Asking::Always),
         }
     }
 
@@ -170,33 +170,8 @@ impl Reader {
         if !self.follower.in_force().waits_for_reading() {
             return Ok(());
         }
-        let asked = self.ends_asked.1;
-        let offsets = &self.offsets;
-        let positions = &self.positions;
-        self.ends.retain(|(partition, end)| {
-            let reached = offsets.find(&partition.topic, partition.number).is_some_and(|(_, progress)| progress.finished() >= *end);
-            if reached {
-                positions.reached(partition, asked);
-            }
-            !reached
-        });
-        let now = self.clock.monotonic();
-        if now.saturating_sub(self.ends_asked.0) < self.settings.ends_every {
-            return Ok(());
-        }
-        self.ends_asked = (now, self.clock.now());
-        match self.source.ends().and_then(|ends| Ok((ends, self.source.partitions()?))) {
-            Ok((ends, partitions)) => {
-                self.ends = ends;
-                self.positions.expect(partitions);
-                Ok(())
-            }
-            Err(SourceError::Unavailable(error)) => {
-                tracing::debug!(%error, "the ends of the partitions are not known just now");
-                Ok(())
-            }
-            Err(error) => Err(error),
-        }
+        let Reader { source, offsets, positions, clock, settings, .. } = self;
+        self.ends.note(&mut **source, offsets, positions, clock, settings.ends_every)
     }
 }
 

@@ -139,6 +139,17 @@ pub(super) struct Common {
 }
 
 impl Common {
+    /// The handles of a reader, or a walker, with the positions that it notes or asks.
+    fn shared(&self, positions: &Arc<ReadPositions>) -> Shared {
+        Shared {
+            append: self.append.clone(),
+            settings: self.settings.clone(),
+            follower: self.follower.clone(),
+            clock: self.clock.clone(),
+            positions: positions.clone(),
+        }
+    }
+
     fn give_up(&self, why: Ended) {
         let mut gave_up = self.gave_up.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         if gave_up.is_none() {
@@ -322,14 +333,7 @@ impl Intake for Queues {
 }
 
 fn read_events(common: &Arc<Common>, source: Box<dyn Source>, mut commits: Commits, queues: Vec<mpsc::Sender<Work>>) {
-    let shared = Shared {
-        append: common.append.clone(),
-        settings: common.settings.clone(),
-        follower: common.follower.clone(),
-        clock: common.clock.clone(),
-        positions: common.positions.clone(),
-    };
-    let mut reader = Reader::new(source, shared, ReaderCounters::new(&common.metrics));
+    let mut reader = Reader::new(source, common.shared(&common.positions), ReaderCounters::new(&common.metrics));
     let mut queues = Queues(queues);
     let progress = common.watch("events");
     let result = (|| {

@@ -73,3 +73,20 @@ impl Settings {
         usize::try_from(stable_hash(&[user.as_bytes()]) % self.lanes as u64).unwrap_or(0)
     }
 }
+
+#[cfg(test)]
+impl Settings {
+    /// As small as can be: one lane, one slot, and nothing is waited for.
+    pub fn of_one_lane() -> Settings {
+        Settings {
+            topics: Topics::new(&["events".into()], "campanile"),
+            generation: 1,
+            lanes: 1,
+            max_in_flight: 1,
+            ends_every: Duration::ZERO,
+            drain: Duration::ZERO,
+            omit: BTreeSet::new(),
+            accept_state: false,
+        }
+    }
+}

@@ -2,15 +2,13 @@
 
 use std::time::Duration;
 
-use jiff::civil;
-
 use super::part::{self, check_path};
 use super::problem::{Problems, nearest};
 use super::reader::{self, MAX_SPAN};
 use super::shape::{Named, Shape, Type, key};
 use super::text::{Data, Entry, Node, truth_meant};
 use super::{Condition, Operand, Path, Regex, Test};
-use crate::engine::time::Timestamp;
+use crate::engine::calendar::DateValue;
 use crate::engine::value::Value;
 
 /// Compiled size of a regular expression, in bytes: far beyond any that is written by hand.
@@ -360,12 +358,9 @@ fn is_number(value: &Value) -> bool {
     matches!(value, Value::Int(_) | Value::Unsigned(_) | Value::Float(_))
 }
 
-/// ISO 8601 with an offset, without one (the zone's), or a date only.
+/// As the calendar reads it when the condition is judged.
 fn is_instant(text: &str) -> bool {
-    // The parser of civil times passes an offset over; one that the parser of instants did not take must not get lost.
-    let time = text.find(['T', 't', ' ']).map_or("", |at| &text[at..]);
-    let local = !text.contains('[') && !time.contains(['+', '-', 'Z', 'z']);
-    Timestamp::parse(text).is_some() || (local && text.parse::<civil::DateTime>().is_ok())
+    DateValue::parse(text).is_some()
 }
 
 /// Numbers between dots, with a pre-release or a build behind them: `2.10.3`, `v1.4.0-rc.1`.

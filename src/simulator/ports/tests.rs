@@ -5,12 +5,9 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use super::*;
-use crate::engine::id::UserId;
 use crate::engine::time::Timestamp;
-use crate::worker::ports::{
-    Append, AppendError, Change, Committed, Line, Offset, Partition, ProfileChange, Put, Source, SourceError, State, StateError, Store,
-    Stored, Token,
-};
+use crate::worker::ports::testing::{block_on, change, commit, load, session};
+use crate::worker::ports::{Append, AppendError, Change, Line, Offset, Partition, Put, Source, SourceError, StateError};
 
 const NOW: Timestamp = Timestamp(1_000_000);
 
@@ -38,28 +35,6 @@ fn scripted_store() -> (MemoryStore, Script, VirtualClock) {
 fn scripted_log() -> (MemoryLog, Script) {
     let script = Script::default();
     (MemoryLog::new(4, Arc::new(VirtualClock::new(NOW)), SharedFaults::new(script.clone())), script)
-}
-
-fn block_on<T>(future: impl Future<Output = T>) -> T {
-    tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(future)
-}
-
-fn session(store: &dyn Store) -> Box<dyn State> {
-    block_on(store.session()).unwrap()
-}
-
-/// A write of a user that was loaded with `expected`.
-fn change(user: &str, expected: Option<Token>, record: &str) -> Change {
-    let record = Some(record.as_bytes().to_vec());
-    Change { user: user.into(), expected, record, profile: ProfileChange::Keep, wake: Some(Timestamp(10)) }
-}
-
-fn commit(session: &mut dyn State, changes: &[Change]) -> Committed {
-    block_on(session.commit(changes)).unwrap()
-}
-
-fn load(session: &mut dyn State, user: &str) -> Option<Stored> {
-    block_on(session.load(&[UserId::from(user)])).unwrap().users.remove(0)
 }
 
 fn poll(source: &mut MemorySource) -> (Vec<i32>, Vec<i32>) {

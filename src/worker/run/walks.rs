@@ -15,7 +15,7 @@ use crate::worker::counters::Counters;
 use crate::worker::dispatch::Destinations;
 use crate::worker::lane::Mail;
 use crate::worker::ports::{Source, StateError};
-use crate::worker::runs::{self, RunReader, Walker};
+use crate::worker::runs::{RunReader, Walker};
 
 /// How often a walk that waits looks around.
 const WALK_EVERY: Duration = Duration::from_millis(50);
@@ -29,14 +29,7 @@ pub(super) fn read_runs(
     destinations: &Destinations,
 ) {
     let progress = common.watch("runs");
-    let shared = runs::reader::Shared {
-        append: common.append.clone(),
-        clock: common.clock.clone(),
-        follower: common.follower.clone(),
-        settings: common.settings.clone(),
-        positions: common.run_positions.clone(),
-    };
-    let mut reader = RunReader::new(source, shared);
+    let mut reader = RunReader::new(source, common.shared(&common.run_positions));
     let result = (|| {
         while !common.stop.asked() {
             reader.turn(
@@ -65,14 +58,7 @@ pub(super) async fn walk(common: &Arc<Common>, mut due: mpsc::UnboundedReceiver<
         Ok(state) => state,
         Err(error) => return common.give_up_state(error),
     };
-    let shared = runs::walker::Shared {
-        append: common.append.clone(),
-        clock: common.clock.clone(),
-        follower: common.follower.clone(),
-        settings: common.settings.clone(),
-        positions: common.run_positions.clone(),
-    };
-    let mut walker = Walker::new(state, shared, Counters::new(common.metrics.clone()));
+    let mut walker = Walker::new(state, common.shared(&common.run_positions), Counters::new(common.metrics.clone()));
     let progress = common.watch("walks");
     while !common.stop.asked() {
         let more = match walker.turn().await {

@@ -3,7 +3,6 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::ops::ControlFlow;
-use std::sync::Arc;
 use std::time::Duration;
 
 use super::Chunk;
@@ -14,13 +13,11 @@ use crate::engine::runs;
 use crate::engine::step::{Input, Run};
 use crate::engine::time::Timestamp;
 use crate::worker::commits::{Appending, Commits};
-use crate::worker::definitions::Follower;
 use crate::worker::offsets::{Offsets, Ticket};
 use crate::worker::outcomes::{self, DeadEvent};
-use crate::worker::ports::{Append, Message, Partition, Source, SourceError};
-use crate::worker::read_positions::ReadPositions;
-use crate::worker::settings::Settings;
-use crate::worker::store_clock::StoreClock;
+use crate::worker::ports::{Message, Source, SourceError};
+use crate::worker::read_positions::{Asking, Ends};
+use crate::worker::reader::Shared;
 use crate::worker::turn::{Origin, Work};
 
 /// Users in the lanes at once. At 100,000 a second that is 40 ms of work.
@@ -35,15 +32,6 @@ const WAITING_USERS: usize = 200_000;
 /// A destination for which as many wait takes no more of a run for now: half of its queue, so that events find room.
 const CROWDED: usize = 128;
 
-/// The handles that the reader shares with others.
-pub struct Shared {
-    pub append: Arc<dyn Append>,
-    pub clock: Arc<StoreClock>,
-    pub follower: Arc<Follower>,
-    pub settings: Arc<Settings>,
-    pub positions: Arc<ReadPositions>,
-}
-
 pub struct RunReader {
     source: Box<dyn Source>,
     shared: Shared,
@@ -55,8 +43,7 @@ pub struct RunReader {
     full: bool,
     /// Of which revision, and whether any campaign of it walks.
     walks: Option<(u64, bool)>,
-    ends: Vec<(Partition, i64)>,
-    ends_asked: (Duration, Timestamp),
+    ends: Ends,
 }
 
 /// What is left of a chunk.
@@ -79,8 +66,7 @@ impl RunReader {
             waiting_users: 0,
             full: false,
             walks: None,
-            ends: Vec::new(),
-            ends_asked: (Duration::ZERO, Timestamp::MIN),
+            ends: Ends::new(Asking::OnceReached),
         }
     }
 
@@ -187,35 +173,9 @@ impl RunReader {
         if !self.anybody_walks() {
             return Ok(());
         }
-        let (asked, offsets, positions) = (self.ends_asked.1, &self.offsets, &self.shared.positions);
-        self.ends.retain(|(partition, end)| {
-            // What was taken away is its new reader's to note.
-            let Some((_, progress)) = offsets.find(&partition.topic, partition.number) else { return false };
-            let reached = progress.finished() >= *end;
-            if reached {
-                positions.reached(partition, asked);
-            }
-            !reached
-        });
-        let now = self.shared.clock.monotonic();
-        // Not before the last ends are reached, else under load none ever is. And more often than timers need it: a walk goes on
-        // when it sees how far the users before are.
-        if !self.ends.is_empty() || now.saturating_sub(self.ends_asked.0) < self.shared.settings.ends_every / 4 {
-            return Ok(());
-        }
-        self.ends_asked = (now, self.shared.clock.now());
-        match self.source.ends().and_then(|ends| Ok((ends, self.source.partitions()?))) {
-            Ok((ends, partitions)) => {
-                self.ends = ends;
-                positions.expect(partitions);
-                Ok(())
-            }
-            Err(SourceError::Unavailable(error)) => {
-                tracing::debug!(%error, "the ends of the partitions of runs are not known just now");
-                Ok(())
-            }
-            Err(error) => Err(error),
-        }
+        let Shared { positions, clock, settings, .. } = &self.shared;
+        // More often than timers need it: a walk goes on when it sees how far the users before are.
+        self.ends.note(&mut *self.source, &self.offsets, positions, clock, settings.ends_every / 4)
     }
 }
 

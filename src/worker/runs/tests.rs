@@ -24,6 +24,7 @@ use crate::worker::counters::Counters;
 use crate::worker::definitions::Follower;
 use crate::worker::due::{Due, HIDDEN_FOR};
 use crate::worker::ports::{Change, Clock, ProfileChange, SourceError, StateError, Store};
+use crate::worker::reader::Shared;
 use crate::worker::settings::Settings;
 use crate::worker::store_clock::StoreClock;
 use crate::worker::turn::{Turn, Work};
@@ -49,19 +50,6 @@ fn policy() -> Policy {
         expires: 24 * hour,
         id_key: b"key".to_vec(),
         allow_http: false,
-    }
-}
-
-fn settings() -> Settings {
-    Settings {
-        topics: Topics::new(&["events".into()], "campanile"),
-        generation: 1,
-        lanes: 1,
-        max_in_flight: 1,
-        ends_every: Duration::ZERO,
-        drain: Duration::ZERO,
-        omit: std::collections::BTreeSet::new(),
-        accept_state: false,
     }
 }
 
@@ -154,31 +142,23 @@ impl Part {
         let follower = Arc::new(Follower::holding(in_force()));
         let append: Arc<dyn crate::worker::ports::Append> = Arc::new(world.log.clone());
         let clock = Arc::new(StoreClock::new(Arc::new(world.clock.clone())));
-        let settings = Arc::new(settings());
+        let settings = Arc::new(Settings::of_one_lane());
         let metrics = Arc::new(Metrics::new(CampaignLabel::Auto).unwrap());
         let status = Arc::new(LaneStatus::default());
         let session = || ready(async || world.store.session().await);
         let store = world.store.clone();
         let identity = Box::new(move || Ok(ready(async || store.session().await?.identity().await)));
-        let positions: Arc<crate::worker::read_positions::ReadPositions> = Arc::default();
-        let of_walks = walker::Shared {
+        let shared = Shared {
             append: append.clone(),
             clock: clock.clone(),
             follower: follower.clone(),
             settings: settings.clone(),
-            positions: positions.clone(),
-        };
-        let of_runs = reader::Shared {
-            append: append.clone(),
-            clock: clock.clone(),
-            follower: follower.clone(),
-            settings: settings.clone(),
-            positions,
+            positions: Arc::default(),
         };
         let mut part = Part {
             due: Due::new(session(), clock.clone(), Arc::default(), Arc::default()),
-            walker: Walker::new(session(), of_walks, Counters::new(metrics.clone())),
-            reader: RunReader::new(Box::new(world.log.source("campanile.runs", &["campanile.runs"])), of_runs),
+            walker: Walker::new(session(), shared.clone(), Counters::new(metrics.clone())),
+            reader: RunReader::new(Box::new(world.log.source("campanile.runs", &["campanile.runs"])), shared),
             turn: Turn::new(session(), append, clock.clone(), follower, settings, Counters::new(metrics)),
             commits: Commits::new(vec![status.clone()], clock.clone(), identity, false).unwrap(),
             status,
@@ -316,11 +296,11 @@ fn an_agenda_is_gone_with_its_campaign() {
     assert!(load()[0].is_some());
     let none = InForce::assemble(1, Vec::new(), Vec::new(), Workspace::default(), policy());
     let mut part = Part::start(&world);
-    let shared = walker::Shared {
+    let shared = Shared {
         append: Arc::new(world.log.clone()),
         clock: part.clock.clone(),
         follower: Arc::new(Follower::holding(none)),
-        settings: Arc::new(settings()),
+        settings: Arc::new(Settings::of_one_lane()),
         positions: Arc::default(),
     };
     let metrics = Arc::new(Metrics::new(CampaignLabel::Auto).unwrap());
@@ -334,7 +314,7 @@ fn an_agenda_is_gone_with_its_campaign() {
 fn a_chunk_reads_back_and_a_newer_one_is_not_guessed_at() {
     let run = Run { due: DUE, name: "2026-11-20T10:01:00".into() };
     let users: Vec<UserId> = (0..CHUNK_USERS + 1).map(|number| format!("u{number}").into()).collect();
-    let topics = settings().topics;
+    let topics = Settings::of_one_lane().topics;
     let lines = Chunk::lines(&topics, "weekly", Some(&run), START, &users);
     let chunks: Vec<Chunk> = lines.iter().map(|line| Chunk::read(&line.value).unwrap()).collect();
     assert_eq!(chunks.iter().map(|chunk| chunk.users.len()).collect::<Vec<_>>(), [CHUNK_USERS, 1]);

@@ -4,7 +4,6 @@
 //! walks; who comes too late loses the comparison and lets go.
 
 use std::collections::VecDeque;
-use std::sync::Arc;
 use std::time::Duration;
 
 use super::Chunk;
@@ -15,11 +14,8 @@ use crate::engine::record::codec;
 use crate::engine::runs::{self, Agenda, Next, Stale};
 use crate::engine::time::Timestamp;
 use crate::worker::counters::Counters;
-use crate::worker::definitions::Follower;
-use crate::worker::ports::{Admit, Append, AppendError, Change, Cursor, ProfileChange, State, StateError, Stored, Token};
-use crate::worker::read_positions::ReadPositions;
-use crate::worker::settings::Settings;
-use crate::worker::store_clock::StoreClock;
+use crate::worker::ports::{Admit, AppendError, Change, Cursor, ProfileChange, State, StateError, Stored, Token};
+use crate::worker::reader::Shared;
 use crate::worker::turn::CAMPAIGN_KEPT;
 
 /// How long a walk is left to who walks it without a sign of them.
@@ -39,16 +35,6 @@ const BATCH: usize = 200;
 
 /// How often the bounded sets of campaigns in force are kept for another span.
 const KEEP_SETS_EVERY: Duration = Duration::from_secs(86_400);
-
-/// The handles that a walker shares with others.
-pub struct Shared {
-    pub append: Arc<dyn Append>,
-    pub clock: Arc<StoreClock>,
-    pub follower: Arc<Follower>,
-    pub settings: Arc<Settings>,
-    /// How far the topic of runs is done with.
-    pub positions: Arc<ReadPositions>,
-}
 
 pub struct Walker {
     state: Box<dyn State>,

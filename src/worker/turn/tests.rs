@@ -14,7 +14,6 @@ use crate::simulator::ports::{MemoryLog, MemoryStore, SharedFaults, VirtualClock
 use crate::telemetry::metrics::{CampaignLabel, Metrics};
 use crate::worker::offsets::Progress;
 use crate::worker::ports::{Clock, Store};
-use crate::worker::settings::Topics;
 
 const NOW: Timestamp = Timestamp(1_795_000_000_000);
 
@@ -30,19 +29,6 @@ fn policy() -> Policy {
         expires: 3600 * second,
         id_key: b"key".to_vec(),
         allow_http: false,
-    }
-}
-
-fn settings() -> Settings {
-    Settings {
-        topics: Topics::new(&["events".into()], "campanile"),
-        generation: 1,
-        lanes: 1,
-        max_in_flight: 1,
-        ends_every: Duration::ZERO,
-        drain: Duration::ZERO,
-        omit: std::collections::BTreeSet::new(),
-        accept_state: false,
     }
 }
 
@@ -83,7 +69,7 @@ fn a_step_that_panics_buries_its_input_and_the_others_go_on() {
         Arc::new(log.clone()),
         Arc::new(StoreClock::new(shared)),
         Arc::new(Follower::new(policy())),
-        Arc::new(settings()),
+        Arc::new(Settings::of_one_lane()),
         Counters::new(metrics),
     );
     turn.step = defective;
