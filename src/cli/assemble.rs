@@ -25,10 +25,11 @@ enum Log {
     Embedded(Embedded, Start, String),
 }
 
-/// The two readers of a worker.
+/// The readers of a worker.
 pub struct Sources {
     pub events: Box<dyn Source>,
     pub retries: Box<dyn Source>,
+    pub runs: Box<dyn Source>,
 }
 
 /// Opens what the settings name; embedded parts share one file.
@@ -92,7 +93,7 @@ pub fn state_failure(error: StateError) -> Failure {
 }
 
 impl Parts {
-    /// The readers of the events and of the retry topics: two groups, so that neither waits for the other.
+    /// The readers of the events, of the retry topics and of the runs: a group each, so that none waits for another.
     pub fn sources(&self, topics: &Topics) -> Result<Sources, Failure> {
         let refused = |error: SourceError| Failure::Refused(error.to_string());
         let retries = topics.retries();
@@ -104,8 +105,12 @@ impl Parts {
                     Ok(Box::new(source))
                 };
                 // A retry message of another group's time is never to be passed over.
-                let retrying = KafkaSettings { group: retry_group(&settings.group), start: KafkaStart::Earliest, ..(**settings).clone() };
-                Ok(Sources { events: open(settings, &names(&topics.events))?, retries: open(&retrying, &names(&retries))? })
+                let of_ours = |group| KafkaSettings { group, start: KafkaStart::Earliest, ..(**settings).clone() };
+                Ok(Sources {
+                    events: open(settings, &names(&topics.events))?,
+                    retries: open(&of_ours(retry_group(&settings.group)), &names(&retries))?,
+                    runs: open(&of_ours(run_group(&settings.group)), &names(std::slice::from_ref(&topics.runs)))?,
+                })
             }
             Log::Embedded(log, start, group) => {
                 let start = match start {
@@ -117,6 +122,7 @@ impl Parts {
                 Ok(Sources {
                     events: log.source(group, &events, start).map_err(refused)?,
                     retries: log.source(&retry_group(group), &retries, embedded::Start::Earliest).map_err(refused)?,
+                    runs: log.source(&run_group(group), &[&topics.runs], embedded::Start::Earliest).map_err(refused)?,
                 })
             }
         }
@@ -137,6 +143,10 @@ impl Parts {
 
 fn retry_group(group: &str) -> String {
     format!("{group}.retry")
+}
+
+fn run_group(group: &str) -> String {
+    format!("{group}.runs")
 }
 
 /// What an error of the brokers means for a command.

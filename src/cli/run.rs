@@ -101,6 +101,7 @@ impl Assembled {
                 exchange: self.make_exchange(),
                 events: sources.events,
                 retries: sources.retries,
+                runs: sources.runs,
                 secrets: Arc::new(move |name| secrets.get(name).map(|secret| secret.expose().to_owned())),
             };
             let ended = run_worker(ports, settings.clone(), self.follower.clone(), self.metrics.clone(), self.health.clone(), stop.clone());

@@ -37,3 +37,5 @@ pub mod effect;
 pub mod step;
 
 pub mod catalog;
+
+pub mod runs;

@@ -20,8 +20,10 @@ use crate::worker::dispatch::Destinations;
 use crate::worker::due::Due;
 use crate::worker::lane::{self, Lane, Mail};
 use crate::worker::ports::{SourceError, StateError, Store};
+use crate::worker::read_positions::ReadPositions;
 use crate::worker::reader::{Intake, Reader, Shared};
 use crate::worker::retry::RetryReader;
+use crate::worker::runs::{self, RunReader, Walker};
 use crate::worker::settings::{Settings, Topics};
 use crate::worker::store_clock::StoreClock;
 use crate::worker::turn::{Turn, Work};
@@ -52,6 +54,9 @@ pub struct SimulatedWorker {
     follower: Arc<Follower>,
     reader: Reader,
     retries: RetryReader,
+    runs: RunReader,
+    walker: Walker,
+    run_commits: Commits,
     event_commits: Commits,
     retry_commits: Commits,
     due: Due,
@@ -102,6 +107,7 @@ impl SimulatedWorker {
         };
         let commits = || Commits::new(vec![status.clone()], clock.clone(), Box::new(identity.clone()), settings.accept_state);
         let positions = Arc::default();
+        let run_positions: Arc<ReadPositions> = Arc::default();
         let held = Arc::default();
         let names: Vec<&str> = settings.topics.events.iter().map(|topic| &**topic).collect();
         let shared = Shared {
@@ -121,7 +127,24 @@ impl SimulatedWorker {
             settings.clone(),
             Counters::new(metrics.clone()),
         );
+        let of_runs = runs::reader::Shared {
+            append: append.clone(),
+            clock: clock.clone(),
+            follower: follower.clone(),
+            settings: settings.clone(),
+            positions: run_positions.clone(),
+        };
+        let of_walks = runs::walker::Shared {
+            append: append.clone(),
+            clock: clock.clone(),
+            follower: follower.clone(),
+            settings: settings.clone(),
+            positions: run_positions,
+        };
         Ok(SimulatedWorker {
+            runs: RunReader::new(Box::new(world.log.source("campanile.runs", &[&settings.topics.runs])), of_runs),
+            walker: Walker::new(ready(world.store.session())?, of_walks, Counters::new(metrics.clone())),
+            run_commits: commits()?,
             event_commits: commits()?,
             retry_commits: commits()?,
             reader: Reader::new(Box::new(world.log.source("campanile", &names)), shared, ReaderCounters::new(&metrics)),
@@ -158,11 +181,17 @@ impl SimulatedWorker {
         tolerate_source(retried)?;
         if let Some(found) = tolerate(ready(self.due.look()))? {
             mail.extend(found.users.into_iter().map(|user| Mail::Wake { user, read_to: found.read_to }));
+            found.agendas.into_iter().for_each(|id| self.walker.take(id));
         }
+        let walked = tolerate(ready(self.walker.turn()))?.unwrap_or(true);
+        let destinations = &self.outside.destinations;
+        let read =
+            self.runs.turn(Duration::ZERO, &mut self.run_commits, |name| destinations.queued(name), |work| mail.push(Mail::Work(work)));
+        tolerate_source(read)?;
         while let Ok(more) = self.mail.try_recv() {
             mail.push(more);
         }
-        let mut worked = !mail.is_empty() || self.lane.has_leftovers();
+        let mut worked = !mail.is_empty() || self.lane.has_leftovers() || walked;
         if let Some(jobs) = tolerate(ready(self.lane.handle(mail)))? {
             for job in jobs {
                 worked = true;

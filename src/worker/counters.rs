@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::engine::effect::{Decision, Outcome};
+use crate::engine::effect::{Decision, Outcome, Reason};
 use crate::engine::time::Timestamp;
 use crate::telemetry::metrics::{Counted, LaneMetrics, Metrics, OutcomeMetrics, ReaderMetrics, ReadingMetrics};
 
@@ -30,6 +30,11 @@ impl Counters {
         };
         let reason = decision.reason.map_or("", |reason| reason.as_str());
         self.lane.borrow_mut().decided(&decision.campaign, outcome, reason);
+    }
+
+    /// A run that was passed over, or not finished: one count for all its users.
+    pub fn run_stale(&self, campaign: &str) {
+        self.lane.borrow_mut().decided(campaign, "suppressed", Reason::Stale.as_str());
     }
 
     pub fn variable_missing(&self, campaign: &str, count: u32) {

@@ -22,6 +22,12 @@ impl Follower {
         Follower { in_force: ArcSwap::from_pointee(nothing), policy }
     }
 
+    /// Begins with these in force, of a store that has no others: for benchmarks and tests of what comes after reading.
+    pub fn holding(in_force: InForce) -> Follower {
+        let policy = in_force.policy.clone();
+        Follower { in_force: ArcSwap::from_pointee(in_force), policy }
+    }
+
     pub fn in_force(&self) -> Arc<InForce> {
         self.in_force.load_full()
     }

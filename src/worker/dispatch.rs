@@ -184,6 +184,11 @@ impl Destinations {
         }
     }
 
+    /// How many wait for this destination.
+    pub fn queued(&self, destination: &str) -> usize {
+        self.lock().get(destination).map_or(0, |entry| entry.admission.queued())
+    }
+
     /// How many wait for each destination.
     pub fn observe(&self, mut each: impl FnMut(&str, usize)) {
         self.lock().iter().for_each(|(name, entry)| each(name, entry.admission.queued()));

@@ -8,7 +8,7 @@ use std::time::Duration;
 use crate::engine::id::UserId;
 use crate::engine::time::Timestamp;
 
-use super::ports::{State, StateError};
+use super::ports::{PSEUDO, State, StateError};
 use super::read_positions::ReadPositions;
 use super::store_clock::StoreClock;
 
@@ -56,6 +56,8 @@ pub struct Due {
 /// What a look found.
 pub struct Found {
     pub users: Vec<UserId>,
+    /// Agendas of campaigns, which are no users.
+    pub agendas: Vec<UserId>,
     /// Events are applied up to here.
     pub read_to: Timestamp,
     /// There is probably more.
@@ -74,8 +76,9 @@ impl Due {
         let mut users = self.held.ripe(read_to);
         let taken = self.state.take_due(self.clock.now(), BATCH, HIDDEN_FOR).await?;
         let more = taken.len() == BATCH;
+        let (agendas, taken): (Vec<_>, Vec<_>) = taken.into_iter().partition(|id| id.starts_with(PSEUDO));
         users.extend(taken);
-        Ok(Found { users, read_to, more })
+        Ok(Found { users, agendas, read_to, more })
     }
 
     /// The session, for following the definitions between looks.

@@ -1,10 +1,11 @@
 //! The worker: turns inputs into records, deliveries and lines. It owns the order in which things become durable and knows no
 //! client: the world is reached through the five ports.
 //!
-//! What runs beside what: one thread reads the events, one the retry topics, each lane (one per core) turns on a thread of its
-//! own with its own store session and HTTP client, and one more looks for what is due and follows the definitions. `run`
-//! starts them; everything below it is driven step by step and can be driven by a simulator just as well.
+//! What runs beside what: one thread reads the events, one the retry topics, one the users that runs have reached, each lane (one per
+//! core) turns on a thread of its own with its own store session and HTTP client, one walks over all users when a run is due, and
+//! one more looks for what is due and follows the definitions. `run` starts them; everything below it is driven step by step and can be driven by a simulator just as well.
 
+pub mod budget;
 pub mod ledger;
 pub mod ports;
 pub mod settings;
@@ -26,6 +27,7 @@ pub mod due;
 pub mod read_positions;
 pub mod reader;
 pub mod retry;
+pub mod runs;
 
 mod driver;
 pub mod run;

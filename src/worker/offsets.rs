@@ -1,7 +1,7 @@
 //! How far each partition is finished: the contiguous prefix, and when it may be committed. Pure bookkeeping; the reader and
 //! the lanes share it, the broker is told by `reader`.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -18,8 +18,8 @@ pub struct Progress(Mutex<Inner>);
 struct Inner {
     /// Everything below was read.
     next: i64,
-    /// Read and not finished.
-    open: BTreeSet<i64>,
+    /// Read and not finished, each with the number of its tickets that are out.
+    open: BTreeMap<i64, usize>,
 }
 
 /// The duty to finish one record. Dropped without `finish`, the record counts as unfinished for ever: a successor reads it again.
@@ -32,13 +32,19 @@ pub struct Ticket {
 
 impl Ticket {
     pub fn finish(self) {
-        self.progress.lock().open.remove(&self.offset);
+        let mut progress = self.progress.lock();
+        if let Some(left) = progress.open.get_mut(&self.offset) {
+            *left -= 1;
+            if *left == 0 {
+                progress.open.remove(&self.offset);
+            }
+        }
     }
 }
 
 impl Progress {
     pub fn new(next: i64) -> Arc<Progress> {
-        Arc::new(Progress(Mutex::new(Inner { next, open: BTreeSet::new() })))
+        Arc::new(Progress(Mutex::new(Inner { next, open: BTreeMap::new() })))
     }
 
     /// Notes a record that needs nothing more.
@@ -48,21 +54,31 @@ impl Progress {
 
     /// Notes a record that somebody will finish.
     pub fn open(self: &Arc<Self>, offset: i64) -> Ticket {
+        self.note(offset, 1);
+        Ticket { progress: self.clone(), offset }
+    }
+
+    /// Notes a record of which several parts are to be finished, at least one: it is when the last of them is.
+    pub fn open_parts(self: &Arc<Self>, offset: i64, parts: usize) -> Vec<Ticket> {
+        self.note(offset, parts);
+        (0..parts).map(|_| Ticket { progress: self.clone(), offset }).collect()
+    }
+
+    fn note(&self, offset: i64, parts: usize) {
         let mut inner = self.lock();
         inner.next = offset + 1;
-        inner.open.insert(offset);
-        Ticket { progress: self.clone(), offset }
+        inner.open.insert(offset, parts);
     }
 
     /// The end of the contiguous finished prefix: the first unfinished offset.
     pub fn finished(&self) -> i64 {
         let inner = self.lock();
-        inner.open.first().copied().unwrap_or(inner.next)
+        inner.open.first_key_value().map_or(inner.next, |(first, _)| *first)
     }
 
-    /// Records that are read and not finished.
+    /// Records that are read and not finished, or their parts.
     pub fn unfinished(&self) -> usize {
-        self.lock().open.len()
+        self.lock().open.values().sum()
     }
 
     // The data is a counter and a set: a panic elsewhere leaves them whole.
@@ -187,6 +203,18 @@ mod tests {
         assert_eq!(progress.finished(), 6);
         first.finish();
         assert_eq!((progress.finished(), progress.unfinished()), (9, 0));
+    }
+
+    #[test]
+    fn a_record_is_finished_when_its_last_part_is() {
+        let progress = Progress::new(0);
+        let mut parts = progress.open_parts(0, 3);
+        progress.open(1).finish();
+        assert_eq!((progress.finished(), progress.unfinished()), (0, 3));
+        parts.drain(..2).for_each(Ticket::finish);
+        assert_eq!((progress.finished(), progress.unfinished()), (0, 1));
+        parts.into_iter().for_each(Ticket::finish);
+        assert_eq!((progress.finished(), progress.unfinished()), (2, 0));
     }
 
     #[test]

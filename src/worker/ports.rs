@@ -8,6 +8,8 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use crate::engine::delivery::Answer;
 use crate::engine::id::UserId;
 use crate::engine::time::Timestamp;
@@ -152,6 +154,21 @@ pub trait State {
     /// `hide`: nobody else is given them before that, unless a commit changes their wake.
     fn take_due(&mut self, now: Timestamp, limit: usize, hide: Duration) -> Future<'_, Result<Vec<UserId>, StateError>>;
 
+    /// A page of all users that have a wake, about `limit` of them, and where to go on; `None` = that was the last. Without a
+    /// cursor the walk begins. **Whoever has a wake during the whole walk is seen at least once**, by whichever session asks for
+    /// which page, and across restarts of the store; who comes or goes meanwhile may be seen or not, and some are seen again.
+    /// A page may be empty and not the last. Ids that begin with U+0001 are not listed: they are no users (see [`PSEUDO`]).
+    fn users<'a>(&'a mut self, cursor: Option<&'a Cursor>, limit: usize) -> Future<'a, Result<Page, StateError>>;
+
+    /// For each: whether its user is among the first so many of its set, who stay in it from now on. Asking again changes nothing
+    /// and is answered alike, so an unknown reply is simply asked again. **Never more than `limit` are let in, however many sessions
+    /// ask at once.** In their order.
+    fn admit<'a>(&'a mut self, asked: &'a [Admit]) -> Future<'a, Result<Vec<bool>, StateError>>;
+
+    /// How much of what is wanted each budget gives now: a token bucket that fills by the store's time, whole tokens only,
+    /// fractions kept. A new one is full. After an unknown reply what was given is lost, never given twice. In their order.
+    fn spend<'a>(&'a mut self, wanted: &'a [Spend]) -> Future<'a, Result<Vec<u32>, StateError>>;
+
     /// All documents, if the stored revision is not `known`.
     fn documents(&mut self, known: Option<u64>) -> Future<'_, Result<Option<Documents>, StateError>>;
 
@@ -214,6 +231,43 @@ pub struct Committed {
     pub token: Token,
     /// Positions in `changes` that were not written, with what is stored (`None` = nothing).
     pub conflicts: Vec<(usize, Option<Stored>)>,
+}
+
+/// What ids begin with that are no users but notes of the worker's own, kept like users: with a token and a wake. Ids from outside
+/// never begin so.
+pub const PSEUDO: char = '\u{1}';
+
+/// Where a walk over all users stands: the store's own bytes, to be kept and handed back as they are.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Cursor(pub Vec<u8>);
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Page {
+    pub users: Vec<UserId>,
+    /// Where the next page begins; `None` = there is none.
+    pub next: Option<Cursor>,
+}
+
+/// A question about one user and one bounded set.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Admit {
+    pub set: Box<str>,
+    pub user: UserId,
+    /// How many the set may hold. 0 lets nobody new in, but keeps the set for another span.
+    pub limit: u64,
+    /// How long the set is kept when nobody asks about it; at least half of it.
+    pub keep: Duration,
+}
+
+/// A wish for some of a budget that all sessions share.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Spend {
+    pub budget: Box<str>,
+    pub want: u32,
+    /// How many tokens come in a second; may be a fraction.
+    pub per_second: f64,
+    /// How many it holds at most, at least one.
+    pub burst: u32,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -8,7 +8,8 @@ use crate::engine::time::Timestamp;
 
 use super::ports::{Partition, State, StateError};
 
-/// Shared by the reader, which notes, and the due loop, which publishes and asks.
+/// Shared by the reader, which notes, and the due loop, which publishes and asks. (The topic of runs has one of its own, by which a
+/// walk sees how far ahead it is.)
 pub struct ReadPositions {
     inner: Mutex<Inner>,
     read_to: AtomicI64,
@@ -53,6 +54,11 @@ impl ReadPositions {
         self.read_to.store(read_to.unwrap_or(Timestamp::MIN).0, Ordering::Release);
         self.lock().ours.clear();
         Ok(())
+    }
+
+    /// Whether there is something of ours that the others do not know.
+    pub fn has_news(&self) -> bool {
+        !self.lock().ours.is_empty()
     }
 
     /// Everything in the events topics up to this time is applied.

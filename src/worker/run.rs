@@ -1,6 +1,8 @@
 //! The threads of a live worker, and how it starts, stops and gives up. Everything that is done here is done elsewhere; this only
 //! waits.
 
+mod walks;
+
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -12,6 +14,7 @@ use tokio::sync::{Notify, mpsc};
 use tokio::task::LocalSet;
 use tokio::time::{Instant, sleep, timeout};
 
+use crate::engine::id::UserId;
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::probes::{Health, Progress};
 
@@ -40,6 +43,7 @@ pub struct Ports {
     pub exchange: Arc<dyn Fn() -> Box<dyn Exchange> + Send + Sync>,
     pub events: Box<dyn Source>,
     pub retries: Box<dyn Source>,
+    pub runs: Box<dyn Source>,
     pub secrets: Secrets,
 }
 
@@ -120,6 +124,8 @@ pub(super) struct Common {
     pub append: Arc<dyn Append>,
     pub store: Arc<dyn Store>,
     positions: Arc<ReadPositions>,
+    /// Of the topic of runs.
+    run_positions: Arc<ReadPositions>,
     pub held: Arc<Held>,
     pub metrics: Arc<Metrics>,
     health: Arc<Health>,
@@ -176,6 +182,7 @@ pub fn run(ports: Ports, settings: Settings, follower: Arc<Follower>, metrics: A
         append: ports.append,
         store: ports.store,
         positions: Arc::default(),
+        run_positions: Arc::default(),
         held: Arc::default(),
         settings: Arc::new(settings),
         metrics,
@@ -185,7 +192,8 @@ pub fn run(ports: Ports, settings: Settings, follower: Arc<Follower>, metrics: A
         abort: AtomicBool::new(false),
         lanes_left: AtomicUsize::new(lanes),
     });
-    match start(&common, ports.exchange, ports.secrets, ports.events, ports.retries) {
+    let sources = Sources { events: ports.events, retries: ports.retries, runs: ports.runs };
+    match start(&common, ports.exchange, ports.secrets, sources) {
         Ok(threads) => {
             common.health.ready("worker");
             for thread in threads {
@@ -202,12 +210,17 @@ pub fn run(ports: Ports, settings: Settings, follower: Arc<Follower>, metrics: A
 
 type MakeExchange = Arc<dyn Fn() -> Box<dyn Exchange> + Send + Sync>;
 
+struct Sources {
+    events: Box<dyn Source>,
+    retries: Box<dyn Source>,
+    runs: Box<dyn Source>,
+}
+
 fn start(
     common: &Arc<Common>,
     exchange: MakeExchange,
     secrets: Secrets,
-    events: Box<dyn Source>,
-    retries: Box<dyn Source>,
+    Sources { events, retries, runs }: Sources,
 ) -> Result<Vec<JoinHandle<()>>, StateError> {
     let starting = runtime();
     starting.block_on(first_definitions(common))?;
@@ -239,13 +252,18 @@ fn start(
     }
     let commits =
         |common: &Arc<Common>| Commits::new(status.clone(), common.clock.clone(), ask_identity(common), common.settings.accept_state);
-    let (event_commits, retry_commits) = (commits(common)?, commits(common)?);
+    let (event_commits, retry_commits, run_commits) = (commits(common)?, commits(common)?, commits(common)?);
     let shared = common.clone();
     threads.push(named("events", move || read_events(&shared, events, event_commits, queues)));
     let (shared, lanes) = (common.clone(), senders.clone());
     threads.push(named("retries", move || read_retries(&shared, retries, retry_commits, &lanes)));
+    let (shared, lanes, crowds) = (common.clone(), senders.clone(), destinations.clone());
+    threads.push(named("runs", move || walks::read_runs(&shared, runs, run_commits, &lanes, &crowds)));
+    let (agendas, due_agendas) = mpsc::unbounded_channel();
     let shared = common.clone();
-    threads.push(named("control", move || LocalSet::new().block_on(&starting, control(&shared, &senders, &destinations))));
+    threads.push(named("walks", move || runtime().block_on(walks::walk(&shared, due_agendas))));
+    let shared = common.clone();
+    threads.push(named("control", move || LocalSet::new().block_on(&starting, control(&shared, &senders, &destinations, &agendas))));
     Ok(threads)
 }
 
@@ -356,7 +374,12 @@ fn finish(common: &Common, result: Result<(), SourceError>) {
 }
 
 /// Looks for what is due and follows the definitions.
-async fn control(common: &Arc<Common>, lanes: &[mpsc::UnboundedSender<Mail>], destinations: &Destinations) {
+async fn control(
+    common: &Arc<Common>,
+    lanes: &[mpsc::UnboundedSender<Mail>],
+    destinations: &Destinations,
+    agendas: &mpsc::UnboundedSender<UserId>,
+) {
     let state = match common.store.session().await {
         Ok(state) => state,
         Err(error) => return common.give_up_state(error),
@@ -381,6 +404,9 @@ async fn control(common: &Arc<Common>, lanes: &[mpsc::UnboundedSender<Mail>], de
                 for user in found.users {
                     let lane = common.settings.lane_of(&user);
                     let _ = lanes[lane].send(Mail::Wake { user, read_to: found.read_to });
+                }
+                for agenda in found.agendas {
+                    let _ = agendas.send(agenda);
                 }
                 found.more
             }

@@ -36,6 +36,8 @@ pub struct Topics {
     pub events: Vec<Arc<str>>,
     pub outcomes: Arc<str>,
     pub dead: Arc<str>,
+    /// Users that scheduled runs and arming passes have reached.
+    pub runs: Arc<str>,
     /// Waits of at most a minute.
     pub retry: Arc<str>,
     /// Fixed delays for longer waits, shortest first.
@@ -49,6 +51,7 @@ impl Topics {
             events: events.iter().map(|topic| Arc::from(topic.as_str())).collect(),
             outcomes: named("outcomes"),
             dead: named("dead"),
+            runs: named("runs"),
             retry: named("retry"),
             retry_tiers: [
                 (named("retry.1m"), Duration::from_secs(60)),

@@ -11,7 +11,7 @@ use crate::engine::effect::{Effect, FailCause};
 use crate::engine::id::{DeliveryId, UserId, stable_hash};
 use crate::engine::record::Pending;
 use crate::engine::record::codec::{self, CodecError};
-use crate::engine::step::{self, Input, Known, Stepped};
+use crate::engine::step::{self, Ask, Counter, Input, Known, Stepped};
 use crate::engine::time::Timestamp;
 
 use super::cache::{Cache, Remembered};
@@ -83,8 +83,14 @@ struct Turning {
     changed: bool,
     effects: Vec<Effect>,
     held_until_read: Option<Timestamp>,
+    /// What its step must know of the store first.
+    asks: Vec<Ask>,
+    /// What the store answered so far. It holds for this turn only.
+    admitted: Vec<(Counter, bool)>,
     /// The broker time of its first event.
     since: Option<Timestamp>,
+    /// Only walks over all users brought it here.
+    passing: bool,
     /// Positions in the turn's work, in order of arrival.
     inputs: Vec<usize>,
 }
@@ -123,7 +129,7 @@ impl Turn {
     /// 2. The work of one user stays in its order, whatever its kind: nobody else turns this lane's users here.
     /// 3. Load the records of all users that are not remembered, in one round trip.
     /// 4. `step`, folding all of a user's waiting inputs. A panic is caught: that input goes to the dead-letter topic and is marked
-    ///    as applied, the others go on.
+    ///    as applied, the others go on. What steps must know of the store first is asked for all users at once, and they step again.
     /// 5. Commit all users in one call. Where another was faster, step again on what is stored now. Also without any
     ///    change the ledger advances, so that what was only read is confirmed too.
     /// 6. Append the decision lines, and give out the deliveries that the stored record says are being sent by this turn.
@@ -136,7 +142,8 @@ impl Turn {
             return Ok(Turned::default());
         }
         let mut turning = self.load(group_by_user(work), work).await?;
-        self.step_all(&mut turning, work).await?;
+        let all = (0..turning.len()).collect();
+        self.step_all(&mut turning, all, work).await?;
         self.commit(&mut turning, work).await?;
         let (mut turned, postponed) = self.carry_out(turning);
         for done in work.drain(..) {
@@ -161,17 +168,30 @@ impl Turn {
                 *slot = Some(remember(loaded.next().flatten())?);
             }
         }
-        Ok(grouped
-            .into_iter()
-            .zip(remembered)
-            .map(|((user, inputs), remembered)| Turning::new(user, inputs, remembered.unwrap_or_default()))
-            .collect())
+        let of_a_walk = |at: &usize| matches!(work[*at].input, Input::Run { .. } | Input::Arm { .. });
+        let begin = |((user, inputs), remembered): ((UserId, Vec<usize>), Option<Remembered>)| {
+            let passing = inputs.iter().all(of_a_walk);
+            Turning { passing, ..Turning::new(user, inputs, remembered.unwrap_or_default()) }
+        };
+        Ok(grouped.into_iter().zip(remembered).map(begin).collect())
     }
 
-    /// Step 4 for all users.
-    async fn step_all(&mut self, turning: &mut [Turning], work: &mut [Work]) -> Result<(), StateError> {
-        for user in turning {
-            self.fold(user, work).await?;
+    /// Step 4 for these users. Whoever must know something of the store first is stepped again with the answers.
+    async fn step_all(&mut self, turning: &mut [Turning], which: Vec<usize>, work: &mut [Work]) -> Result<(), StateError> {
+        let mut waiting = which;
+        for round in 0.. {
+            let mut asking = Vec::new();
+            for at in waiting {
+                self.fold(&mut turning[at], work).await?;
+                if !turning[at].asks.is_empty() {
+                    asking.push(at);
+                }
+            }
+            if asking.is_empty() {
+                break;
+            }
+            questions::answer(&mut *self.state, &self.follower.in_force(), turning, &asking, round).await?;
+            waiting = asking;
         }
         Ok(())
     }
@@ -193,18 +213,25 @@ impl Turn {
         }
     }
 
-    /// Breaks with the position of the input whose step panicked; what was known of the user is lost then.
+    /// Breaks with the position of the input whose step panicked; what was known of the user is lost then, as it is when a step
+    /// asks something of the store.
     fn fold_once(&self, turning: &mut Turning, work: &[Work], in_force: &InForce) -> ControlFlow<usize> {
         let now = self.clock.now();
         for &at in &turning.inputs {
             let input = &work[at].input;
-            let known = std::mem::take(&mut turning.known);
+            let mut known = std::mem::take(&mut turning.known);
+            // A step forgets the answers of the one before.
+            known.admitted.clone_from(&turning.admitted);
             if let (Input::Wake { .. }, Some(due)) = (input, known.record.timers.iter().map(|timer| timer.due).min()) {
                 self.metrics.timer_overdue(now.since(due));
             }
             let Ok(stepped) = catch_unwind(AssertUnwindSafe(|| (self.step)(in_force, &turning.user, known, input, now))) else {
                 return ControlFlow::Break(at);
             };
+            if !stepped.asks.is_empty() {
+                turning.asks = stepped.asks;
+                return ControlFlow::Continue(());
+            }
             turning.known = stepped.known;
             turning.profile_changed |= stepped.profile_changed;
             turning.changed |= stepped.record_changed || stepped.profile_changed;
@@ -270,9 +297,9 @@ impl Turn {
             for (conflict, stored) in committed.conflicts {
                 let at = writing[conflict];
                 turning[at].restart(remember(stored)?);
-                self.fold(&mut turning[at], work).await?;
                 waiting.push(at);
             }
+            self.step_all(turning, waiting.clone(), work).await?;
         }
         Ok(())
     }
@@ -307,7 +334,8 @@ impl Turn {
         let mut postponed = Vec::new();
         let mut starting: Vec<Starting> = Vec::new();
         for turning in turning {
-            let Turning { user, token, wake, known, effects, held_until_read, since, .. } = turning;
+            let Turning { user, token, wake, mut known, effects, held_until_read, since, passing, changed, .. } = turning;
+            known.admitted = Vec::new();
             for effect in effects {
                 self.count(&effect);
                 let (id, failure) = match effect {
@@ -335,7 +363,10 @@ impl Turn {
             if let Some(until) = held_until_read {
                 turned.held.push((user.clone(), until));
             }
-            self.cache.put(user, Remembered { token, wake, known });
+            // A walk comes by everybody once: whom it left as they were would push out those who come again.
+            if changed || !passing {
+                self.cache.put(user, Remembered { token, wake, known });
+            }
         }
         let decided = if lines.is_empty() { Ack::done() } else { Ack::of(self.append.append(lines)) };
         for Starting { user, entry, failure, since } in starting {
@@ -374,15 +405,19 @@ impl Turning {
             changed: false,
             effects: Vec::new(),
             held_until_read: None,
+            asks: Vec::new(),
+            admitted: Vec::new(),
             since: None,
+            passing: false,
             inputs,
         }
     }
 
-    /// Begins again with what is stored now.
+    /// Begins again with what is stored now, and with what the store has answered.
     fn restart(&mut self, remembered: Remembered) {
-        let inputs = std::mem::take(&mut self.inputs);
-        *self = Turning::new(self.user.clone(), inputs, remembered);
+        let (inputs, admitted) = (std::mem::take(&mut self.inputs), std::mem::take(&mut self.admitted));
+        let passing = self.passing;
+        *self = Turning { admitted, passing, ..Turning::new(self.user.clone(), inputs, remembered) };
     }
 }
 
@@ -425,6 +460,10 @@ fn remember(stored: Option<Stored>) -> Result<Remembered, StateError> {
         known: Known { record, profile: profile.unwrap_or_default(), ..Known::default() },
     })
 }
+
+mod questions;
+
+pub use questions::CAMPAIGN_KEPT;
 
 #[cfg(test)]
 mod tests;

@@ -8,6 +8,8 @@ use campanile::engine::id::UserId;
 use campanile::engine::time::Timestamp;
 use campanile::worker::ports::{Change, Documents, Partition, ProfileChange, Put, State, Store, Stored, Token};
 
+use crate::state_spanning::*;
+
 /// Runs all cases, each on a fresh and empty store of so many groups. The last name printed is the case that failed.
 pub async fn suite(groups: u16, make: impl AsyncFn() -> Arc<dyn Store>) {
     macro_rules! run {
@@ -43,6 +45,12 @@ pub async fn suite(groups: u16, make: impl AsyncFn() -> Arc<dyn Store>) {
         two_sessions_never_lose_an_update
         names_and_values_may_hold_any_bytes
         ten_thousand_users_fit
+        a_walk_sees_every_user_and_no_pseudo_user
+        a_walk_sees_all_who_stay_while_others_come_go_and_change
+        a_set_lets_in_as_many_as_it_may_hold
+        a_set_never_holds_more_however_many_ask_at_once
+        a_budget_gives_its_burst_and_then_its_rate
+        a_budget_is_shared_by_all_sessions
         the_sequence_grows_and_the_id_stays
     }
 }
@@ -444,7 +452,7 @@ fn partition(topic: &str, number: i32) -> Partition {
     Partition { topic: topic.into(), number }
 }
 
-async fn due(session: &mut dyn State, now_ms: i64) -> Vec<String> {
+pub async fn due(session: &mut dyn State, now_ms: i64) -> Vec<String> {
     take(session, now_ms, 1_000, Duration::from_secs(60)).await
 }
 
@@ -452,7 +460,7 @@ async fn take(session: &mut dyn State, now_ms: i64, limit: usize, hide: Duration
     session.take_due(Timestamp(now_ms), limit, hide).await.unwrap().iter().map(|user| user.to_string()).collect()
 }
 
-fn sorted(mut names: Vec<String>) -> Vec<String> {
+pub fn sorted(mut names: Vec<String>) -> Vec<String> {
     names.sort_unstable();
     names
 }

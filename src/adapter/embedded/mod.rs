@@ -9,6 +9,7 @@
 //!
 //! Its groups, in the sense of the Redis adapter, are one.
 
+mod bounded;
 mod file;
 mod log;
 mod retention;
@@ -30,6 +31,7 @@ use redb::Database;
 pub use file::OpenError;
 
 use crate::worker::ports::{Append, Clock, Source, SourceError, Store};
+use bounded::Budgets;
 use retention::Retention;
 use writer::{Tail, Writer};
 
@@ -77,6 +79,7 @@ struct Shared {
     members: Mutex<BTreeSet<(String, String)>>,
     /// Spreads lines without a key.
     rotation: AtomicU32,
+    budgets: Budgets,
     writer: Writer,
 }
 
@@ -115,7 +118,7 @@ impl Embedded {
         let (database, tail) = (Arc::new(database), Arc::new(Tail::default()));
         tail.publish(file::stored_ends(&database)?);
         let writer = Writer::start(Arc::clone(&database), Arc::clone(&tail)).map_err(OpenError::NoThread)?;
-        let (partitions, members, rotation) = (partitions.max(1), Mutex::default(), AtomicU32::new(0));
-        Ok(Embedded { shared: Arc::new(Shared { database, tail, clock, partitions, retention, members, rotation, writer }) })
+        let (partitions, members, rotation, budgets) = (partitions.max(1), Mutex::default(), AtomicU32::new(0), Budgets::default());
+        Ok(Embedded { shared: Arc::new(Shared { database, tail, clock, partitions, retention, members, rotation, budgets, writer }) })
     }
 }

@@ -1,19 +1,21 @@
 //! State by user: sessions that load, compare and set. Reads see the last durable transaction; writes go through the writer.
 //! Reading blocks the calling thread for as long as the pages take; they are nearly always in memory.
 
+use std::ops::Bound;
 use std::sync::Arc;
 use std::time::Duration;
 
 use redb::{ReadableDatabase, ReadableTable};
 
-use super::Shared;
 use super::tables::{self, Tables, decode_record, encode_record, number};
 use super::writer::Failure;
+use super::{Shared, bounded};
 use crate::engine::id::UserId;
 use crate::engine::time::Timestamp;
 use crate::worker::ledger::{Ruling, Weighed, judge, next_incarnation, rolled_back, token, weigh};
 use crate::worker::ports::{
-    Change, Committed, Documents, Future, Identity, Loaded, Partition, ProfileChange, Put, State, StateError, Store, Stored, Token,
+    Admit, Change, Committed, Cursor, Documents, Future, Identity, Loaded, PSEUDO, Page, Partition, ProfileChange, Put, Spend, State,
+    StateError, Store, Stored, Token,
 };
 
 pub struct EmbeddedStore {
@@ -94,6 +96,35 @@ impl State for Session {
             drop((due, transaction));
             Ok(self.shared.writer.call(0, move |tables| hide_due(tables, now, limit, hide)).await?)
         })
+    }
+
+    fn users<'a>(&'a mut self, cursor: Option<&'a Cursor>, limit: usize) -> Future<'a, Result<Page, StateError>> {
+        Box::pin(async move {
+            let transaction = self.shared.database.begin_read().map_err(unreadable)?;
+            let wakes = transaction.open_table(tables::WAKES).map_err(unreadable)?;
+            Ok(page(&wakes, cursor, limit)?)
+        })
+    }
+
+    fn admit<'a>(&'a mut self, asked: &'a [Admit]) -> Future<'a, Result<Vec<bool>, StateError>> {
+        Box::pin(async move {
+            // Most of the time the answer stands, and that is known without an fsync.
+            let now = self.shared.clock.now();
+            let transaction = self.shared.database.begin_read().map_err(unreadable)?;
+            let members = transaction.open_table(tables::MEMBERS).map_err(unreadable)?;
+            let sets = transaction.open_table(tables::SETS).map_err(unreadable)?;
+            let known = asked.iter().map(|one| bounded::known(&members, &sets, one, now)).collect::<Result<Option<Vec<_>>, _>>()?;
+            drop((members, sets, transaction));
+            if let Some(known) = known {
+                return Ok(known);
+            }
+            let asked = asked.to_vec();
+            Ok(self.shared.writer.call(0, move |tables| bounded::admit(tables, &asked, now)).await?)
+        })
+    }
+
+    fn spend<'a>(&'a mut self, wanted: &'a [Spend]) -> Future<'a, Result<Vec<u32>, StateError>> {
+        Box::pin(async move { Ok(self.shared.budgets.spend(wanted, self.shared.clock.now())) })
     }
 
     fn documents(&mut self, known: Option<u64>) -> Future<'_, Result<Option<Documents>, StateError>> {
@@ -250,6 +281,26 @@ fn due_until(due: &impl ReadableTable<(i64, &'static str), ()>, now: Timestamp, 
         users.push(UserId::from(user));
     }
     Ok(users)
+}
+
+/// The next users by name, after the last one of the page before: a walk that any session goes on with.
+fn page(wakes: &impl ReadableTable<&'static str, i64>, cursor: Option<&Cursor>, limit: usize) -> Result<Page, redb::Error> {
+    let last = cursor.map_or("", |Cursor(bytes)| std::str::from_utf8(bytes).unwrap_or_default());
+    let mut users: Vec<UserId> = Vec::new();
+    let mut seen = last.to_owned();
+    for (walked, row) in wakes.range::<&str>((Bound::Excluded(last), Bound::Unbounded))?.enumerate() {
+        if walked == limit {
+            return Ok(Page { users, next: Some(Cursor(seen.into_bytes())) });
+        }
+        let row = row?;
+        let user = row.0.value();
+        if !user.starts_with(PSEUDO) {
+            users.push(user.into());
+        }
+        seen.clear();
+        seen.push_str(user);
+    }
+    Ok(Page { users, next: None })
 }
 
 fn put(tables: &mut Tables<'_>, expected: u64, body: &[u8]) -> Result<Put, redb::Error> {

@@ -30,6 +30,10 @@ pub const PROFILES: TableDefinition<&str, &[u8]> = TableDefinition::new("profile
 pub const WAKES: TableDefinition<&str, i64> = TableDefinition::new("wakes");
 /// The same by time, the index that `take_due` walks.
 pub const DUE: TableDefinition<(i64, &str), ()> = TableDefinition::new("due");
+/// Bounded set and user: the user is in it.
+pub const MEMBERS: TableDefinition<(&str, &str), ()> = TableDefinition::new("members");
+/// Bounded set -> how many are in it, and until when it is at least kept (ms).
+pub const SETS: TableDefinition<&str, (u64, i64)> = TableDefinition::new("sets");
 /// Incarnation -> the last operation it applied. Emptied when the file is opened: the sessions in it ended with their process.
 pub const LEDGERS: TableDefinition<u64, u64> = TableDefinition::new("ledgers");
 /// Topic and partition -> how far it was read (broker time, ms).
@@ -57,6 +61,8 @@ pub struct Tables<'t> {
     pub profiles: Table<'t, &'static str, &'static [u8]>,
     pub wakes: Table<'t, &'static str, i64>,
     pub due: Table<'t, (i64, &'static str), ()>,
+    pub members: Table<'t, (&'static str, &'static str), ()>,
+    pub sets: Table<'t, &'static str, (u64, i64)>,
     pub ledgers: Table<'t, u64, u64>,
     pub positions: Table<'t, (&'static str, i32), i64>,
     pub topics: Table<'t, &'static str, (u32, u32)>,
@@ -77,6 +83,8 @@ impl<'t> Tables<'t> {
             profiles: transaction.open_table(PROFILES)?,
             wakes: transaction.open_table(WAKES)?,
             due: transaction.open_table(DUE)?,
+            members: transaction.open_table(MEMBERS)?,
+            sets: transaction.open_table(SETS)?,
             ledgers: transaction.open_table(LEDGERS)?,
             positions: transaction.open_table(POSITIONS)?,
             topics: transaction.open_table(TOPICS)?,

@@ -36,6 +36,15 @@ pub const DOCUMENTS: &str = "doc";
 /// `{<prefix>}:read`, a hash: `<partition>/<topic>` -> how far the input was read, in ms since 1970, by whoever reads it.
 pub const READ: &str = "read";
 
+/// `{<prefix> <name>}:in`, a set: the users in a bounded set, who never become more than it may hold. In a slot of its own, like
+/// every name: one that is asked about often burdens one node, not the one that has the documents. Expires when nobody has
+/// asked about it for at least half of the span that it is to be kept. (A prefix has no white space, so names cannot collide.)
+pub const MEMBERS: &str = "in";
+
+/// `{<prefix> <name>}:bud`, a hash: a token bucket, with `tokens` (a fraction) as they were `at` a time in us. Absent = full;
+/// expires when it would be.
+pub const BUDGET: &str = "bud";
+
 /// The layout that the above describes: the field `format` of [`STORE`] and the first byte of every record. A store of a
 /// higher format was written by a newer version and is refused.
 pub const FORMAT: u8 = 1;
@@ -93,6 +102,12 @@ impl Keys {
         format!("{}{name}", self.groups[group])
     }
 
+    /// The key of [`MEMBERS`] or [`BUDGET`] of this name.
+    pub fn own(&self, kind: &str, name: &str) -> String {
+        let prefix = self.store.trim_end_matches("}:");
+        format!("{prefix} {name}}}:{kind}")
+    }
+
     /// The key of [`STORE`], [`DOCUMENTS`] or [`READ`].
     pub fn store(&self, name: &str) -> String {
         format!("{}{name}", self.store)
@@ -145,6 +160,7 @@ mod tests {
         assert_eq!(&keys.user(2, RECORD, &user)[keys.kind_at(2) - 1..][..1], "u");
         assert_eq!(keys.group(0, WAKE), "{campanile:0}:wake");
         assert_eq!(keys.store(STORE), "{campanile}:store");
+        assert_eq!(keys.own(MEMBERS, "summer/2026-12-01T09:00:00"), "{campanile summer/2026-12-01T09:00:00}:in");
     }
 
     #[test]

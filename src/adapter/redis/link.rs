@@ -55,8 +55,10 @@ script!(JOIN, "join.lua");
 script!(COMMIT, "commit.lua");
 script!(TAKE_DUE, "take_due.lua");
 script!(PUT_DOCUMENTS, "put_documents.lua");
+script!(ADMIT, "admit.lua");
+script!(SPEND, "spend.lua");
 
-static SCRIPTS: [&Script; 5] = [&OPEN, &JOIN, &COMMIT, &TAKE_DUE, &PUT_DOCUMENTS];
+static SCRIPTS: [&Script; 7] = [&OPEN, &JOIN, &COMMIT, &TAKE_DUE, &PUT_DOCUMENTS, &ADMIT, &SPEND];
 
 /// Why a command has no answer.
 #[derive(Debug)]

@@ -16,6 +16,7 @@ mod keys;
 mod link;
 mod reply;
 mod session;
+mod spanning;
 
 use std::fmt;
 use std::sync::Arc;

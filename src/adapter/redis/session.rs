@@ -8,13 +8,16 @@ use redis::{Cmd, Pipeline, Value};
 
 use crate::engine::id::UserId;
 use crate::engine::time::Timestamp;
-use crate::worker::ports::{Change, Committed, Documents, Future, Identity, Loaded, Partition, Put, State, StateError, Stored};
+use crate::worker::ports::{
+    Admit, Change, Committed, Cursor, Documents, Future, Identity, Loaded, Page, Partition, Put, Spend, State, StateError, Stored,
+};
 
 use super::Shared;
 use super::commit::{self, Outcome, Part, Standing};
 use super::keys;
 use super::link::{Fault, JOIN, Link, PUT_DOCUMENTS, TAKE_DUE};
 use super::reply;
+use super::spanning::{self, Stand};
 
 /// How often a commit is sent at most before its outcome is given up as unknown.
 const COMMIT_ATTEMPTS: u32 = 5;
@@ -255,6 +258,41 @@ impl Session {
         Ok(full)
     }
 
+    async fn users_from(&mut self, cursor: Option<&Cursor>, limit: usize) -> Result<Page, StateError> {
+        self.usable()?;
+        let (keys, groups) = (&self.shared.keys, self.groups.len());
+        let stand = Stand::read(cursor)?;
+        if stand.group >= groups {
+            return Err(StateError::Refused(format!("a walk over all users stands in group {} of {groups}", stand.group)));
+        }
+        if let Some(page) = stand.page(groups, self.link.run(&stand.commands(keys, limit)).await?)? {
+            return Ok(page);
+        }
+        tracing::info!(group = stand.group, "redis is not the process that a walk over all users was begun on: its group is walked again");
+        let stand = stand.again();
+        let page = stand.page(groups, self.link.run(&stand.commands(keys, limit)).await?)?;
+        page.ok_or_else(|| StateError::Unavailable("redis was restarted twice during one question".into()))
+    }
+
+    async fn admit_users(&mut self, asked: &[Admit]) -> Result<Vec<bool>, StateError> {
+        self.usable()?;
+        if asked.is_empty() {
+            return Ok(Vec::new());
+        }
+        let (calls, positions) = spanning::admissions(&self.shared.keys, asked);
+        let answers = spanning::admitted(&positions, self.link.run(&calls).await?)?;
+        self.replicated().await?;
+        Ok(answers)
+    }
+
+    async fn spend_budgets(&mut self, wanted: &[Spend]) -> Result<Vec<u32>, StateError> {
+        self.usable()?;
+        if wanted.is_empty() {
+            return Ok(Vec::new());
+        }
+        self.link.run(&spanning::wishes(&self.shared.keys, wanted)).await?.into_iter().map(reply::number).collect()
+    }
+
     async fn stored_documents(&mut self, known: Option<u64>) -> Result<Option<Documents>, StateError> {
         let key = self.shared.keys.store(keys::DOCUMENTS);
         if let Some(known) = known {
@@ -363,6 +401,18 @@ impl State for Session {
 
     fn take_due(&mut self, now: Timestamp, limit: usize, hide: Duration) -> Future<'_, Result<Vec<UserId>, StateError>> {
         Box::pin(self.take_due_users(now, limit, hide))
+    }
+
+    fn users<'a>(&'a mut self, cursor: Option<&'a Cursor>, limit: usize) -> Future<'a, Result<Page, StateError>> {
+        Box::pin(self.users_from(cursor, limit))
+    }
+
+    fn admit<'a>(&'a mut self, asked: &'a [Admit]) -> Future<'a, Result<Vec<bool>, StateError>> {
+        Box::pin(self.admit_users(asked))
+    }
+
+    fn spend<'a>(&'a mut self, wanted: &'a [Spend]) -> Future<'a, Result<Vec<u32>, StateError>> {
+        Box::pin(self.spend_budgets(wanted))
     }
 
     fn documents(&mut self, known: Option<u64>) -> Future<'_, Result<Option<Documents>, StateError>> {

@@ -18,6 +18,11 @@ impl Zone {
         (zone.iana_name().is_some() && !zone.is_unknown()).then_some(Zone(zone))
     }
 
+    /// Every zone there is, under each of its names.
+    pub fn all() -> impl Iterator<Item = Zone> {
+        jiff::tz::db().available().filter_map(|name| Zone::find(name.as_str()))
+    }
+
     /// The name in its proper spelling.
     pub fn name(&self) -> &str {
         self.0.iana_name().unwrap_or("UTC")

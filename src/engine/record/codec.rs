@@ -7,6 +7,7 @@ use serde::de::DeserializeOwned;
 
 use super::Record;
 use crate::engine::profile::Profile;
+use crate::engine::runs::Agenda;
 
 /// What this version writes, and the newest it reads.
 pub const FORMAT: u8 = 1;
@@ -33,6 +34,15 @@ pub fn encode_profile(profile: &Profile) -> Vec<u8> {
 }
 
 pub fn decode_profile(bytes: &[u8]) -> Result<Profile, CodecError> {
+    read(bytes)
+}
+
+/// A campaign's walks, kept beside the records of users.
+pub fn encode_agenda(agenda: &Agenda) -> Vec<u8> {
+    write(agenda)
+}
+
+pub fn decode_agenda(bytes: &[u8]) -> Result<Agenda, CodecError> {
     read(bytes)
 }
 

@@ -6,6 +6,8 @@
 
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 use super::catalog::InForce;
 use super::definition::Status;
 use super::effect::Effect;
@@ -62,7 +64,7 @@ pub struct Ask {
 }
 
 /// One time that a schedule names.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Run {
     pub due: Timestamp,
     /// Its local time (`2026-12-07T09:00:00`), the same in every zone: a user gets each once. Sorts by time.
@@ -82,8 +84,9 @@ pub enum Input {
     Parked { id: DeliveryId, attempt: u32, until: Timestamp },
     /// Request number `attempt` came to its end: lines and dead letters are written. `status` and `cause` are those of its line.
     Attempted { id: DeliveryId, attempt: u32, verdict: Verdict, status: Option<u16>, cause: Option<Box<str>> },
-    /// A scheduled run reaches this user.
-    Run { campaign: CampaignId, run: Run },
+    /// A scheduled run reaches this user; its walk came here at `reached`. What waits for too long since then is stale: a walk over
+    /// many users takes its time, and whether it began in time was judged when it began.
+    Run { campaign: CampaignId, run: Run, reached: Timestamp },
     /// A campaign has started: from now on its dates and memberships of this user are watched.
     Arm { campaign: CampaignId },
     /// An event that cannot be stepped (it made `step` panic) and is dead-lettered: only note that it is done with.
@@ -139,7 +142,7 @@ pub fn step(in_force: &InForce, user: &UserId, known: Known, input: &Input, now:
         Input::Retry { id, attempt, request } => work.retry(*id, *attempt, request),
         Input::Parked { id, attempt, until } => work.parked(*id, *attempt, *until),
         Input::Attempted { id, attempt, verdict, status, cause } => work.attempted(*id, *attempt, *verdict, *status, cause.as_deref()),
-        Input::Run { campaign, run } => work.run(*campaign, run),
+        Input::Run { campaign, run, reached } => work.run(*campaign, run, *reached),
         Input::Arm { campaign } => work.arm(*campaign),
         Input::Poisoned { position, message_id } => work.poisoned(*position, message_id),
     }

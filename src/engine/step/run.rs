@@ -1,11 +1,15 @@
 //! What reaches a user from a walk over all users: scheduled runs, and the arming of a campaign that has started. What comes to
 //! nothing leaves no trace: a walk must not write every record.
 
+use jiff::civil::DateTime;
+
 use super::claim::Occasion;
 use super::{Run, Work};
-use crate::engine::definition::{Trigger, ZoneChoice};
+use crate::engine::calendar::Zone;
+use crate::engine::definition::{Times, Trigger, ZoneChoice};
 use crate::engine::id::CampaignId;
 use crate::engine::record::{TimerKind, TriggerKind};
+use crate::engine::time::Timestamp;
 use crate::engine::trigger::correlation::NO_KEY;
 use crate::engine::trigger::schedule;
 use crate::engine::value::Object;
@@ -13,13 +17,13 @@ use crate::engine::value::Object;
 impl<'a> Work<'a> {
     /// One decision a user and run. A run in the users' own zones comes once for each instant at which some zone has it; it is
     /// only for those whose zone has it then. What was sent or waits is known by the run's name, also after the zone changed.
-    pub(super) fn run(&mut self, campaign: CampaignId, run: &Run) {
+    pub(super) fn run(&mut self, campaign: CampaignId, run: &Run, reached: Timestamp) {
         let in_force: &'a _ = self.in_force;
         let Some(campaign) = in_force.campaign(campaign) else { return self.skip() };
         let Trigger::Schedule(schedule) = &campaign.definition.trigger else { return self.skip() };
         let id = campaign.definition.id;
         let own = schedule.zone == ZoneChoice::User;
-        if self.is_forgotten() || own && !schedule::falls_at(&schedule.times, &self.zone(&schedule.zone), run.due) {
+        if self.is_forgotten() || own && !is_own(run, &schedule.times, &self.zone(&schedule.zone)) {
             return self.skip();
         }
         let record = &self.known.record;
@@ -42,7 +46,7 @@ impl<'a> Work<'a> {
                 others: &[],
                 depth: 0,
                 run: Some(&run.name),
-                due: Some(run.due),
+                due: Some(reached),
                 decided: None,
                 key: NO_KEY,
             },
@@ -66,4 +70,10 @@ impl<'a> Work<'a> {
         let record = &self.known.record;
         record.tombstone.is_some() && record.history == Default::default() && self.known.profile.is_empty()
     }
+}
+
+/// Whether a run of all zones is the one of this zone: its times fall then, and its clock reads what the run is named by. (Where
+/// a schedule names several times of day, other zones may have another of them at the same instant.)
+fn is_own(run: &Run, times: &Times, zone: &Zone) -> bool {
+    run.name.parse().is_ok_and(|name: DateTime| name == zone.local(run.due)) && schedule::falls_at(times, zone, run.due)
 }

@@ -1,15 +1,18 @@
 //! State by user in memory: what the stores on disk and in Redis mean, in its plainest form, with the faults of a network.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::ops::Bound;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use super::{Call, Fate, SharedFaults};
 use crate::engine::id::UserId;
 use crate::engine::time::Timestamp;
+use crate::worker::budget::Bucket;
 use crate::worker::ledger::{Ruling, Weighed, judge, next_incarnation, rolled_back, token, weigh};
 use crate::worker::ports::{
-    Change, Clock, Committed, Documents, Future, Identity, Loaded, Partition, ProfileChange, Put, State, StateError, Store, Stored, Token,
+    Admit, Change, Clock, Committed, Cursor, Documents, Future, Identity, Loaded, PSEUDO, Page, Partition, ProfileChange, Put, Spend,
+    State, StateError, Store, Stored, Token,
 };
 
 /// Writes that are remembered for who asks what was written last: more than one turn makes.
@@ -40,6 +43,8 @@ struct World {
     sequence: u64,
     documents: Documents,
     positions: BTreeMap<Partition, Timestamp>,
+    sets: BTreeMap<Box<str>, BTreeSet<UserId>>,
+    budgets: BTreeMap<Box<str>, Bucket>,
     /// Who was written last, newest last.
     recent: VecDeque<UserId>,
 }
@@ -71,6 +76,8 @@ impl MemoryStore {
             sequence: 0,
             documents: Documents { revision: 0, body: Vec::new() },
             positions: BTreeMap::new(),
+            sets: BTreeMap::new(),
+            budgets: BTreeMap::new(),
             recent: VecDeque::new(),
         };
         MemoryStore { world: Arc::new(Mutex::new(world)), clock, faults }
@@ -85,9 +92,14 @@ impl MemoryStore {
         *self.lock() = snapshot.0.clone();
     }
 
-    /// All users that have a record, in their order, with their wake: for the assertions of a simulation.
+    /// All users that have a record, in their order, with their wake: for the assertions of a simulation. Pseudo users are none.
     pub fn users(&self) -> Vec<(UserId, Stored, Option<Timestamp>)> {
-        self.lock().users.iter().map(|(id, user)| (Arc::clone(id), user.stored.clone(), user.wake)).collect()
+        self.lock()
+            .users
+            .iter()
+            .filter(|(id, _)| !id.starts_with(PSEUDO))
+            .map(|(id, user)| (Arc::clone(id), user.stored.clone(), user.wake))
+            .collect()
     }
 
     /// Looks through the records that were written last, newest first.
@@ -155,6 +167,18 @@ impl State for Session {
 
     fn take_due(&mut self, now: Timestamp, limit: usize, hide: Duration) -> Future<'_, Result<Vec<UserId>, StateError>> {
         ready(self.store.ask(Call::TakeDue, |world, _| world.hide_due(now, limit, hide)))
+    }
+
+    fn users<'a>(&'a mut self, cursor: Option<&'a Cursor>, limit: usize) -> Future<'a, Result<Page, StateError>> {
+        ready(self.store.ask(Call::Users, |world, _| world.page(cursor, limit)))
+    }
+
+    fn admit<'a>(&'a mut self, asked: &'a [Admit]) -> Future<'a, Result<Vec<bool>, StateError>> {
+        ready(self.store.ask(Call::Admit, |world, _| asked.iter().map(|one| world.admit(one)).collect()))
+    }
+
+    fn spend<'a>(&'a mut self, wanted: &'a [Spend]) -> Future<'a, Result<Vec<u32>, StateError>> {
+        ready(self.store.ask(Call::Spend, |world, now| wanted.iter().map(|wish| world.spend(wish, now)).collect()))
     }
 
     fn documents(&mut self, known: Option<u64>) -> Future<'_, Result<Option<Documents>, StateError>> {
@@ -246,6 +270,32 @@ impl World {
         taken.into_iter().map(|(_, user)| user).collect()
     }
 
+    /// The next users by name.
+    fn page(&self, cursor: Option<&Cursor>, limit: usize) -> Page {
+        let last = cursor.map_or("", |Cursor(bytes)| std::str::from_utf8(bytes).unwrap_or_default());
+        let mut walked: Vec<&UserId> = Vec::new();
+        let after = self.users.range::<str, _>((Bound::Excluded(last), Bound::Unbounded)).filter(|(_, user)| user.wake.is_some());
+        for (id, _) in after {
+            if walked.len() == limit {
+                let next = walked.last().map(|last| Cursor(last.as_bytes().to_vec()));
+                return Page { users: listed(&walked), next };
+            }
+            walked.push(id);
+        }
+        Page { users: listed(&walked), next: None }
+    }
+
+    /// Sets last as long as the simulation.
+    fn admit(&mut self, asked: &Admit) -> bool {
+        let set = self.sets.entry(asked.set.clone()).or_default();
+        let fits = u64::try_from(set.len()).is_ok_and(|count| count < asked.limit);
+        set.contains(&asked.user) || (fits && set.insert(asked.user.clone()))
+    }
+
+    fn spend(&mut self, wish: &Spend, now: Timestamp) -> u32 {
+        self.budgets.entry(wish.budget.clone()).or_insert_with(|| Bucket::full(wish, now)).spend(wish, now)
+    }
+
     fn put(&mut self, expected: u64, body: &[u8]) -> Put {
         let stored = self.documents.revision;
         if stored != expected {
@@ -254,6 +304,10 @@ impl World {
         self.documents = Documents { revision: stored + 1, body: body.to_vec() };
         Put::Stored { revision: stored + 1 }
     }
+}
+
+fn listed(walked: &[&UserId]) -> Vec<UserId> {
+    walked.iter().filter(|id| !id.starts_with(PSEUDO)).map(|id| Arc::clone(id)).collect()
 }
 
 fn unreachable(call: Call) -> StateError {

@@ -182,8 +182,9 @@ impl Bench {
                 Input::Retry { id, attempt: attempt(), request: Box::new(request) }
             }
             "run" => {
-                let run = Run { due: option("due=").map_or(self.now, |due| at(&due)), name: words[3].into() };
-                Input::Run { campaign: CampaignId::of(words[2]), run }
+                let due = option("due=").map_or(self.now, |due| at(&due));
+                let run = Run { due, name: words[3].into() };
+                Input::Run { campaign: CampaignId::of(words[2]), run, reached: due }
             }
             "arm" => Input::Arm { campaign: CampaignId::of(words[2]) },
             "parked" => Input::Parked { id: delivery(self).0, attempt: attempt(), until: self.now.after(span("1m")) },

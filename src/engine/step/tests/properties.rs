@@ -134,7 +134,7 @@ impl Play {
             }
             Act::Run { number, late } => {
                 let run = Run { due: now.before(minutes(*late)), name: format!("2026-11-2{number}T09:00").into() };
-                Input::Run { campaign: CampaignId::of("run"), run }
+                Input::Run { campaign: CampaignId::of("run"), run, reached: now }
             }
             Act::Arm(which) => Input::Arm { campaign: which.get(&self.bench.campaigns).id },
             Act::Delete => Input::Event(self.bench.event(EventBody::Delete, &|_| None)),

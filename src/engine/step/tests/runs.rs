@@ -23,8 +23,13 @@ fn what_comes_to_nothing_leaves_no_trace() {
     let mut bench = Bench::new(&[schedule("weekly", "0 9 * * MON", ZoneChoice::Workspace).only("plan", "gold")], Workspace::default());
     for _ in 0..2 {
         let run = Run { due: START, name: "2026-11-20T10:00".into() };
-        let stepped =
-            step(&bench.in_force, &bench.user, bench.known.clone(), &Input::Run { campaign: CampaignId::of("weekly"), run }, START);
+        let stepped = step(
+            &bench.in_force,
+            &bench.user,
+            bench.known.clone(),
+            &Input::Run { campaign: CampaignId::of("weekly"), run, reached: START },
+            START,
+        );
         assert!(!stepped.record_changed && !stepped.profile_changed);
         assert_eq!(stepped.known, bench.known);
         assert_eq!(
