@@ -3,7 +3,10 @@
 
 pub mod admission;
 mod answer;
+pub mod breaker;
 pub mod lease;
+pub mod rate;
+pub mod retries;
 mod retry_after;
 pub mod wire;
 
