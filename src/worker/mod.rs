@@ -17,6 +17,7 @@ pub mod outcomes;
 pub mod store_clock;
 
 pub mod attempt;
+pub mod budgets;
 pub mod dispatch;
 pub mod lane;
 pub mod turn;

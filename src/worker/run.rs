@@ -1,6 +1,7 @@
 //! The threads of a live worker, and how it starts, stops and gives up. Everything that is done here is done elsewhere; this only
 //! waits.
 
+mod rates;
 mod walks;
 
 use std::rc::Rc;
@@ -226,7 +227,7 @@ fn start(
     starting.block_on(first_definitions(common))?;
     let mailboxes: Vec<_> = (0..common.settings.lanes).map(|_| mpsc::unbounded_channel()).collect();
     let senders: Vec<_> = mailboxes.iter().map(|(sender, _)| sender.clone()).collect();
-    let destinations = Arc::new(Destinations::new(senders.clone(), common.settings.max_in_flight));
+    let destinations = Arc::new(Destinations::new(senders.clone(), common.settings.max_in_flight, true));
     let status: Vec<Arc<LaneStatus>> = (0..common.settings.lanes).map(|_| Arc::default()).collect();
     let mut threads = Vec::new();
     let mut queues = Vec::new();
@@ -259,6 +260,8 @@ fn start(
     threads.push(named("retries", move || read_retries(&shared, retries, retry_commits, &lanes)));
     let (shared, lanes, crowds) = (common.clone(), senders.clone(), destinations.clone());
     threads.push(named("runs", move || walks::read_runs(&shared, runs, run_commits, &lanes, &crowds)));
+    let (shared, rated) = (common.clone(), destinations.clone());
+    threads.push(named("rates", move || runtime().block_on(rates::lease(&shared, rated))));
     let (agendas, due_agendas) = mpsc::unbounded_channel();
     let shared = common.clone();
     threads.push(named("walks", move || runtime().block_on(walks::walk(&shared, due_agendas))));
@@ -396,7 +399,10 @@ async fn control(
                 // The last good set is kept.
                 Err(error) => tracing::error!(%error, "the stored definitions are not followed"),
             }
-            destinations.observe(|destination, waiting| common.metrics.delivery.waiting(destination, waiting));
+            destinations.observe(|destination, waiting, halted| {
+                common.metrics.delivery.waiting(destination, waiting);
+                common.metrics.delivery.breaker(destination, halted);
+            });
         }
         let more = match due.look().await {
             Ok(found) => {

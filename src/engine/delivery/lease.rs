@@ -19,7 +19,12 @@ pub fn length(timeout: Duration) -> Duration {
 
 /// Whether a request started now ends, with everything that follows it, before the lease does.
 pub fn may_start(now: Timestamp, lease: Timestamp, timeout: Duration) -> bool {
-    lease.since(now) >= timeout.saturating_add(MARGIN)
+    lease.since(now) >= needed(timeout)
+}
+
+/// What must be left of a lease when a request starts.
+pub fn needed(timeout: Duration) -> Duration {
+    timeout.saturating_add(MARGIN)
 }
 
 /// Whether a retry after `wait` can still start under this lease: then nothing more need be written before it.

@@ -12,6 +12,9 @@ use crate::engine::time::Timestamp;
 /// For how long a leased token may be spent.
 pub const HOLD: Duration = Duration::from_millis(100);
 
+/// How often a worker asks for more while something waits.
+pub const ASK_EVERY: Duration = Duration::from_millis(20);
+
 /// What requests that begin in one moment may arrive apart, which the receiver sees as more in a second.
 const SPREAD: Duration = Duration::from_millis(50);
 
@@ -27,8 +30,9 @@ pub struct Bucket {
 pub fn bucket(rate: &Rate) -> Bucket {
     let ahead = (HOLD + SPREAD).as_secs_f64();
     let burst = f64::from(rate.burst.max(1));
-    let needed = (rate.per_second * HOLD.as_secs_f64()).ceil().max(1.0);
-    let capacity = (burst - rate.per_second * ahead).floor().max(needed.min(burst));
+    // What comes between two questions must fit, or it is lost; twice that, as no worker asks on the instant.
+    let needed = (rate.per_second * 2.0 * ASK_EVERY.as_secs_f64()).ceil().max(1.0);
+    let capacity = (burst - rate.per_second * ahead).floor().max(needed);
     // Whole requests: less than one too many is none too many.
     let room = (rate.per_second + burst - capacity).floor() + 0.999;
     Bucket { per_second: rate.per_second.min(room / (1.0 + ahead)), capacity: capacity as u32 }
@@ -77,8 +81,9 @@ mod tests {
         };
         check(100.0, 100, 85, 100.0);
         check(100.0, 25, 10, 100.0);
-        check(100.0, 20, 10, 95.0);
-        check(1000.0, 1, 1, 860.0);
+        check(100.0, 20, 5, 100.0);
+        check(100.0, 5, 4, 88.0);
+        check(1000.0, 1, 40, 836.0);
         check(1.0, 1, 1, 1.0);
         check(0.01, 1, 1, 0.01);
         check(5.0, 1, 1, 5.0);
