@@ -28,6 +28,7 @@ use campanile::telemetry::metrics::{CampaignLabel, Metrics};
 use campanile::worker::commits::{Commits, LaneStatus};
 use campanile::worker::counters::Counters;
 use campanile::worker::definitions::Follower;
+use campanile::worker::due::Due;
 use campanile::worker::ports::{Change, Clock, ProfileChange, StateError, Store};
 use campanile::worker::runs::{RunReader, Walker, reader, walker};
 use campanile::worker::settings::{Settings, Topics};
@@ -37,6 +38,8 @@ use campanile::worker::turn::{Turn, Work};
 const USERS: usize = 1_000_000;
 /// One user in so many is meant.
 const MEANT_ONE_IN: usize = 10_000;
+/// From the campaign's start to its run.
+const RUN_IN: Duration = Duration::from_secs(1);
 /// Users of one turn, as a lane takes them.
 const TURN_INPUTS: usize = 128;
 
@@ -84,11 +87,16 @@ async fn run(url: Option<&str>, users: usize) -> Result<(), StateError> {
     let mut commits = Commits::new(vec![status.clone()], clock.clone(), Box::new(move || Ok(identity.clone())), false)?;
     let mut walker = Walker::new(store.session().await?, of_walks, Counters::new(metrics.clone()));
     let mut reader = RunReader::new(source, of_runs);
+    let mut due = Due::new(store.session().await?, clock.clone(), Arc::default(), Arc::default());
+    // Until the campaign has an agenda, and that is due.
+    walker.turn().await?;
+    tokio::time::sleep(RUN_IN).await;
     let mut turn = Turn::new(store.session().await?, append, clock.clone(), follower, settings, Counters::new(metrics));
 
     let (mut passed, mut sent, mut turning) = (0, 0, Duration::ZERO);
     let began = Instant::now();
     while passed < users {
+        due.look().await?.agendas.into_iter().for_each(|id| walker.take(id));
         walker.turn().await?;
         let mut work: Vec<Work> = Vec::new();
         reader.turn(Duration::ZERO, &mut commits, |_| 0, |one| work.push(one)).expect("the embedded log");
@@ -126,7 +134,7 @@ fn in_force(now: Timestamp) -> InForce {
         allow_http: false,
     };
     let meant = Condition::Test { path: "meant".into(), test: Test::Eq(Operand::Value(Value::from(true))) };
-    let trigger = Trigger::Schedule(Schedule { times: Times::At(now.after(second)), zone: ZoneChoice::Workspace });
+    let trigger = Trigger::Schedule(Schedule { times: Times::At(now.after(RUN_IN)), zone: ZoneChoice::Workspace });
     let campaign = Campaign {
         status: Some(Status::Running),
         audience: Rule::User(meant),

@@ -7,7 +7,6 @@ use serde_json::{Value, json};
 use super::Failure;
 use super::settings::{join, read_file};
 use super::validate::read_paths;
-use crate::adapter::clock::SystemClock;
 use crate::engine::catalog::{Apply, CampaignInForce, Catalog, InForce, apply};
 use crate::engine::definition::problem::meant;
 use crate::engine::definition::{Problem, ReadOptions, Trigger};
@@ -19,7 +18,6 @@ use crate::engine::record::Request;
 use crate::engine::rendering::{self, Rendered, Scope, Triggered, view};
 use crate::engine::time::Timestamp;
 use crate::simulator::worker::policy;
-use crate::worker::ports::Clock;
 
 /// Renders a campaign's request for a user and an event; nothing is sent
 #[derive(clap::Args, Debug)]
@@ -115,8 +113,8 @@ fn definitions(paths: &[PathBuf]) -> Result<InForce, Failure> {
     if problems.iter().any(Problem::is_error) {
         return Err(refused(problems));
     }
-    let (catalog, _) =
-        apply(&Catalog::default(), documents, &Apply { read: options, ..Apply::default() }, SystemClock::new().now()).map_err(refused)?;
+    let options = Apply { read: options, ..Apply::default() };
+    let (catalog, _) = apply(&Catalog::default(), documents, &options, Timestamp::MIN).map_err(refused)?;
     InForce::compile(&crate::simulator::replay::started(catalog), policy()).map_err(refused)
 }
 

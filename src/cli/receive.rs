@@ -1,13 +1,15 @@
-//! `campanile receive`: a receiver for trying. It prints what arrives and answers as told; it checks nothing and keeps nothing.
+//! `campanile receive`: a receiver for trying. It prints what arrives, checks signatures when it knows a secret, and answers as told; it
+//! keeps nothing.
 //! [`Receiver`] is its server, for other commands that need an endpoint in their own process.
 
+use std::convert::Infallible;
 use std::fmt;
 use std::io::{self, Write};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::Context;
+use anyhow::{Context, anyhow};
 use axum::Router;
 use axum::body::to_bytes;
 use axum::extract::{Request, State};
@@ -17,6 +19,11 @@ use bytes::Bytes;
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
+
+use crate::adapter::clock::SystemClock;
+use crate::engine::delivery::Secret;
+use crate::engine::delivery::signature::{Distrust, Key, SIGNATURE, Signed, verify};
+use crate::worker::ports::Clock;
 
 /// Campanile's own requests have at most 32 KiB.
 const MAX_BODY_BYTES: usize = 1024 * 1024;
@@ -32,7 +39,11 @@ Example: answer the first two attempts of every delivery with 503, later ones wi
 
 A campaign reaches it with `url: http://127.0.0.1:8088/...` and these settings:
 
-  delivery: {allow_http: true, allow_networks: [127.0.0.0/8]}")]
+  delivery: {allow_http: true, allow_networks: [127.0.0.0/8]}
+
+Example: check signatures, as the endpoint of a destination with `sign: {secret: sms_signing}` would
+
+  CAMPANILE_RECEIVE_SECRET=whsec_... campanile receive")]
 pub struct ReceiveArgs {
     /// Where to listen; port 0 takes a free one
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8088")]
@@ -49,6 +60,15 @@ pub struct ReceiveArgs {
     /// The status of those
     #[arg(long, value_name = "CODE", default_value_t = 503, value_parser = clap::value_parser!(u16).range(200..=599))]
     pub fail_status: u16,
+    /// Check signatures (Standard Webhooks) with this secret: whsec_ and base64, or plain text. Repeat it for several: one must have
+    /// signed. What none has signed is answered with 401
+    #[arg(long, value_name = "SECRET", env = "CAMPANILE_RECEIVE_SECRET", hide_env_values = true, value_parser = unseen)]
+    pub secret: Vec<Secret>,
+}
+
+/// A secret of the command line. It is checked later: what refuses a value here prints it.
+fn unseen(text: &str) -> Result<Secret, Infallible> {
+    Ok(Secret::new(text))
 }
 
 /// Serves until it is interrupted.
@@ -59,7 +79,9 @@ pub async fn run(args: ReceiveArgs) -> anyhow::Result<()> {
         fail_first: args.fail_first,
         fail_status: args.fail_status,
     };
-    let mut receiver = Receiver::start(args.listen, answers)
+    let key = |secret: &Secret| Key::parse(secret.expose()).map_err(|error| anyhow!("a secret given by --secret {}", error.why()));
+    let keys = args.secret.iter().map(key).collect::<Result<_, _>>()?;
+    let mut receiver = Receiver::start_checking(args.listen, answers, keys)
         .await
         .with_context(|| format!("cannot listen on {}: choose another address with --listen", args.listen))?;
     let mut stdout = io::stdout();
@@ -116,16 +138,23 @@ pub struct Received {
     pub attempt: u32,
     pub content_type: Option<String>,
     pub body: Bytes,
+    /// Which secret signed it, counted from 0; `None` when nobody checks.
+    pub signed: Option<Result<usize, Distrust>>,
     pub answered: u16,
 }
 
 impl Receiver {
     /// Listens at once: the address is bound when this returns.
     pub async fn start(listen: SocketAddr, answers: Answers) -> io::Result<Receiver> {
+        Receiver::start_checking(listen, answers, Vec::new()).await
+    }
+
+    /// As [`Receiver::start`]; where there are keys, one of them must have signed a request, or it is answered with 401.
+    pub async fn start_checking(listen: SocketAddr, answers: Answers, keys: Vec<Key>) -> io::Result<Receiver> {
         let listener = TcpListener::bind(listen).await?;
         let address = listener.local_addr()?;
         let (sender, received) = mpsc::channel(MAX_WAITING);
-        let router = Router::new().fallback(receive).with_state(Arc::new(Shared { answers, sender }));
+        let router = Router::new().fallback(receive).with_state(Arc::new(Shared { answers, keys, sender }));
         let serving = tokio::spawn(async move {
             if let Err(error) = axum::serve(listener, router).await {
                 tracing::error!(%error, "the receiver ended");
@@ -158,12 +187,18 @@ impl fmt::Display for Received {
         if let Some(content_type) = &self.content_type {
             write!(f, "\n  content-type     {content_type}")?;
         }
+        match &self.signed {
+            Some(Ok(secret)) => write!(f, "\n  signature        good, by secret {}", secret + 1)?,
+            Some(Err(distrust)) => write!(f, "\n  signature        not to be trusted: {distrust}")?,
+            None => {}
+        }
         shown(&self.body).lines().try_for_each(|line| write!(f, "\n  {line}"))
     }
 }
 
 struct Shared {
     answers: Answers,
+    keys: Vec<Key>,
     sender: mpsc::Sender<Received>,
 }
 
@@ -173,7 +208,9 @@ async fn receive(State(shared): State<Arc<Shared>>, request: Request) -> Respons
         return StatusCode::PAYLOAD_TOO_LARGE.into_response();
     };
     let attempt = text(&parts.headers, "webhook-attempt").and_then(|text| text.parse().ok()).unwrap_or(1);
-    let answered = shared.answers.status(attempt);
+    let signed = (!shared.keys.is_empty()).then(|| check(&shared.keys, &parts.headers, &body));
+    let trusted = signed.is_none_or(|signed| signed.is_ok());
+    let answered = if trusted { shared.answers.status(attempt) } else { StatusCode::UNAUTHORIZED.as_u16() };
     let received = Received {
         method: parts.method.to_string(),
         path: parts.uri.path_and_query().map_or_else(|| "/".to_owned(), ToString::to_string),
@@ -181,12 +218,19 @@ async fn receive(State(shared): State<Arc<Shared>>, request: Request) -> Respons
         attempt,
         content_type: text(&parts.headers, header::CONTENT_TYPE.as_str()),
         body,
+        signed,
         answered,
     };
     // Nobody listens any more: the answer is still owed.
     let _ = shared.sender.send(received).await;
     tokio::time::sleep(shared.answers.delay).await;
     StatusCode::from_u16(answered).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR).into_response()
+}
+
+fn check(keys: &[Key], headers: &HeaderMap, body: &[u8]) -> Result<usize, Distrust> {
+    let header = |name| headers.get(name).and_then(|value| value.to_str().ok());
+    let signed = Signed { id: header("webhook-id"), timestamp: header("webhook-timestamp"), signature: header(SIGNATURE), body };
+    verify(keys, &signed, SystemClock::new().now())
 }
 
 fn text(headers: &HeaderMap, name: &str) -> Option<String> {
@@ -214,6 +258,7 @@ mod tests {
                 attempt: 2,
                 content_type: Some("application/json".into()),
                 body: Bytes::from_static(body.as_bytes()),
+                signed: None,
                 answered: 503,
             };
             let head = "POST /sms?x=1  -> 503\n  webhook-id       msg_1\n  webhook-attempt  2\n  content-type     application/json";
@@ -223,6 +268,23 @@ mod tests {
         check("plain\ntext", "\n  plain\n  text");
         check("\u{1b}[2J", "\n  \u{fffd}[2J");
         check("", "");
+    }
+
+    #[test]
+    fn what_comes_of_a_signature_is_shown() {
+        let received = |signed| Received {
+            method: "GET".into(),
+            path: "/".into(),
+            webhook_id: None,
+            attempt: 1,
+            content_type: None,
+            body: Bytes::new(),
+            signed: Some(signed),
+            answered: 200,
+        };
+        let check = |signed, expect: &str| assert_eq!(received(signed).to_string().lines().last(), Some(expect));
+        check(Ok(1), "  signature        good, by secret 2");
+        check(Err(Distrust::Missing(SIGNATURE)), "  signature        not to be trusted: no `webhook-signature`");
     }
 
     #[test]

@@ -102,7 +102,7 @@ impl Assembled {
                 events: sources.events,
                 retries: sources.retries,
                 runs: sources.runs,
-                secrets: Arc::new(move |name| secrets.get(name).map(|secret| secret.expose().to_owned())),
+                secrets: Arc::new(move |name| secrets.get(name)),
             };
             let ended = run_worker(ports, settings.clone(), self.follower.clone(), self.metrics.clone(), self.health.clone(), stop.clone());
             match ended {

@@ -9,6 +9,7 @@ use super::*;
 use crate::engine::definition::problem::{Place, Problem, Problems};
 use crate::engine::definition::reader::{self, Reader};
 use crate::engine::definition::text::{self, Data, Entry, Node};
+use crate::engine::delivery::credentials;
 
 /// Variables of this form are settings: `CAMPANILE_<SECTION>__<KEY>`.
 const PREFIX: &str = "CAMPANILE_";
@@ -89,7 +90,7 @@ fn resolve(node: &mut Node, secret: &dyn Fn(&str) -> Option<String>, problems: &
                     None => problems.error_with_help(
                         value.place,
                         format!("the secret `{name}` is not there"),
-                        format!("put it into the directory of `secrets.dir`, or into CAMPANILE_SECRET_{}", name.to_uppercase()),
+                        format!("put it into the directory of `secrets.dir`, or into {}", credentials::variable(name)),
                     ),
                 }
                 return;

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use crate::engine::definition::Method;
-use crate::engine::delivery::{Answer, Failure};
+use crate::engine::delivery::{Answer, Failure, Secret};
 use crate::engine::id::{DeliveryId, UserId};
 use crate::engine::record::codec;
 use crate::engine::time::Timestamp;
@@ -76,7 +76,7 @@ impl Endpoints {
         let endpoints = self.clone();
         Arc::new(move |name| {
             let inner = endpoints.lock();
-            inner.secrets.values.get(name).or(inner.secrets.otherwise.as_ref()).cloned()
+            inner.secrets.values.get(name).or(inner.secrets.otherwise.as_ref()).map(|value| Secret::new(&**value))
         })
     }
 
@@ -141,6 +141,10 @@ impl SimulatedExchange {
 }
 
 impl Exchange for SimulatedExchange {
+    fn trusts(&self) -> bool {
+        false
+    }
+
     /// What carries no `webhook-id` is the fetching of a link.
     fn exchange(&self, request: HttpRequest) -> Future<'_, Answer> {
         let answer = match header(&request, "webhook-id") {

@@ -14,6 +14,7 @@ use crate::engine::time::Timestamp;
 use crate::telemetry::metrics::Metrics;
 use crate::worker::attempt::Outside;
 use crate::worker::commits::{Commits, LaneStatus};
+use crate::worker::complaints::Complaints;
 use crate::worker::counters::{Counters, ReaderCounters};
 use crate::worker::definitions::Follower;
 use crate::worker::dispatch::Destinations;
@@ -160,6 +161,7 @@ impl SimulatedWorker {
                 secrets: world.endpoints.secrets(),
                 settings,
                 metrics: Counters::new(metrics.clone()),
+                complaints: Complaints::default(),
             },
             world: world.clone(),
             follower,

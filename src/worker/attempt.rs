@@ -3,17 +3,18 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::engine::catalog::Route;
+use crate::engine::catalog::{Policy, Route};
 use crate::engine::delivery::admission::Slot;
 use crate::engine::delivery::breaker::Health;
 use crate::engine::delivery::retries::{self, Retries};
-use crate::engine::delivery::{self, Answer, Meaning, lease, wire};
+use crate::engine::delivery::{self, Answer, Credentials, Meaning, Secret, SecretError, lease, wire};
 use crate::engine::effect::{Decision, FailCause};
 use crate::engine::id::{UserId, stable_hash};
 use crate::engine::record::Phase;
 use crate::engine::step::{Input, Verdict};
 use crate::engine::time::Timestamp;
 
+use super::complaints::Complaints;
 use super::counters::Counters;
 use super::dispatch::{Delivery, Destinations, Parking, append_surely};
 use super::outcomes::{self, Attempt, AttemptResult, DeadDelivery};
@@ -23,10 +24,14 @@ use super::settings::Settings;
 use super::store_clock::StoreClock;
 
 /// Resolves a secret's name at the moment of sending.
-pub type Secrets = Arc<dyn Fn(&str) -> Option<String> + Send + Sync>;
+pub type Secrets = Arc<dyn Fn(&str) -> Option<Secret> + Send + Sync>;
 
 /// How long a delivery rests whose slot came too late for its lease.
 const TOO_LATE_FOR_LEASE: Duration = Duration::from_secs(1);
+
+/// How long a delivery rests that lacks a secret.
+const SHORTEST_SECRET_WAIT: Duration = Duration::from_secs(5);
+const LONGEST_SECRET_WAIT: Duration = Duration::from_secs(30 * 60);
 
 /// What an attempt needs of the world.
 pub struct Outside {
@@ -37,18 +42,23 @@ pub struct Outside {
     pub secrets: Secrets,
     pub settings: Arc<Settings>,
     pub metrics: Counters,
+    pub complaints: Complaints,
 }
 
-/// How an attempt is made; from the destination's definition.
+/// How an attempt is made; from the destination's definition as it is in force when a slot is free.
 #[derive(Clone, Debug)]
 pub struct Manner {
     pub timeout: Duration,
     pub retries: Retries,
+    /// From the first decision to the expiry.
+    pub lifetime: Duration,
+    pub credentials: Option<Arc<Credentials>>,
 }
 
 impl Manner {
-    pub fn of(route: &Route<'_>, backoff: delivery::Backoff) -> Manner {
-        Manner { timeout: route.timeout, retries: Retries { fast: route.max_retries, backoff, slow: route.slow_retries.to_vec() } }
+    pub fn of(route: &Route<'_>, policy: &Policy, credentials: Option<Arc<Credentials>>) -> Manner {
+        let retries = Retries { fast: route.max_retries, backoff: policy.backoff, slow: route.slow_retries.to_vec() };
+        Manner { timeout: route.timeout, retries, lifetime: policy.expires, credentials }
     }
 }
 
@@ -85,17 +95,22 @@ pub async fn attempt(outside: &Outside, delivery: Delivery, slot: Slot, manner: 
         let until = outside.clock.now().after(TOO_LATE_FOR_LEASE);
         return park(outside, delivery, Parking::Busy(until)).await;
     }
-    let answer = match request(outside, &delivery, attempt, manner.timeout) {
-        Ok(request) => {
+    let answer = match request(outside, &delivery, attempt, &manner) {
+        Some(Ok(request)) => {
             if let Some(since) = delivery.since.filter(|_| attempt == 1) {
                 outside.metrics.event_to_request(outside.clock.now().since(since));
             }
             let _under_way = outside.metrics.in_flight(delivery.destination());
             outside.exchange.exchange(request).await
         }
-        Err(why) => {
+        Some(Err(why)) => {
             unused(&delivery);
-            return Some(fail(outside, delivery, &why, None, Duration::ZERO).await);
+            return wait_for_secret(outside, delivery, manner.lifetime, &why).await;
+        }
+        // Somebody else has it: the retry topic.
+        None => {
+            unused(&delivery);
+            return None;
         }
     };
     release(&delivery, outside.clock.monotonic().saturating_sub(began), Health::of(&answer));
@@ -135,13 +150,31 @@ pub async fn give_up(outside: &Outside, delivery: Delivery, cause: FailCause) ->
     fail(outside, delivery, cause, None, Duration::ZERO).await
 }
 
-/// The request for the wire. What keeps it from being made is a final failure: a missing secret does not come back by retrying.
-fn request(outside: &Outside, delivery: &Delivery, number: u32, timeout: Duration) -> Result<HttpRequest, String> {
-    let frozen = delivery.entry.request.as_ref().ok_or("no request")?;
+/// The request for the wire, signed and with its secrets; `None` for an entry whose request is in the retry topic.
+fn request(outside: &Outside, delivery: &Delivery, number: u32, manner: &Manner) -> Option<Result<HttpRequest, SecretError>> {
+    let frozen = delivery.entry.request.as_ref()?;
     let attempt = wire::Attempt { id: delivery.entry.id, number, at: outside.clock.now() };
-    let prepared = wire::prepare(frozen, &attempt, &|name| (outside.secrets)(name)).map_err(|error| error.to_string())?;
-    let wire::Prepared { url, headers, body } = prepared;
-    Ok(HttpRequest { method: frozen.method, url, headers, body: body.map(String::into_bytes), ca: None, timeout })
+    let prepared = wire::prepare(frozen, &attempt, manner.credentials.as_deref(), &*outside.secrets);
+    Some(prepared.and_then(|wire::Prepared { url, headers, body, ca }| {
+        let ca = ca.filter(|_| outside.exchange.trusts()).transpose()?;
+        let body = body.map(String::into_bytes);
+        Ok(HttpRequest { method: frozen.method, url, headers, body, ca, timeout: manner.timeout })
+    }))
+}
+
+/// A delivery that lacks a usable secret waits, without using an attempt: the secret may be mounted, or mended, a minute from
+/// now. In the end it expires.
+async fn wait_for_secret(outside: &Outside, delivery: Delivery, lifetime: Duration, why: &SecretError) -> Option<(UserId, Input)> {
+    outside.complaints.hear(delivery.destination(), why, outside.clock.monotonic());
+    let now = outside.clock.now();
+    let wait = secret_wait(delivery.entry.expires.since(now), lifetime);
+    park(outside, delivery, Parking::Busy(now.after(wait))).await
+}
+
+/// As long again as it has waited since its first decision, so that an hour without a secret costs each delivery about ten looks. Its claim does
+/// not tell: a first attempt that is late claims again.
+fn secret_wait(left: Duration, lifetime: Duration) -> Duration {
+    lifetime.saturating_sub(left).clamp(SHORTEST_SECRET_WAIT, LONGEST_SECRET_WAIT)
 }
 
 /// Judges the answer and has it written.
@@ -231,5 +264,27 @@ async fn confirm_decided(outside: &Outside, delivery: &Delivery) {
     if delivery.decided.clone().wait().await.is_err() {
         let decision = Decision::sent(&delivery.user, &delivery.entry.claim, delivery.entry.id);
         append_surely(&*outside.append, outcomes::decision(&outside.settings, &decision).into_iter().collect()).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_lacks_a_secret_waits_as_long_again() {
+        const LIFETIME: Duration = Duration::from_secs(24 * 3600);
+        let check = |waited: u64, expect: u64| {
+            let left = LIFETIME.saturating_sub(Duration::from_secs(waited));
+            assert_eq!(secret_wait(left, LIFETIME), Duration::from_secs(expect), "after {waited} s");
+        };
+        check(0, 5);
+        check(5, 5);
+        check(10, 10);
+        check(600, 600);
+        check(1800, 1800);
+        check(80_000, 1800);
+        // The setting was shortened meanwhile.
+        assert_eq!(secret_wait(LIFETIME, LIFETIME / 2), Duration::from_secs(5));
     }
 }

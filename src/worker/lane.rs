@@ -232,7 +232,7 @@ impl Lane {
             match granted.iter().position(|(id, ..)| *id == delivery.entry.id) {
                 Some(at) => {
                     let (_, _, slot) = granted.swap_remove(at);
-                    let manner = manner(&in_force, delivery.destination());
+                    let manner = manner(&in_force, &delivery);
                     jobs.push(Job::Attempt(delivery, slot, manner));
                 }
                 None => self.offer(Waiting::Delivery(delivery), &in_force, jobs),
@@ -267,7 +267,7 @@ impl Lane {
     fn start(&mut self, waiting: Waiting, slot: Slot, in_force: &InForce, jobs: &mut Vec<Job>) {
         match waiting {
             Waiting::Delivery(delivery) => {
-                let manner = manner(in_force, delivery.destination());
+                let manner = manner(in_force, &delivery);
                 jobs.push(Job::Attempt(delivery, slot, manner));
             }
             Waiting::Retry(message, ticket) => {
@@ -280,8 +280,9 @@ impl Lane {
     }
 }
 
-fn manner(in_force: &InForce, destination: &str) -> Manner {
-    Manner::of(&in_force.route(destination), in_force.policy.backoff)
+fn manner(in_force: &InForce, delivery: &Delivery) -> Manner {
+    let credentials = delivery.entry.request.as_ref().and_then(|request| in_force.credentials(request));
+    Manner::of(&in_force.route(delivery.destination()), &in_force.policy, credentials)
 }
 
 /// Runs one job to its end. Answers what is to be handed back to the lane.

@@ -18,6 +18,7 @@ pub mod store_clock;
 
 pub mod attempt;
 pub mod budgets;
+pub mod complaints;
 pub mod dispatch;
 pub mod lane;
 pub mod turn;

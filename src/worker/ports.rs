@@ -3,6 +3,7 @@
 //!
 //! Futures need not be `Send`: a lane, its store session and its HTTP client live on one thread.
 
+use std::fmt;
 use std::ops::ControlFlow;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -311,8 +312,8 @@ pub enum StateError {
 
 // ---------------------------------------------------------------- Exchange: one HTTP exchange
 
-/// A request ready for the wire: secrets are resolved, all headers are there.
-#[derive(Clone, Debug)]
+/// A request ready for the wire: secrets are resolved, all headers are there. Prints none of what may hold one.
+#[derive(Clone)]
 pub struct HttpRequest {
     pub method: crate::engine::definition::Method,
     pub url: String,
@@ -324,9 +325,21 @@ pub struct HttpRequest {
     pub timeout: Duration,
 }
 
+impl fmt::Debug for HttpRequest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let without_query = self.url.split(['?', '#']).next().unwrap_or_default();
+        f.debug_struct("HttpRequest").field("method", &self.method).field("url", &without_query).finish_non_exhaustive()
+    }
+}
+
 /// One HTTP exchange. Its answer is data, never an error. A lane has its own.
 pub trait Exchange {
     fn exchange(&self, request: HttpRequest) -> Future<'_, Answer>;
+
+    /// Whether a request's `ca` means anything to it. To what reaches no real server it does not.
+    fn trusts(&self) -> bool {
+        true
+    }
 }
 
 // ---------------------------------------------------------------- Clock

@@ -21,6 +21,7 @@ use crate::telemetry::probes::{Health, Progress};
 
 use super::attempt::{Outside, Secrets};
 use super::commits::{AskIdentity, Commits, LaneStatus};
+use super::complaints::Complaints;
 use super::counters::{Counters, ReaderCounters};
 use super::definitions::Follower;
 use super::dispatch::Destinations;
@@ -245,6 +246,7 @@ fn start(
                 secrets,
                 settings: common.settings.clone(),
                 metrics: Counters::new(common.metrics.clone()),
+                complaints: Complaints::default(),
             };
             let driver = Driver { number, work, mail, sender, status, jobs: Rc::default(), outside: Rc::new(outside) };
             LocalSet::new().block_on(&runtime(), driver.run(&common, destinations));

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
-use campanile::worker::ports::{Append, Line};
+use campanile::adapter::clock::SystemClock;
+use campanile::worker::ports::{Append, Clock, Line};
 use serde_json::{Value, json};
 
 use crate::support::endpoint::{Endpoint, Seen};
@@ -331,6 +332,41 @@ fn receive_prints_what_arrives_and_answers_as_told() {
         let printed = receiver.stdout();
         ["POST /hook", "msg_1", "+82", "503", "200"].iter().all(|part| printed.contains(part))
     });
+}
+
+#[test]
+fn receive_checks_signatures() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let address = free_address();
+    let mut command = campanile(directory.path(), &["receive", "--listen", &address, "--secret", "plain text", "--secret", "whsec_AAAA"]);
+    command.env("CAMPANILE_RECEIVE_SECRET", "not asked when there is an option");
+    let receiver = Process::start(command, b"");
+    until("it listens", ARRIVES_WITHIN, || receiver.stdout().contains(&address));
+    let now = SystemClock::new().now().0 / 1000;
+    let signed = |key: &[u8], body: &str| {
+        let webhook = standardwebhooks::Webhook::from_bytes(key.to_vec()).expect("a key");
+        webhook.sign("msg_1", now, body.as_bytes()).expect("a signature")
+    };
+    let check = |signature: Option<String>, body: &str, expect: u16| {
+        let now = now.to_string();
+        let mut headers = vec![("webhook-id", "msg_1"), ("webhook-timestamp", &now)];
+        headers.extend(signature.as_deref().map(|signature| ("webhook-signature", signature)));
+        assert_eq!(post(&format!("http://{address}/"), &headers, body).expect("it answers").status, expect, "{signature:?} {body}");
+    };
+    check(Some(signed(b"plain text", "{}")), "{}", 200);
+    check(Some(signed(&[0; 3], "")), "", 200);
+    check(Some(format!("{} {}", signed(b"other", "{}"), signed(&[0; 3], "{}"))), "{}", 200);
+    check(Some(signed(b"plain text", "{}")), "{} ", 401);
+    check(Some(signed(b"other", "{}")), "{}", 401);
+    check(None, "{}", 401);
+    until("it has printed all", ARRIVES_WITHIN, || {
+        let printed = receiver.stdout();
+        ["good, by secret 1", "good, by secret 2", "no signature is by a known secret", "no `webhook-signature`"]
+            .iter()
+            .all(|part| printed.contains(part))
+    });
+    let refused = run(campanile(directory.path(), &["receive", "--secret", "whsec_canary!"])).expect(1, &["--secret", "has no base64"]);
+    assert!(!refused.stderr.contains("canary"), "{}", refused.stderr);
 }
 
 #[test]

@@ -35,6 +35,7 @@ mod log;
 mod log_local;
 mod probes;
 mod scenarios;
+mod secrets;
 mod state;
 mod state_local;
 mod state_redis;

@@ -130,7 +130,8 @@ fn definitions(paths: &[PathBuf]) -> Result<Catalog, Failure> {
     if problems.iter().any(Problem::is_error) {
         return Err(Failure::Refused(format!("the definitions cannot be used\n{}", join(&problems))));
     }
-    let applied = apply(&Catalog::default(), documents, &Apply { read: options, ..Apply::default() }, Timestamp::MIN);
+    let options = Apply { read: options, ..Apply::default() };
+    let applied = apply(&Catalog::default(), documents, &options, Timestamp::MIN);
     let (catalog, _) = applied.map_err(|problems| Failure::Refused(format!("the definitions cannot be used\n{}", join(&problems))))?;
     Ok(catalog)
 }

@@ -1,11 +1,14 @@
-//! Which destination a webhook goes to, and with what limits.
+//! Which destination a webhook goes to, with what limits and what credentials.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use hashbrown::HashMap;
 
 use super::Policy;
 use crate::engine::definition::{Destination, Rate, Webhook};
+use crate::engine::delivery::Credentials;
+use crate::engine::record::{Piece, Request};
 
 /// Exchanges at a time with a destination that does not say (contract, section 3).
 pub const DEFAULT_MAX_IN_FLIGHT: u32 = 64;
@@ -61,11 +64,115 @@ impl Finder {
     pub(super) fn of_webhook(&self, webhook: &Webhook) -> Option<usize> {
         match &webhook.destination {
             Some(name) => self.of_key(name),
-            None => self.by_host.get(&webhook.host).copied().flatten(),
+            None => self.of_host(&webhook.host),
         }
+    }
+
+    /// The destination that a host has alone.
+    fn of_host(&self, host: &str) -> Option<usize> {
+        self.by_host.get(host).copied().flatten()
     }
 
     pub(super) fn of_key(&self, key: &str) -> Option<usize> {
         self.by_key.get(key).copied()
+    }
+}
+
+/// What the destinations ask for, for requests that were frozen before.
+#[derive(Debug, Default)]
+pub(super) struct Keyring {
+    /// At the positions of the destinations.
+    known: Vec<Option<Arc<Credentials>>>,
+    /// Of destinations that could not be read, by key and by host.
+    unknown: HashMap<Box<str>, Arc<Credentials>>,
+}
+
+impl Keyring {
+    /// `lost` are key and host of the destinations that could not be read.
+    pub(super) fn of<'a>(list: &[Destination], lost: impl IntoIterator<Item = (&'a str, Option<&'a str>)>) -> Keyring {
+        let known = list.iter().map(|destination| Credentials::of(destination).map(Arc::new)).collect();
+        let mut unknown = HashMap::new();
+        for (key, host) in lost {
+            let credentials = Arc::new(Credentials::unknown(key));
+            unknown.extend(host.map(|host| (host.into(), credentials.clone())));
+            unknown.insert(key.into(), credentials);
+        }
+        Keyring { known, unknown }
+    }
+
+    /// Those of the destination that the request names. Where that one has left since: of the one that its host has alone.
+    pub(super) fn of_request(&self, finder: &Finder, request: &Request) -> Option<Arc<Credentials>> {
+        if let Some(at) = finder.of_key(&request.destination) {
+            return self.known.get(at).cloned().flatten();
+        }
+        let host = host(request);
+        let by_host = host.as_ref().and_then(|host| self.unknown.get(host));
+        if let Some(unknown) = self.unknown.get(&request.destination).or(by_host) {
+            return Some(unknown.clone());
+        }
+        self.known.get(finder.of_host(&host?)?).cloned().flatten()
+    }
+}
+
+/// `host[:port]` of a frozen request, lower case: fixed text before anything else in its URL.
+fn host(request: &Request) -> Option<Box<str>> {
+    let Some(Piece::Text(url)) = request.url.0.first() else { return None };
+    let (_, rest) = url.split_once("://")?;
+    rest.split(['/', '?', '#']).next().map(|host| host.to_ascii_lowercase().into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::definition::{Auth, ContentType, Credential, Method};
+    use crate::engine::record::Frozen;
+
+    fn destination(key: &str, host: &str, token: Option<&str>) -> Destination {
+        let auth = token.map(|token| Auth::Bearer(Credential::Secret(token.into())));
+        Destination { auth, ..Destination::new(key.into(), host.into()) }
+    }
+
+    fn request(destination: &str, url: &str) -> Request {
+        Request {
+            destination: destination.into(),
+            method: Method::Post,
+            url: Frozen(vec![Piece::Text(url.into())]),
+            headers: Vec::new(),
+            content_type: ContentType::Json,
+            body: None,
+        }
+    }
+
+    #[test]
+    fn a_frozen_request_gets_what_is_asked_for_now() {
+        let list = [
+            destination("a", "a.example", Some("token-a")),
+            destination("b", "b.example:8443", Some("token-b")),
+            destination("open", "open.example", None),
+            destination("twin-1", "twin.example", Some("token-1")),
+            destination("twin-2", "twin.example", Some("token-2")),
+        ];
+        let keyring = Keyring::of(&list, [("lost", Some("lost.example"))]);
+        let finder = Finder::of(&list);
+        let check = |name: &str, url: &str, expect: Option<Credentials>| {
+            let found = keyring.of_request(&finder, &request(name, url));
+            assert_eq!(found.as_deref(), expect.as_ref(), "{name} {url}");
+        };
+        let of = |at: usize| Credentials::of(&list[at]);
+        check("a", "https://a.example/x", of(0));
+        // By its name, whatever the host is.
+        check("a", "https://b.example:8443/x", of(0));
+        check("open", "https://a.example/x", None);
+        check("twin-2", "https://twin.example/", of(4));
+        // One that was renamed, or came later: by the host.
+        check("gone", "https://A.example?x", of(0));
+        check("b.example:8443", "https://b.example:8443/x", of(1));
+        check("b.example", "https://b.example/x", None);
+        check("gone", "https://twin.example/", None);
+        check("elsewhere.example", "https://elsewhere.example/", None);
+        // Of what cannot be read nobody knows.
+        check("lost", "https://x.example/", Some(Credentials::unknown("lost")));
+        check("gone", "https://lost.example/", Some(Credentials::unknown("lost")));
+        assert_ne!(of(3), of(4));
     }
 }

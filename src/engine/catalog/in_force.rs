@@ -2,21 +2,23 @@
 //! read; shared by all lanes.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 use hashbrown::HashMap;
 
-use super::destinations::{Finder, Route};
+use super::destinations::{Finder, Keyring, Route};
 use super::{Catalog, Document};
 use crate::engine::audience::Cohorts;
 use crate::engine::definition::{
     Campaign, Cohort, Definition, Destination, Document as Read, Kind, Place, Problem, ReadOptions, Status, Trigger, Webhook, Workspace,
     read_canonical,
 };
-use crate::engine::delivery::Backoff;
+use crate::engine::delivery::{Backoff, Credentials};
 use crate::engine::history::Trackers;
 use crate::engine::id::{CampaignId, TrackerId};
 use crate::engine::matching::Index;
+use crate::engine::record::Request;
 use crate::engine::rendering::{self, Template};
 use crate::engine::time::Timestamp;
 use crate::engine::value::Value;
@@ -43,6 +45,7 @@ pub struct InForce {
     pub user_dates: Vec<usize>,
     by_id: HashMap<CampaignId, usize>,
     finder: Finder,
+    keyring: Keyring,
     waits_for_reading: bool,
 }
 
@@ -107,6 +110,7 @@ impl InForce {
         destinations.sort_by(|a, b| a.key.cmp(&b.key));
         campaigns.sort_by(|a, b| b.priority.cmp(&a.priority).then_with(|| a.key.cmp(&b.key)));
         let finder = Finder::of(&destinations);
+        let keyring = Keyring::of(&destinations, lost.iter().map(|lost| (&*lost.key, lost.host.as_deref())));
         let mut in_force = Vec::with_capacity(campaigns.len());
         for campaign in campaigns {
             let destination = finder.of_webhook(&campaign.webhook).map(|at| &destinations[at]);
@@ -134,6 +138,7 @@ impl InForce {
             user_dates,
             by_id,
             finder,
+            keyring,
             waits_for_reading,
         }
     }
@@ -169,6 +174,11 @@ impl InForce {
     /// The route that a frozen request names. Of a destination that has left since, the defaults remain.
     pub fn route<'a>(&'a self, destination_name: &'a str) -> Route<'a> {
         self.route_to(self.finder.of_key(destination_name), destination_name)
+    }
+
+    /// What the destination of a frozen request asks for now; `None` = nothing.
+    pub fn credentials(&self, request: &Request) -> Option<Arc<Credentials>> {
+        self.keyring.of_request(&self.finder, request)
     }
 
     fn route_to<'a>(&'a self, at: Option<usize>, otherwise: &'a str) -> Route<'a> {

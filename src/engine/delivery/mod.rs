@@ -1,13 +1,16 @@
 //! Delivery, as rules: what a response means, how long to wait, what identifies a delivery, which headers an attempt carries,
-//! when a lease allows a start, who gets a destination's next slot. Nothing is sent here and no clock is read.
+//! how it is signed, when a lease allows a start, who gets a destination's next slot. Nothing is sent here and no clock is read.
 
 pub mod admission;
 mod answer;
 pub mod breaker;
+pub mod credentials;
 pub mod lease;
 pub mod rate;
 pub mod retries;
 mod retry_after;
+mod secret;
+pub mod signature;
 pub mod wire;
 
 use std::fmt;
@@ -20,6 +23,8 @@ use super::id::{CampaignId, DeliveryId};
 use super::time::Timestamp;
 
 pub use answer::{Answer, Failure};
+pub use credentials::{Credentials, SecretError};
+pub use secret::Secret;
 
 /// A longer `Retry-After` is honoured up to this (contract, section 2).
 pub const MAX_HINT: Duration = Duration::from_secs(3600);

@@ -1,5 +1,6 @@
 //! A named endpoint.
 
+use std::fmt;
 use std::time::Duration;
 
 /// A named endpoint.
@@ -52,11 +53,20 @@ pub struct Rate {
     pub burst: u32,
 }
 
-/// A text that is written out, or the name of a secret.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// A text that is written out, or the name of a secret. Prints names, never texts.
+#[derive(Clone, PartialEq, Eq)]
 pub enum Credential {
     Text(Box<str>),
     Secret(Box<str>),
+}
+
+impl fmt::Debug for Credential {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Credential::Text(_) => f.write_str("Text(***)"),
+            Credential::Secret(name) => write!(f, "Secret({name:?})"),
+        }
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]

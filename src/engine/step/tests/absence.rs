@@ -50,8 +50,8 @@ fn an_event_that_is_both_does_not_count_itself() {
 #[test]
 fn what_nobody_can_know_is_not_sent() {
     let campaigns = [absence("ever", "open", "look", None), absence("lately", "open", "look", Some("1h"))];
-    check_since("0s", &campaigns, "1m track open => ever: history_incomplete, lately: history_incomplete");
-    check_since("0s", &campaigns, "61m track open => ever: history_incomplete, sent lately, lately#1");
+    check_since("0s", &campaigns, "1m track open => sent ever, ever#1, lately: history_incomplete");
+    check_since("0s", &campaigns, "61m track open => sent ever, ever#1, sent lately, lately#1");
     check_since("0s", &campaigns, "1m track look\n 2m track open");
     // Of a paused campaign that is no news.
     check_since(
@@ -101,7 +101,7 @@ fn what_a_send_makes_is_history_too() {
             absence("never", "look", "$sent", None),
         ],
         "
-        0s track look => again: not_in_audience, never: history_incomplete
+        0s track look => again: not_in_audience, sent never, never#1
         1s track open => sent hello, hello#1
         2s track look => sent again, again#1
     ",

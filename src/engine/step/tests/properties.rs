@@ -133,8 +133,9 @@ impl Play {
                 Input::Event(self.bench.event(EventBody::Identify { traits }, &|_| None))
             }
             Act::Run { number, late } => {
-                let run = Run { due: now.before(minutes(*late)), name: format!("2026-11-2{number}T09:00").into() };
-                Input::Run { campaign: CampaignId::of("run"), run, reached: now }
+                let due = now.before(minutes(*late));
+                let run = Run { due, name: format!("2026-11-2{number}T09:00").into() };
+                Input::Run { campaign: CampaignId::of("run"), run, reached: due }
             }
             Act::Arm(which) => Input::Arm { campaign: which.get(&self.bench.campaigns).id },
             Act::Delete => Input::Event(self.bench.event(EventBody::Delete, &|_| None)),
