@@ -27,6 +27,7 @@ mod cli_tools;
 mod e2e_cli;
 mod e2e_crash;
 mod e2e_delivery;
+mod e2e_destinations;
 mod e2e_outage;
 mod e2e_refusals;
 mod e2e_runs;
