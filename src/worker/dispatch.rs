@@ -2,7 +2,6 @@
 //! `engine::delivery::Admission`; here it is shared by the lanes. Nothing here waits for anything.
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -22,6 +21,7 @@ use crate::engine::record::Pending;
 use crate::engine::time::Timestamp;
 
 use super::lane::Mail;
+use super::members::Share;
 use super::offsets::Ticket;
 use super::ports::{Append, AppendError, Line, SendFuture};
 use super::retry::RetryMessage;
@@ -153,14 +153,21 @@ impl Limits {
         Limits { slots: route.max_in_flight, timeout: route.timeout, rate: route.rate }
     }
 
-    /// What this worker keeps to, one of so many. Slots are divided, at least one for each: they hold over all workers unless
-    /// there are more workers than slots. Of a rate each may use all that the others leave; it only takes no more slots than can begin.
-    fn of_one_in(self, workers: u32, guarded: bool) -> admission::Limits {
-        let rate = self.rate.filter(|_| guarded);
-        let per_second = rate.map(|rate| rate.per_second / f64::from(workers.max(1)));
+    /// What this worker keeps to. Slots are divided, at least one for each worker: they hold over all workers unless there are more
+    /// workers than slots. Of a rate each may use all that the others leave; it only takes no more slots than can begin.
+    fn of_share(self, share: Sharing, now: Timestamp) -> admission::Limits {
+        let (share, guarded) = match share {
+            Sharing::Unguarded => (Some(Share { workers: 1, taken_until: Timestamp::MIN }), false),
+            Sharing::Guarded(share) => (share, true),
+        };
+        // What others started before they counted this worker is over after its timeout.
+        let share = share.filter(|share| now >= share.taken_until.after(self.timeout));
+        let workers = share.map_or(1, |share| share.workers.max(1));
+        let per_second = self.rate.filter(|_| guarded).map(|rate| rate.per_second / f64::from(workers));
         let beginning = per_second.map(|per_second| (per_second * (self.timeout + RATE_AHEAD).as_secs_f64()).ceil() as u32);
+        let slots = (self.slots / workers).min(beginning.unwrap_or(u32::MAX)).max(1);
         admission::Limits {
-            slots: (self.slots / workers.max(1)).min(beginning.unwrap_or(u32::MAX)).max(1),
+            slots: if share.is_some() { slots } else { 0 },
             queue: QUEUE_LIMIT,
             longest_wait: lease::longest_queue_wait(lease::length(self.timeout)),
             per_second,
@@ -169,22 +176,27 @@ impl Limits {
     }
 }
 
+/// What a worker takes of what all workers share.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Sharing {
+    /// It is alone, and keeps neither breakers nor rates.
+    Unguarded,
+    /// Nothing, while it is not known.
+    Guarded(Option<Share>),
+}
+
 /// All destinations of this worker.
 pub struct Destinations {
     inner: Mutex<Inner>,
     lanes: Vec<mpsc::UnboundedSender<Mail>>,
     max_in_flight: u32,
-    /// Whether breakers halt and rates are kept.
-    guarded: bool,
-    /// How many workers share the limits.
-    workers: AtomicU32,
     /// Something wants to begin for which no rate is leased.
     pub rate_wanted: Notify,
 }
 
-#[derive(Default)]
 struct Inner {
     by_name: HashMap<Box<str>, Entry>,
+    sharing: Sharing,
     in_flight: u32,
     /// Which destination was offered to last, and since when no other was.
     last: usize,
@@ -201,34 +213,45 @@ struct Entry {
 }
 
 impl Destinations {
-    /// `guarded`: breakers halt and rates are kept, for which somebody must [`Destinations::lease`]. Where nothing takes time, neither
-    /// means anything.
+    /// `guarded`: breakers halt, rates are kept, for which somebody must [`Destinations::lease`], and slots are shared, as
+    /// [`Destinations::shared`] says. Where nothing takes time none of it means anything.
     pub fn new(lanes: Vec<mpsc::UnboundedSender<Mail>>, max_in_flight: usize, guarded: bool) -> Destinations {
         Destinations {
-            inner: Mutex::default(),
+            inner: Mutex::new(Inner {
+                by_name: HashMap::new(),
+                sharing: if guarded { Sharing::Guarded(None) } else { Sharing::Unguarded },
+                in_flight: 0,
+                last: 0,
+                alone_since: None,
+            }),
             lanes,
             max_in_flight: u32::try_from(max_in_flight).unwrap_or(u32::MAX),
-            guarded,
-            workers: AtomicU32::new(1),
             rate_wanted: Notify::new(),
         }
     }
 
-    /// How many workers share the limits from now on.
-    pub fn shared_by(&self, workers: u32) {
-        self.workers.store(workers, Ordering::Relaxed);
+    /// What is this worker's share from now on; `None`: nothing. To be said again and again: a share that grows with time lets start what
+    /// waits.
+    pub fn shared(&self, share: Option<Share>, now: Timestamp) {
+        let mut inner = self.lock();
+        let Inner { by_name, sharing, in_flight, alone_since, .. } = &mut *inner;
+        *sharing = Sharing::Guarded(share);
+        for entry in by_name.values_mut() {
+            entry.admission.set_limits(entry.limits.of_share(*sharing, now));
+            self.start_waiting(entry, in_flight, is_alone(*alone_since, now));
+        }
     }
 
     /// Offers work of `lane`.
     pub fn offer(&self, lane: usize, waiting: Waiting, limits: Limits, now: Timestamp) -> Offered {
         let kind = waiting.kind();
-        let own = limits.of_one_in(self.workers.load(Ordering::Relaxed), self.guarded);
         let mut inner = self.lock();
+        let own = limits.of_share(inner.sharing, now);
         let known = inner.by_name.len();
         if !inner.by_name.contains_key(waiting.destination()) {
             inner.by_name.insert(waiting.destination().into(), Entry::new(known, limits, own));
         }
-        let Inner { by_name, in_flight, last, alone_since } = &mut *inner;
+        let Inner { by_name, in_flight, last, alone_since, .. } = &mut *inner;
         let Some(entry) = by_name.get_mut(waiting.destination()) else { return Offered::Later(waiting) };
         entry.limits = limits;
         if entry.admission.limits() != own {
@@ -237,7 +260,7 @@ impl Destinations {
         if *last != entry.number {
             (*last, *alone_since) = (entry.number, Some(now));
         }
-        let alone = alone_since.is_none_or(|since| now.since(since) >= ALONE_AFTER);
+        let alone = is_alone(*alone_since, now);
         let around = Around { ceiling: ceiling(self.max_in_flight, *in_flight, &entry.admission, alone), alone };
         match entry.admission.offer(now, (lane, waiting), kind, around) {
             admission::Offered::Start((_, waiting), slot) => {
@@ -261,7 +284,10 @@ impl Destinations {
             // A lane that is gone is a worker that stops: the entry's lease will be taken over.
             let _ = self.lanes[lane].send(Mail::Halted(waiting));
         }
-        let alone = alone_since.is_none_or(|since| now.since(since) >= ALONE_AFTER);
+        self.start_waiting(entry, in_flight, is_alone(*alone_since, now));
+    }
+
+    fn start_waiting(&self, entry: &mut Entry, in_flight: &mut u32, alone: bool) {
         while let Some(((lane, waiting), slot)) = entry.admission.next(ceiling(self.max_in_flight, *in_flight, &entry.admission, alone)) {
             *in_flight += 1;
             let _ = self.lanes[lane].send(Mail::Granted(waiting, slot));
@@ -272,7 +298,8 @@ impl Destinations {
     /// say nothing until `latest`, it fails: then it is too late to begin.
     pub fn may_begin(&self, destination: &str, latest: Timestamp, now: Timestamp) -> Option<oneshot::Receiver<()>> {
         let mut inner = self.lock();
-        let entry = inner.by_name.get_mut(destination).filter(|entry| self.guarded && entry.limits.rate.is_some())?;
+        let guarded = inner.sharing != Sharing::Unguarded;
+        let entry = inner.by_name.get_mut(destination).filter(|entry| guarded && entry.limits.rate.is_some())?;
         if entry.beginning.is_empty() && entry.leased.take(now) {
             return None;
         }
@@ -336,6 +363,10 @@ impl Entry {
             }
         }
     }
+}
+
+fn is_alone(since: Option<Timestamp>, now: Timestamp) -> bool {
+    since.is_none_or(|since| now.since(since) >= ALONE_AFTER)
 }
 
 /// How many slots of the worker a destination may hold: no more than it leaves free for all others together, so that a few that hang

@@ -21,6 +21,7 @@ pub mod budgets;
 pub mod complaints;
 pub mod dispatch;
 pub mod lane;
+pub mod members;
 pub mod turn;
 
 pub mod commits;

@@ -28,7 +28,8 @@ use super::dispatch::Destinations;
 use super::driver::Driver;
 use super::due::{Due, Held};
 use super::lane::Mail;
-use super::ports::{Append, Clock, Exchange, Source, SourceError, StateError, Store};
+use super::members::{BEAT_EVERY, Members};
+use super::ports::{Append, Clock, Exchange, Source, SourceError, State, StateError, Store};
 use super::read_positions::ReadPositions;
 use super::reader::{Intake, Looked, Reader, Shared};
 use super::retry::RetryReader;
@@ -389,10 +390,13 @@ async fn control(
         Ok(state) => state,
         Err(error) => return common.give_up_state(error),
     };
+    let mut members = Members::default();
+    let mut beat_at = Instant::now();
     let mut due = Due::new(state, common.clock.clone(), common.positions.clone(), common.held.clone());
     let progress = common.watch("control");
     let mut follow_at = Instant::now();
     while !common.stop.asked() {
+        beat(common, &mut members, &mut beat_at, due.state(), destinations).await;
         if Instant::now() >= follow_at {
             follow_at = Instant::now() + FOLLOW_EVERY;
             match common.follower.catch_up(due.state()).await {
@@ -432,6 +436,23 @@ async fn control(
     }
     // The readers' questions run on this runtime until they have left.
     while common.lanes_left.load(Ordering::Acquire) > 0 && !common.aborted() {
+        beat(common, &mut members, &mut beat_at, due.state(), destinations).await;
         sleep(Duration::from_millis(20)).await;
     }
+    if let Err(error) = members.leave(due.state(), common.clock.now()).await {
+        tracing::debug!(%error, "the others count this worker for some seconds more");
+    }
+}
+
+/// Says now and then that this worker lives, and has its share of the limits taken over.
+async fn beat(common: &Common, members: &mut Members, next: &mut Instant, state: &mut dyn State, destinations: &Destinations) {
+    if Instant::now() < *next {
+        return;
+    }
+    *next = Instant::now() + BEAT_EVERY;
+    if let Err(error) = members.beat(state, common.clock.now()).await {
+        tracing::warn!(%error, "the other workers cannot be counted just now");
+    }
+    let now = common.clock.now();
+    destinations.shared(members.share(now), now);
 }

@@ -94,7 +94,7 @@ pub struct Admission<T> {
 /// What a destination is held to.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Limits {
-    /// Below 1 counts as 1.
+    /// With none nothing starts; it waits.
     pub slots: u32,
     pub queue: usize,
     /// What is estimated to wait longer than this is parked: [`super::lease::longest_queue_wait`].
@@ -207,11 +207,12 @@ impl<T> Admission<T> {
 
     /// How long something offered now would wait, by Little's law: those before it times the mean hold, over the slots.
     pub fn estimated_wait(&self, now: Timestamp, kind: Kind) -> Duration {
-        let stalled = if self.in_flight() < self.slots() { Duration::ZERO } else { now.since(self.last_progress) };
+        let stalled =
+            if self.in_flight() == 0 || self.in_flight() < self.limits.slots { Duration::ZERO } else { now.since(self.last_progress) };
         let hold = self.mean_hold.unwrap_or_default().max(stalled);
         let slots = match kind {
-            Kind::First => self.slots(),
-            Kind::Retry => retry_slots(self.slots()),
+            Kind::First => self.limits.slots,
+            Kind::Retry => retry_slots(self.limits.slots),
         };
         let before = u32::try_from(self.queued() + 1).unwrap_or(u32::MAX);
         let by_rate = self.limits.per_second.map_or(0.0, |per_second| f64::from(before) / per_second);
@@ -241,7 +242,7 @@ impl<T> Admission<T> {
     /// When one more that is parked should come back: one after another, as fast as the destination takes them. Otherwise all
     /// would come back together, and be parked together again.
     fn reserve(&mut self, now: Timestamp) -> Timestamp {
-        let by_slots = self.mean_hold.unwrap_or_default() / self.slots();
+        let by_slots = self.mean_hold.unwrap_or_default() / self.limits.slots.max(1);
         let by_rate = self.limits.per_second.and_then(|per_second| Duration::try_from_secs_f64(per_second.recip()).ok());
         let apart = by_slots.max(by_rate.unwrap_or_default()).min(PARKED_AT_MOST);
         let us = |at: Timestamp| at.0.saturating_mul(1000);
@@ -255,13 +256,9 @@ impl<T> Admission<T> {
         if self.limits.breaks { self.breaker.passage(now) } else { Passage::Open }
     }
 
-    fn slots(&self) -> u32 {
-        self.limits.slots.max(1)
-    }
-
     fn has_slot(&self, kind: Kind, ceiling: u32) -> bool {
-        let free = self.in_flight() < self.slots().min(ceiling.max(1));
-        free && (kind == Kind::First || self.retry.in_flight < retry_slots(self.slots()))
+        let free = self.in_flight() < self.limits.slots.min(ceiling.max(1));
+        free && (kind == Kind::First || self.retry.in_flight < retry_slots(self.limits.slots))
     }
 
     /// The lane whose head came first, among those that may take a slot.
