@@ -12,7 +12,7 @@ mod admin;
 mod append;
 mod source;
 
-pub use admin::{Admin, AdminError, Finding, State, Topic, topics};
+pub use admin::{Admin, AdminError, Finding, State, Topic, retry_topics, topics};
 pub use append::KafkaAppend;
 pub use settings::{KafkaSettings, SettingsError, Start};
 pub use source::KafkaSource;
