@@ -1,3 +1,5 @@
+//! Tables of offers and releases.
+
 use super::Kind::{First, Retry};
 use super::Offered::{Halted, Park, Queued, Start, Wait};
 use super::*;
