@@ -201,7 +201,7 @@ async fn settle(attempting: Attempting<'_>, answer: &Answer) -> Option<(UserId, 
     confirm_decided(outside, &delivery).await;
     append_surely(&*outside.append, vec![line, message.line(&outside.settings.topics, now)]).await;
     outside.metrics.retry_scheduled();
-    (!leased).then(|| (delivery.user, Input::Parked { id: delivery.entry.id, attempt: number, until, unstarted: false }))
+    (!leased).then_some((delivery.user, Input::Parked { id: delivery.entry.id, attempt: number, until, unstarted: false }))
 }
 
 async fn delivered(outside: &Outside, delivery: Delivery, attempt: u32, status: Option<u16>, latency: Duration) -> (UserId, Input) {

@@ -312,7 +312,7 @@ impl Destinations {
     /// What is to be asked of the store, so that what waits for its rate may begin. What waited too long is told so.
     pub fn wishes(&self, now: Timestamp) -> Vec<(Box<str>, u32, rate::Bucket)> {
         let mut inner = self.lock();
-        let wish = |(name, entry): (&Box<str>, &mut Entry)| {
+        let wish = |name: &str, entry: &mut Entry| {
             entry.beginning.retain(|(latest, sender)| *latest > now && !sender.is_closed());
             let Some(rate) = entry.limits.rate else {
                 entry.begin(|_| true);
@@ -320,9 +320,9 @@ impl Destinations {
             };
             let bucket = rate::bucket(&rate);
             let want = entry.leased.wanted(entry.beginning.len(), &bucket);
-            (want > 0).then(|| (name.clone(), want, bucket))
+            (want > 0).then(|| (name.into(), want, bucket))
         };
-        inner.by_name.iter_mut().filter_map(wish).collect()
+        inner.by_name.iter_mut().filter_map(|(name, entry)| wish(name, entry)).collect()
     }
 
     /// The store gave so much of the rate of a destination, asked for at `asked_at`: who waits longest begins.
