@@ -28,8 +28,10 @@ pub mod turn;
 pub mod commits;
 pub mod definitions;
 pub mod due;
+pub mod letters;
 pub mod read_positions;
 pub mod reader;
+pub mod redrive;
 pub mod retry;
 pub mod runs;
 
