@@ -8,6 +8,7 @@ mod access;
 mod body;
 mod campaigns;
 pub mod check;
+mod dead;
 mod definitions;
 mod desk;
 mod event;
@@ -35,7 +36,8 @@ use crate::engine::catalog::{Catalog, InForce};
 use crate::engine::definition::Status;
 use crate::telemetry::metrics::IngestMetrics;
 use crate::worker::definitions::Follower;
-use crate::worker::ports::{Append, AppendError, Clock, Line};
+use crate::worker::ports::{Append, AppendError, Archive, Clock, Line};
+use crate::worker::settings::Topics;
 
 pub use access::{Access, AccessError, Role, Tokens};
 pub use desk::Desk;
@@ -59,6 +61,9 @@ pub struct Api {
     pub desk: Desk,
     /// The definitions in force on this worker.
     pub follower: Arc<Follower>,
+    /// What the log keeps.
+    pub archive: Arc<dyn Archive>,
+    pub topics: Topics,
 }
 
 /// What ingest is given to work with.
@@ -86,14 +91,15 @@ pub enum CampaignState {
 
 /// All routes.
 pub fn router(api: Api) -> Router {
-    let Api { access, ingest, desk, follower } = api;
+    let Api { access, ingest, desk, follower, archive, topics } = api;
     let room = Arc::new(Semaphore::new(MAX_BYTES_IN_FLIGHT / body::PERMIT_BYTES));
-    let shared = Arc::new(Shared { access, ingest, desk, follower, room });
+    let shared = Arc::new(Shared { access, ingest, desk, follower, archive, topics, room });
     let (router, document) = OpenApiRouter::with_openapi(openapi::head())
         .merge(ingest::routes())
         .merge(send::routes())
         .merge(definitions::routes())
         .merge(campaigns::routes())
+        .merge(dead::routes())
         .split_for_parts();
     router
         .merge(openapi::routes(document))
@@ -111,6 +117,8 @@ struct Shared {
     ingest: Ingest,
     desk: Desk,
     follower: Arc<Follower>,
+    archive: Arc<dyn Archive>,
+    topics: Topics,
     /// For bodies, in permits of [`body::PERMIT_BYTES`].
     room: Arc<Semaphore>,
 }
@@ -128,7 +136,6 @@ impl Shared {
     }
 
     /// Reads a JSON body of at most [`MAX_REQUEST_BYTES`], strictly.
-    #[allow(dead_code, reason = "used by what takes bodies, which follows")]
     async fn json<T: DeserializeOwned>(&self, request: Request) -> Result<T, Problem> {
         strict::json(&body::read(request, MAX_REQUEST_BYTES, &self.room).await?.bytes)
     }

@@ -23,6 +23,7 @@ pub fn head() -> utoipa::openapi::OpenApi {
             (name = "ingest", description = "Events and sends in. Answered once the log has them."),
             (name = "definitions", description = "Campaigns, cohorts, destinations and the workspace, under one revision."),
             (name = "campaigns", description = "What is in force, and its life: ready, running, paused, ended."),
+            (name = "dead", description = "What finally failed: to be looked at, and sent again."),
         )
     )]
     struct Head;

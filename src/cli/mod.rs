@@ -4,6 +4,7 @@ mod apply;
 mod assemble;
 mod backfill;
 mod client;
+mod dead;
 mod demo;
 mod explain;
 mod get;
@@ -46,6 +47,7 @@ enum Command {
     Backfill(backfill::BackfillArgs),
     Explain(explain::ExplainArgs),
     Get(get::GetArgs),
+    Dead(dead::DeadArgs),
     Schema(schema::SchemaArgs),
     Receive(receive::ReceiveArgs),
 }
@@ -107,6 +109,7 @@ pub fn main() -> ExitCode {
         Command::Backfill(args) => backfill::run(&args),
         Command::Explain(args) => explain::run(&args),
         Command::Get(args) => get::run(&args),
+        Command::Dead(args) => dead::run(&args),
         Command::Schema(args) => schema::run(&args),
         Command::Receive(args) => runtime().block_on(receive::run(args)).map_err(Failure::from),
     };

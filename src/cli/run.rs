@@ -174,7 +174,8 @@ impl Http {
 fn api_parts(loaded: &Loaded, worker: &Assembled) -> Result<Api, Failure> {
     let access = Access::new(loaded.tokens(), loaded.config.http.listen).map_err(|error| Failure::Refused(error.to_string()))?;
     let desk = Desk::open(worker.parts.store.clone()).map_err(|error| Failure::Refused(format!("the system gives no thread: {error}")))?;
-    Ok(Api { access, ingest: ingest(loaded, worker), desk, follower: worker.follower.clone() })
+    let (archive, topics) = (worker.parts.archive(), loaded.worker(false).topics);
+    Ok(Api { access, ingest: ingest(loaded, worker), desk, follower: worker.follower.clone(), archive, topics })
 }
 
 fn ingest(loaded: &Loaded, worker: &Assembled) -> Ingest {

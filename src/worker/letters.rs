@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use crate::engine::id::UserId;
@@ -24,8 +24,7 @@ const PAGE_BYTES: usize = 4 << 20;
 const PAGE_RECORDS: u64 = 50_000;
 
 /// Which letters are meant; what is absent, all.
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Clone, Debug, Default)]
 pub struct Filter {
     /// `event` or `delivery`.
     pub kind: Option<Box<str>>,
@@ -58,7 +57,7 @@ pub enum Content {
 }
 
 /// Some letters, the newest first, and where the older ones are.
-#[derive(Debug, Serialize)]
+#[derive(Debug)]
 pub struct Page {
     pub records: Vec<Map<String, Value>>,
     /// To be handed back as it is. `None`: there are no older ones.
@@ -127,7 +126,7 @@ pub fn page(topic: &mut dyn Topic, filter: &Filter, cursor: Option<&str>, limit:
     }
     let records = read(topic, &places)?;
     let more = left.iter().any(|span| span.begin < span.end);
-    Ok(Ok(Page { records, next: more.then(|| write_cursor(&left)) }))
+    Ok(Ok(Page { records, next: more.then(|| write_cursor(left.iter().map(|span| (span.partition, span.end)))) }))
 }
 
 /// Looks from the ends back for letters that fit, the newest first. What is left to be looked at ends where it has stopped.
@@ -195,11 +194,12 @@ fn shown(message: &Message<'_>) -> Option<Map<String, Value>> {
     Some(record)
 }
 
-fn write_cursor(left: &[Span]) -> String {
-    left.iter().map(|span| format!("{}/{}", span.partition, span.end)).collect::<Vec<_>>().join(",")
+/// One offset for each partition, as text.
+pub(super) fn write_cursor(offsets: impl Iterator<Item = (i32, i64)>) -> String {
+    offsets.map(|(partition, offset)| format!("{partition}/{offset}")).collect::<Vec<_>>().join(",")
 }
 
-fn read_cursor(text: &str) -> Result<BTreeMap<i32, i64>, BadCursor> {
+pub(super) fn read_cursor(text: &str) -> Result<BTreeMap<i32, i64>, BadCursor> {
     let one = |pair: &str| {
         let (partition, end) = pair.split_once('/')?;
         Some((partition.parse().ok()?, end.parse().ok()?))

@@ -2,149 +2,197 @@
 //! there the record judges once more, when its turn comes. So nothing is sent twice, however often and by whomever it is asked for.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::time::Duration;
 
 use crate::engine::id::UserId;
 use crate::engine::record::Dead;
 use crate::engine::step;
+use crate::engine::time::Timestamp;
 
 use super::definitions::Follower;
-use super::letters::{Content, Filter, Letter};
-use super::ports::{Append, AppendError, Archive, Clock, Line, SourceError, Span, State, StateError};
+use super::letters::{BadCursor, Content, Filter, Letter, read_cursor, write_cursor};
+use super::ports::{Line, SourceError, Span, State, StateError, Topic};
 use super::retry::RetryMessage;
 use super::settings::Topics;
 use super::turn::remember;
 
-/// Letters that are read, judged and appended at once: each holds a request of 32 KiB at most.
-const CHUNK: i64 = 256;
+/// Offsets that are looked at at once: a letter holds a request of 32 KiB at most.
+const CHUNK: i64 = 512;
 
-/// What redriving works with.
-pub struct Redriver {
-    pub archive: Arc<dyn Archive>,
-    pub append: Arc<dyn Append>,
-    pub follower: Arc<Follower>,
-    pub clock: Arc<dyn Clock>,
-    pub topics: Topics,
-}
+/// Counts of letters by the reason why they are not sent again.
+pub type Skipped = BTreeMap<&'static str, u64>;
 
-/// What is to be sent again.
-#[derive(Clone, Debug, Default)]
-pub struct Wish {
-    pub filter: Filter,
-    /// So many begin in a second at most, over all workers; `None`: as many as the destinations' own limits allow.
-    pub per_second: Option<f64>,
-}
+/// A letter that can be sent again if its user's record agrees.
+pub type Candidate = (UserId, Dead);
 
-/// What came of it.
-#[derive(Debug, Default, PartialEq, Eq, serde::Serialize)]
-pub struct Redriven {
-    /// Letters that are on their way.
-    pub redriven: u64,
-    /// Those that are not, by the reason.
-    pub skipped: BTreeMap<&'static str, u64>,
-}
-
-/// Letters before it may be on their way: asking again goes on from there.
-#[derive(Debug, thiserror::Error)]
-pub enum RedriveError {
-    #[error(transparent)]
-    Log(#[from] SourceError),
-    #[error(transparent)]
-    Append(#[from] AppendError),
-    #[error(transparent)]
-    State(#[from] StateError),
-}
-
-/// What an event cannot be sent again for; what a letter lacks that cannot.
 const EVENT: &str = "an event: correct it and ingest it";
 const NO_REQUEST: &str = "its request was not kept";
-const TOO_LATE: &str = "not before the retry topic forgets it: raise per_second";
+const TOO_LATE: &str = "after delivery.expires at this pace";
 
-impl Redriver {
-    /// Sends again what the filter means, the oldest first, as of now. Waits for the log: not for a thread that others need.
-    pub async fn redrive(&self, wish: &Wish, state: &mut dyn State) -> Result<Redriven, RedriveError> {
-        let mut topic = self.archive.open(&self.topics.dead)?;
-        let mut redriven = Redriven::default();
-        for all in topic.spans(wish.filter.since)? {
-            let mut begin = all.begin;
-            while begin < all.end {
-                let chunk = Span { begin, end: all.end.min(begin + CHUNK), ..all };
-                begin = chunk.end;
-                let mut letters = Vec::new();
-                topic.read(&[chunk], &mut |message| {
-                    let Some(letter) = message.value.and_then(Letter::read) else { return };
-                    let content = letter.content();
-                    if !wish.filter.fits(&letter, &content) {
-                        return;
-                    }
-                    match content {
-                        Content::Event => redriven.skip(EVENT),
-                        Content::Delivery(None) => redriven.skip(NO_REQUEST),
-                        Content::Delivery(Some((user, dead))) => letters.push((user, *dead)),
-                    }
-                })?;
-                self.send_again(letters, wish, state, &mut redriven).await?;
+/// One redrive: it goes through the letters that a filter means, the oldest of a partition first.
+pub struct Redrive {
+    topic: Box<dyn Topic>,
+    filter: Filter,
+    left: Vec<Span>,
+    pace: Pace,
+}
+
+/// When the letters begin.
+struct Pace {
+    /// Between two of them.
+    every: Duration,
+    /// The next one does not begin before; sub-millisecond parts are kept apart.
+    next: Timestamp,
+    rest: Duration,
+}
+
+impl Redrive {
+    /// Begins, or goes on at the cursor of the one that stopped: `per_second` letters begin in a second at most, `None`: as many as
+    /// the destinations' own limits allow. Waits for the log.
+    pub fn open(
+        topic: Box<dyn Topic>,
+        filter: Filter,
+        per_second: Option<f64>,
+        cursor: Option<&str>,
+        now: Timestamp,
+    ) -> Result<Result<Redrive, BadCursor>, SourceError> {
+        let every = per_second.map_or(Duration::ZERO, |rate| Duration::try_from_secs_f64(1.0 / rate).unwrap_or(Duration::MAX));
+        let mut left = topic.spans(filter.since)?;
+        let mut pace = Pace { every, next: now, rest: Duration::ZERO };
+        if let Some(cursor) = cursor {
+            let Some((next, begins)) = split(cursor) else { return Ok(Err(BadCursor)) };
+            pace.next = now.max(next);
+            for span in &mut left {
+                span.begin = begins.get(&span.partition).map_or(span.end, |begin| (*begin).max(span.begin));
             }
         }
-        Ok(redriven)
+        Ok(Ok(Redrive { topic, filter, left, pace }))
     }
 
-    async fn send_again(
-        &self,
-        letters: Vec<(UserId, Dead)>,
-        wish: &Wish,
-        state: &mut dyn State,
-        redriven: &mut Redriven,
-    ) -> Result<(), RedriveError> {
-        let mut users: Vec<UserId> = letters.iter().map(|(user, _)| user.clone()).collect();
-        users.sort_unstable();
-        users.dedup();
-        if users.is_empty() {
-            return Ok(());
-        }
-        let loaded = state.load(&users).await?;
-        let mut known = BTreeMap::new();
-        for (user, stored) in users.into_iter().zip(loaded.users) {
-            known.insert(user, remember(stored)?.known);
-        }
-        if known.values().any(|known| known.record.definitions > self.follower.in_force().revision) {
-            self.follower.catch_up(state).await?;
-        }
-        let in_force = self.follower.in_force();
-        let mut lines: Vec<Line> = Vec::new();
+    /// The next letters that are meant; `None`: there are no more. Waits for the log.
+    pub fn letters(&mut self, skipped: &mut Skipped) -> Result<Option<Vec<Candidate>>, SourceError> {
+        let Some(span) = self.left.iter_mut().find(|span| span.begin < span.end) else { return Ok(None) };
+        let chunk = Span { end: span.end.min(span.begin + CHUNK), ..*span };
+        let mut letters = Vec::new();
+        self.topic.read(&[chunk], &mut |message| {
+            let Some(letter) = message.value.and_then(Letter::read) else { return };
+            let content = letter.content();
+            if !self.filter.fits(&letter, &content) {
+                return;
+            }
+            match content {
+                Content::Event => skip(skipped, EVENT),
+                Content::Delivery(None) => skip(skipped, NO_REQUEST),
+                Content::Delivery(Some((user, dead))) => letters.push((user, *dead)),
+            }
+        })?;
+        span.begin = chunk.end;
+        Ok(Some(letters))
+    }
+
+    /// The messages that have them sent again, each in its time. What would begin later than `expires` from now is left out: the retry
+    /// topics keep nothing for longer.
+    pub fn lines(
+        &mut self,
+        letters: Vec<Candidate>,
+        topics: &Topics,
+        expires: Duration,
+        now: Timestamp,
+        skipped: &mut Skipped,
+    ) -> Vec<Line> {
+        let mut lines = Vec::new();
         for (user, dead) in letters {
-            let now = loaded.now;
-            if let Err(refusal) = known.get(&user).map_or(Ok(()), |known| step::redrivable(&in_force, &user, known, &dead, now)) {
-                redriven.skip(refusal.as_str());
+            if self.pace.next > now.after(expires) {
+                skip(skipped, TOO_LATE);
                 continue;
             }
-            let wait = wish.per_second.map_or(Duration::ZERO, |rate| spread(redriven.redriven, rate));
-            if wait > in_force.policy.expires {
-                redriven.skip(TOO_LATE);
-                continue;
-            }
-            let not_before = self.clock.now().after(wait);
-            let expires = not_before.after(in_force.policy.expires);
-            if let Some(message) = RetryMessage::redriving(user, dead, not_before, Some(expires)) {
-                lines.push(message.line(&self.topics, self.clock.now()));
-                redriven.redriven += 1;
-            }
+            let not_before = self.pace.take(now);
+            let message = RetryMessage::redriving(user, dead, not_before, Some(not_before.after(expires)));
+            lines.extend(message.map(|message| message.line(topics, now)));
         }
-        if !lines.is_empty() {
-            self.append.append(lines).await?;
-        }
-        Ok(())
+        lines
+    }
+
+    /// Where another goes on; `None` at the end.
+    pub fn cursor(&self) -> Option<String> {
+        let begins = self.left.iter().map(|span| (span.partition, span.begin));
+        self.left.iter().any(|span| span.begin < span.end).then(|| format!("{};{}", self.pace.next.0, write_cursor(begins)))
     }
 }
 
-impl Redriven {
-    fn skip(&mut self, why: &'static str) {
-        *self.skipped.entry(why).or_default() += 1;
+impl Pace {
+    fn take(&mut self, now: Timestamp) -> Timestamp {
+        self.next = self.next.max(now);
+        let begins = self.next;
+        let passed = self.rest.saturating_add(self.every);
+        let whole = Duration::from_millis(u64::try_from(passed.as_millis()).unwrap_or(u64::MAX));
+        (self.next, self.rest) = (begins.after(whole), passed.saturating_sub(whole));
+        begins
     }
 }
 
-/// When number `count` (from 0) begins.
-fn spread(count: u64, per_second: f64) -> Duration {
-    Duration::try_from_secs_f64(count as f64 / per_second).unwrap_or(Duration::MAX)
+fn split(cursor: &str) -> Option<(Timestamp, BTreeMap<i32, i64>)> {
+    let (next, begins) = cursor.split_once(';')?;
+    Some((Timestamp(next.parse().ok()?), read_cursor(begins).ok()?))
+}
+
+/// Leaves those that the records, as they are now, would refuse, and counts why.
+pub async fn judge(
+    letters: Vec<Candidate>,
+    state: &mut dyn State,
+    follower: &Follower,
+    skipped: &mut Skipped,
+) -> Result<Vec<Candidate>, StateError> {
+    let mut users: Vec<UserId> = letters.iter().map(|(user, _)| user.clone()).collect();
+    users.sort_unstable();
+    users.dedup();
+    if users.is_empty() {
+        return Ok(letters);
+    }
+    let loaded = state.load(&users).await?;
+    let mut known = BTreeMap::new();
+    for (user, stored) in users.into_iter().zip(loaded.users) {
+        known.insert(user, remember(stored)?.known);
+    }
+    follower.catch_up(state).await?;
+    let in_force = follower.in_force();
+    let mut stand = Vec::new();
+    for (user, dead) in letters {
+        let Some(known) = known.get(&user) else { continue };
+        match step::redrivable(&in_force, &user, known, &dead, loaded.now) {
+            Ok(()) => stand.push((user, dead)),
+            Err(refusal) => skip(skipped, refusal.as_str()),
+        }
+    }
+    Ok(stand)
+}
+
+fn skip(skipped: &mut Skipped, why: &'static str) {
+    *skipped.entry(why).or_default() += 1;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_pace_is_kept_to_the_millisecond_over_many() {
+        let check = |per_second: f64, count: u64, expect_ms: i64| {
+            let every = Duration::from_secs_f64(1.0 / per_second);
+            let mut pace = Pace { every, next: Timestamp(0), rest: Duration::ZERO };
+            let last = (0..count).map(|_| pace.take(Timestamp(0))).last();
+            assert_eq!(last, Some(Timestamp(expect_ms)), "{count} at {per_second}");
+        };
+        check(1.0, 11, 10_000);
+        check(3.0, 31, 9_999);
+        check(0.1, 2, 10_000);
+        check(20_000.0, 20_001, 1_000);
+    }
+
+    #[test]
+    fn who_lags_behind_does_not_hurry() {
+        let mut pace = Pace { every: Duration::from_millis(100), next: Timestamp(0), rest: Duration::ZERO };
+        assert_eq!(pace.take(Timestamp(5_000)), Timestamp(5_000));
+        assert_eq!(pace.take(Timestamp(5_000)), Timestamp(5_100));
+    }
 }

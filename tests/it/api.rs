@@ -11,6 +11,7 @@ use campanile::engine::time::Timestamp;
 use campanile::secrets::Secret;
 use campanile::telemetry::metrics::{CampaignLabel, Metrics};
 use campanile::worker::ports::{Append, AppendError, Clock, Line, SendFuture};
+use campanile::worker::settings::Topics;
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use reqwest::header::{CONTENT_ENCODING, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
@@ -100,8 +101,9 @@ impl Server {
             max_lateness: Duration::from_secs(72 * 3600),
             metrics: metrics.ingest.clone(),
         };
-        let (desk, follower) = idle();
-        let router = api::router(Api { access: Access::new(tokens, address).expect("loopback"), ingest, desk, follower });
+        let (desk, follower, archive) = idle();
+        let (access, topics) = (Access::new(tokens, address).expect("loopback"), Topics::new(&["events".into()], "campanile"));
+        let router = api::router(Api { access, ingest, desk, follower, archive, topics });
         let serving = tokio::spawn(async move { axum::serve(listener, router).await.expect("it serves") });
         let _ = rustls::crypto::ring::default_provider().install_default();
         let client = Client::builder().no_proxy().build().expect("a client");

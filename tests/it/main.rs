@@ -33,6 +33,7 @@ mod docs;
 mod e2e_backfill;
 mod e2e_cli;
 mod e2e_crash;
+mod e2e_dead;
 mod e2e_delivery;
 mod e2e_destinations;
 mod e2e_links;

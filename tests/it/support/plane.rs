@@ -10,7 +10,8 @@ use campanile::api::{self, Access, Api, CampaignState, Desk, Ingest, Tokens};
 use campanile::simulator::worker::policy;
 use campanile::telemetry::metrics::{CampaignLabel, Metrics};
 use campanile::worker::definitions::Follower;
-use campanile::worker::ports::Store;
+use campanile::worker::ports::{Archive, Store};
+use campanile::worker::settings::Topics;
 use reqwest::header::CONTENT_TYPE;
 use reqwest::{Client, Method, RequestBuilder};
 use serde_json::Value;
@@ -65,7 +66,14 @@ impl Plane {
         };
         let access = Access::new(tokens, address).expect("loopback");
         let desk = Desk::open(store.clone()).expect("a thread");
-        let router = api::router(Api { access, ingest, desk, follower });
+        let router = api::router(Api {
+            access,
+            ingest,
+            desk,
+            follower,
+            archive: embedded.archive(),
+            topics: Topics::new(&["events".into()], "campanile"),
+        });
         let serving = tokio::spawn(async move { axum::serve(listener, router).await.expect("it serves") });
         let _ = rustls::crypto::ring::default_provider().install_default();
         let client = Client::builder().no_proxy().build().expect("a client");
@@ -95,9 +103,10 @@ pub async fn answer(request: RequestBuilder) -> Answer {
     Answer { status, headers, body }
 }
 
-/// A desk and a follower of a store that has nothing.
-pub fn idle() -> (Desk, Arc<Follower>) {
-    (Desk::open(embedded().store()).expect("a thread"), Arc::new(Follower::new(policy())))
+/// A desk and a follower of a store that has nothing, and what its log keeps: nothing.
+pub fn idle() -> (Desk, Arc<Follower>, Arc<dyn Archive>) {
+    let embedded = embedded();
+    (Desk::open(embedded.store()).expect("a thread"), Arc::new(Follower::new(policy())), embedded.archive())
 }
 
 fn embedded() -> Embedded {

@@ -160,6 +160,11 @@ impl Worker {
         post(&url, &[("content-type", "application/json")], body).unwrap_or_else(|error| panic!("{path}: {error}"))
     }
 
+    /// Asks the API.
+    pub fn get(&self, path: &str) -> Reply {
+        ask(client().get(format!("http://{}{path}", self.listen))).unwrap_or_else(|error| panic!("{path}: {error}"))
+    }
+
     /// The sum of all series of a metric whose labels contain `labels`.
     pub fn metric(&self, name: &str, labels: &str) -> f64 {
         let text = self.probe("/metrics").map(|reply| reply.body).unwrap_or_default();
