@@ -44,7 +44,7 @@ pub struct RetryMessage {
     /// When its delivery is over, whatever it waits for: by then it comes back, so that its dead letter has the request.
     #[serde(default, skip_serializing_if = "is_default")]
     pub expires: Option<Timestamp>,
-    pub request: Request,
+    pub request: Arc<Request>,
     /// Not a retry: a dead letter that is sent again. What its delivery is, but for the request.
     #[serde(default, skip_serializing_if = "is_default", with = "redrive")]
     pub redrive: Option<Box<Dead>>,
@@ -66,7 +66,7 @@ pub const HEAP_SPAN: Duration = Duration::from_secs(60);
 pub const HEAP_BYTES: usize = 64 << 20;
 
 impl RetryMessage {
-    pub fn new(user: UserId, delivery_id: DeliveryId, attempt: u32, not_before: Timestamp, request: Request) -> RetryMessage {
+    pub fn new(user: UserId, delivery_id: DeliveryId, attempt: u32, not_before: Timestamp, request: Arc<Request>) -> RetryMessage {
         RetryMessage {
             v: VERSION,
             user,
@@ -93,7 +93,7 @@ impl RetryMessage {
     pub fn of_input(user: UserId, input: Input, until: Timestamp, expires: Option<Timestamp>) -> Option<RetryMessage> {
         match input {
             Input::Retry { id, attempt, unstarted, request } => {
-                let message = RetryMessage { unstarted, expires, ..RetryMessage::new(user, id, attempt, until, *request) };
+                let message = RetryMessage { unstarted, expires, ..RetryMessage::new(user, id, attempt, until, request) };
                 Some(message.before_expiry())
             }
             Input::Redrive(dead) => RetryMessage::redriving(user, *dead, until, expires),
@@ -109,7 +109,7 @@ impl RetryMessage {
                 let Dead { at, entry } = *dead;
                 Input::Redrive(Box::new(Dead { at, entry: Pending { request: Some(request), ..entry } }))
             }
-            None => Input::Retry { id, attempt, unstarted, request: Box::new(request) },
+            None => Input::Retry { id, attempt, unstarted, request },
         };
         (user, input)
     }
@@ -376,7 +376,7 @@ fn take(offsets: &Offsets, message: &Message<'_>, read: &mut Vec<Read>) -> usize
     let ticket = progress.open(message.offset);
     let parsed = match RetryMessage::read(value) {
         Ok(parsed) => Ok(Held { not_before: parsed.not_before, bytes: value.len(), message: Box::new(parsed), ticket }),
-        Err(error) => Err((DeadEvent::of(message), error, ticket)),
+        Err(error) => Err((DeadEvent::of(partition, message), error, ticket)),
     };
     read.push(Read { partition: partition.clone(), time: message.time, message: parsed });
     value.len()

@@ -38,7 +38,7 @@ pub struct Work {
 pub struct Origin {
     pub ticket: Ticket,
     /// The record as it was, for the dead-letter topic should its step fail.
-    pub raw: Option<Box<DeadEvent>>,
+    pub raw: Option<DeadEvent>,
 }
 
 /// What a turn leaves to be done.
@@ -387,7 +387,7 @@ impl Turn {
                 self.cache.put(user, Remembered { token, wake, known });
             }
         }
-        let decided = if lines.is_empty() { Ack::done() } else { Ack::of(self.append.append(lines)) };
+        let decided = if lines.is_empty() { Ack::done() } else { Ack::of(self.append.append(&lines)) };
         for Starting { user, entry, failure, since, before } in starting {
             let delivery = Delivery { since, before, ..Delivery::new(user, entry, decided.clone()) };
             match failure {

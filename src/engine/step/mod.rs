@@ -88,7 +88,7 @@ pub enum Input {
     Wake { read_to: Timestamp },
     /// The retry topic's message for this delivery is due, and a slot is taken for it. `attempt` requests were made.
     /// `unstarted` as in [`Input::Parked`].
-    Retry { id: DeliveryId, attempt: u32, unstarted: bool, request: Box<Request> },
+    Retry { id: DeliveryId, attempt: u32, unstarted: bool, request: Arc<Request> },
     /// This dead letter is to be sent again, and a slot is taken for it.
     Redrive(Box<Dead>),
     /// The retry topic has acknowledged the message: `attempt` requests were made, the next starts not before `until`. `unstarted`: that
