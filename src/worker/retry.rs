@@ -290,6 +290,11 @@ impl RetryReader {
         commits.commit(&mut *self.source, &mut self.offsets)
     }
 
+    /// How much it holds, in bytes: never more than [`HEAP_BYTES`] and one record.
+    pub fn held_bytes(&self) -> usize {
+        self.heap_bytes
+    }
+
     /// When the first message wants to move on: from the heap, or out of its tier.
     pub fn next_ready(&self) -> Option<Timestamp> {
         let tiers = self.tiers.values().filter_map(|waiting| waiting.front()).map(|(ready, _)| *ready);
