@@ -18,6 +18,8 @@ mod problem;
 mod send;
 mod shown;
 mod strict;
+mod trial;
+mod users;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -40,6 +42,7 @@ use crate::worker::ports::{Append, AppendError, Clock, Line};
 pub use access::{Access, AccessError, Role, Tokens};
 pub use desk::Desk;
 use problem::Problem;
+pub use trial::Trial;
 
 /// One event (contract, section 4).
 pub const MAX_EVENT_BYTES: usize = 1024 * 1024;
@@ -59,6 +62,7 @@ pub struct Api {
     pub desk: Desk,
     /// The definitions in force on this worker.
     pub follower: Arc<Follower>,
+    pub trial: Trial,
 }
 
 /// What ingest is given to work with.
@@ -86,14 +90,16 @@ pub enum CampaignState {
 
 /// All routes.
 pub fn router(api: Api) -> Router {
-    let Api { access, ingest, desk, follower } = api;
+    let Api { access, ingest, desk, follower, trial } = api;
     let room = Arc::new(Semaphore::new(MAX_BYTES_IN_FLIGHT / body::PERMIT_BYTES));
-    let shared = Arc::new(Shared { access, ingest, desk, follower, room });
+    let shared = Arc::new(Shared { access, ingest, desk, follower, trial, room });
     let (router, document) = OpenApiRouter::with_openapi(openapi::head())
         .merge(ingest::routes())
         .merge(send::routes())
         .merge(definitions::routes())
         .merge(campaigns::routes())
+        .merge(trial::routes())
+        .merge(users::routes())
         .split_for_parts();
     router
         .merge(openapi::routes(document))
@@ -111,6 +117,7 @@ struct Shared {
     ingest: Ingest,
     desk: Desk,
     follower: Arc<Follower>,
+    trial: Trial,
     /// For bodies, in permits of [`body::PERMIT_BYTES`].
     room: Arc<Semaphore>,
 }
@@ -128,7 +135,6 @@ impl Shared {
     }
 
     /// Reads a JSON body of at most [`MAX_REQUEST_BYTES`], strictly.
-    #[allow(dead_code, reason = "used by what takes bodies, which follows")]
     async fn json<T: DeserializeOwned>(&self, request: Request) -> Result<T, Problem> {
         strict::json(&body::read(request, MAX_REQUEST_BYTES, &self.room).await?.bytes)
     }

@@ -17,6 +17,8 @@ mod schema;
 mod settings;
 mod simulate;
 mod test;
+mod test_send;
+mod user;
 mod validate;
 
 use std::fmt;
@@ -45,6 +47,8 @@ enum Command {
     Simulate(simulate::SimulateArgs),
     Backfill(backfill::BackfillArgs),
     Explain(explain::ExplainArgs),
+    TestSend(test_send::TestSendArgs),
+    User(user::UserArgs),
     Get(get::GetArgs),
     Schema(schema::SchemaArgs),
     Receive(receive::ReceiveArgs),
@@ -106,6 +110,8 @@ pub fn main() -> ExitCode {
         Command::Simulate(args) => simulate::run(&args),
         Command::Backfill(args) => backfill::run(&args),
         Command::Explain(args) => explain::run(&args),
+        Command::TestSend(args) => test_send::run(&args),
+        Command::User(args) => user::run(&args),
         Command::Get(args) => get::run(&args),
         Command::Schema(args) => schema::run(&args),
         Command::Receive(args) => runtime().block_on(receive::run(args)).map_err(Failure::from),

@@ -49,6 +49,7 @@ mod state;
 mod state_local;
 mod state_redis;
 mod state_spanning;
+mod users;
 mod webhook;
 mod webhook_addresses;
 mod webhook_hostile;

@@ -89,6 +89,23 @@ pub fn explain(
     views
 }
 
+/// What the gates come to together, in a sentence.
+pub fn verdict(gates: &[GateView]) -> String {
+    let closed: Vec<&GateView> = gates.iter().filter(|view| matches!(view.verdict, Passage::Shut | Passage::Waits)).collect();
+    let Some(first) = closed.first() else {
+        let unknown = gates.iter().any(|view| view.verdict == Passage::Unknown);
+        let but = if unknown { ", if the campaign's limit lets this user in: that only the store knows" } else { "" };
+        return format!("it would be sent{but}");
+    };
+    let reason = first.reason.map_or("", |reason| reason.as_str());
+    let opens: Option<Vec<Timestamp>> = closed.iter().map(|view| view.frees).collect();
+    match (first.verdict, opens.and_then(|opens| opens.into_iter().max())) {
+        (Passage::Waits, Some(at)) if closed.len() == 1 => format!("it would be deferred ({reason}) until {at}"),
+        (_, Some(at)) => format!("it would be held back ({reason}); possible from {at}"),
+        (_, None) => format!("it would be held back ({reason}); time alone does not change that"),
+    }
+}
+
 fn view(gate: Gate, passed: Result<(), Stop>, compared: Vec<Shown>) -> GateView {
     match passed {
         Ok(()) => GateView { gate, verdict: Passage::Open, reason: None, rule: None, frees: None, compared },

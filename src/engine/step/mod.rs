@@ -19,6 +19,7 @@ use super::record::{Record, Request};
 use super::time::Timestamp;
 use super::value::Value;
 
+mod about;
 mod actions;
 mod applied;
 mod backfill;
@@ -43,9 +44,10 @@ mod wake;
 #[cfg(test)]
 mod tests;
 
+pub use about::{About, Clock, Delivering, Exposed, Remembered, about};
 use chain::Internals;
 pub use chain::MAX_CHAIN;
-pub use explain::{GateView, Passage, Shown, explain};
+pub use explain::{GateView, Passage, Shown, explain, verdict};
 pub use gates::Gate;
 pub use seen::{Part, SeenView, seen};
 pub use wake::wake;
