@@ -19,7 +19,6 @@ use super::definition::{Campaign, Schedule, Status, Trigger, ZoneChoice};
 use super::id::UserId;
 use super::step::Run;
 use super::time::Timestamp;
-use super::trigger;
 
 /// What is known of a campaign's walks.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -225,14 +224,14 @@ struct Occurrences<'a> {
 }
 
 impl Occurrences<'_> {
-    /// `None` for a schedule that this version cannot read: it was checked when it was applied.
+    /// `None` where a zone is none, which no checked definition has.
     fn of(schedule: &Schedule, in_force: &InForce) -> Option<Self> {
         let zones = match &schedule.zone {
             ZoneChoice::User => Cow::Borrowed(ZONES.as_slice()),
             ZoneChoice::Workspace => vec![Zone::find(in_force.zone())?].into(),
             ZoneChoice::Named(name) => vec![Zone::find(name)?].into(),
         };
-        Some(Occurrences { schedule: trigger::schedule::schedule(&schedule.times)?, zones })
+        Some(Occurrences { schedule: schedule.times, zones })
     }
 
     /// The first run after this one, over all zones. Six hundred zones take milliseconds, and each look at an agenda asks the same

@@ -2,8 +2,9 @@
 //! to its end at once unless the line says otherwise. Every look is made twice: the second time must change nothing.
 
 use super::*;
+use crate::engine::calendar::{Cron, DateValue};
 use crate::engine::catalog::Policy;
-use crate::engine::definition::{Crossing, Times, Webhook, Workspace};
+use crate::engine::definition::{Crossing, Webhook, Workspace};
 use crate::engine::delivery::Backoff;
 
 fn policy() -> Policy {
@@ -22,11 +23,11 @@ fn policy() -> Policy {
 }
 
 fn cron(text: &str, zone: ZoneChoice) -> Trigger {
-    Trigger::Schedule(Schedule { times: Times::Cron(text.into()), zone })
+    Trigger::Schedule(Schedule { times: calendar::Schedule::Cron(Cron::parse(text).unwrap()), zone })
 }
 
 fn at(text: &str) -> Trigger {
-    Trigger::Schedule(Schedule { times: Times::AtLocal(text.into()), zone: ZoneChoice::Workspace })
+    Trigger::Schedule(Schedule { times: calendar::Schedule::At(DateValue::parse(text).unwrap()), zone: ZoneChoice::Workspace })
 }
 
 /// A day's time in December 2026, UTC: `7T09:00`.
