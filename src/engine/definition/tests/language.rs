@@ -73,6 +73,11 @@ fn triggers() {
         &format!("kind: campaign\nkey: k\ntrigger: {ever}\n{HOOK}"),
         "3:21: warning: `inaction` without `within` and `in_last` asks whether `b` ever happened (help: to wait for it write `within: 30m`; the past is known only since the campaign began to ask, so give `in_last` where it is enough)",
     );
+    let misspelt = "{inaction: {after: {event: a}, without: {event: b}, whitin: 30m, same: [id]}}";
+    refused(
+        &format!("kind: campaign\nkey: k\ntrigger: {misspelt}\n{HOOK}"),
+        "3:62: error: unknown key `whitin` in `inaction` (help: did you mean `within`?)",
+    );
 }
 
 #[test]
