@@ -6,11 +6,13 @@ mod apply;
 mod backfill;
 mod destinations;
 mod in_force;
+mod secrets;
 
 pub use apply::{Apply, Change, What, apply, check_sound};
 pub use backfill::{Backfill, Unfinished};
 pub use destinations::{DEFAULT_MAX_IN_FLIGHT, Route};
 pub use in_force::{CampaignInForce, InForce, Policy};
+pub use secrets::secrets_named;
 
 use std::collections::BTreeMap;
 
