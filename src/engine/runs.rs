@@ -106,7 +106,7 @@ pub fn look(agenda: Option<&Agenda>, key: &str, in_force: &InForce, now: Timesta
         return (Next::Nothing, None);
     }
     let fresh = agenda.is_none();
-    let mut agenda = agenda.cloned().unwrap_or_else(|| Agenda::begin(now));
+    let mut agenda = agenda.cloned().unwrap_or_else(|| Agenda::begin(campaign.since.unwrap_or(now)));
     agenda.definitions = in_force.revision;
     if let Trigger::Schedule(schedule) = &campaign.trigger {
         agenda.follow(schedule, in_force, now, fresh);
@@ -121,9 +121,9 @@ pub fn look(agenda: Option<&Agenda>, key: &str, in_force: &InForce, now: Timesta
 }
 
 impl Agenda {
-    /// Of a campaign that has just started: nothing before now is run, something just now is.
-    fn begin(now: Timestamp) -> Agenda {
-        Agenda { definitions: 0, armed: None, after: before(now), next: None, walk: None }
+    /// Of a campaign that has just started, however late that is noticed: nothing before its start is run, something just then is.
+    fn begin(start: Timestamp) -> Agenda {
+        Agenda { definitions: 0, armed: None, after: before(start), next: None, walk: None }
     }
 
     /// This page of the walk is handed out for good.

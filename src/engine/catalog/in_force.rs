@@ -237,7 +237,7 @@ impl Sorted {
             match found.definition {
                 Definition::Campaign(campaign) => {
                     let status = stored.status.or(Some(Status::Ready));
-                    sorted.campaigns.push(Campaign { version: stored.version, status, ..*campaign });
+                    sorted.campaigns.push(Campaign { version: stored.version, status, since: stored.since, ..*campaign });
                 }
                 Definition::Cohort(cohort) => sorted.cohorts.push(*cohort),
                 Definition::Destination(destination) => sorted.destinations.push(*destination),

@@ -48,6 +48,9 @@ pub struct Document {
     pub version: u32,
     /// Campaigns have one, others do not.
     pub status: Option<Status>,
+    /// When a campaign became what it is: created, edited, or first started. `None` = not known (others have none, and neither had versions
+    /// before this was kept).
+    pub since: Option<Timestamp>,
     /// See [`super::definition::Document::canonical`].
     pub canonical: String,
 }
@@ -65,10 +68,10 @@ impl Catalog {
     /// The body to store. The revision is the store's and not part of it.
     pub fn encode(&self) -> Vec<u8> {
         let documents = self.documents.iter().filter_map(|document| {
-            let Document { kind, key, version, status, canonical } = document;
+            let Document { kind, key, version, status, since, canonical } = document;
             // Stored documents are JSON by construction.
             let document = serde_json::from_str(canonical).ok()?;
-            Some(Stored { kind: *kind, key, version: *version, status: *status, document })
+            Some(Stored { kind: *kind, key, version: *version, status: *status, since: *since, document })
         });
         let file = StoredFile {
             format: FORMAT,
@@ -96,6 +99,7 @@ impl Catalog {
             key: stored.key.into(),
             version: stored.version,
             status: stored.status,
+            since: stored.since,
             canonical: stored.document.get().to_owned(),
         });
         Ok(Catalog {
@@ -106,9 +110,11 @@ impl Catalog {
         })
     }
 
-    /// Takes everything that is asked for as tracked since then: where past events are run from there, or a scenario begins.
-    pub fn track_since(&mut self, since: Timestamp) {
-        self.tracked.values_mut().for_each(|known| *known = since);
+    /// Takes every campaign as begun then, and everything that is asked for as tracked since: where past events are run from there, or a
+    /// scenario begins.
+    pub fn begin_at(&mut self, begin: Timestamp) {
+        self.tracked.values_mut().for_each(|known| *known = begin);
+        self.documents.iter_mut().filter(|document| document.status.is_some()).for_each(|campaign| campaign.since = Some(begin));
     }
 
     /// The stored document of this name.
@@ -148,6 +154,8 @@ struct Stored<'a> {
     version: u32,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     status: Option<Status>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    since: Option<Timestamp>,
     #[serde(borrow)]
     document: &'a RawValue,
 }

@@ -138,6 +138,7 @@ pub(super) fn campaign(node: &Node, options: &ReadOptions, problems: &Problems) 
         description,
         version: 1,
         status,
+        since: None,
         tags,
         channel,
         priority,

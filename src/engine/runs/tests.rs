@@ -45,18 +45,19 @@ fn shown(at: Timestamp) -> String {
 struct Life {
     trigger: Trigger,
     version: u32,
+    since: Option<Timestamp>,
     revision: u64,
     agenda: Option<Agenda>,
 }
 
 impl Life {
     fn new(trigger: Trigger) -> Life {
-        Life { trigger, version: 1, revision: 0, agenda: None }
+        Life { trigger, version: 1, since: None, revision: 0, agenda: None }
     }
 
     fn in_force(&self, status: Option<Status>) -> InForce {
         let webhook = Webhook::new("https://h.example/", "h.example");
-        let campaign = Campaign { status, version: self.version, ..Campaign::new("c", self.trigger.clone(), webhook) };
+        let campaign = Campaign { status, version: self.version, since: self.since, ..Campaign::new("c", self.trigger.clone(), webhook) };
         let campaigns = if status.is_some() { vec![campaign] } else { Vec::new() };
         InForce::assemble(self.revision, campaigns, Vec::new(), Workspace::default(), policy())
     }
@@ -114,6 +115,17 @@ fn check(life: &mut Life, script: &[(&str, &str)]) {
     for (line, expect) in script {
         assert_eq!(life.line(line), *expect, "{line}");
     }
+}
+
+/// Definitions are followed a moment after they were changed.
+#[test]
+fn a_start_that_is_noticed_late_misses_no_run() {
+    let started = |at: &str| Life { since: Some(time(at)), ..Life::new(cron("0 9 * * *", ZoneChoice::Workspace)) };
+    check(&mut started("7T08:59"), &[("7T09:02 running", "run 7T09:00 07T09:00, until 8T09:00")]);
+    check(&mut started("7T09:00"), &[("7T09:02 running", "run 7T09:00 07T09:00, until 8T09:00")]);
+    check(&mut started("7T09:01"), &[("7T09:02 running", "until 8T09:00")]);
+    // Nobody was there for long.
+    check(&mut started("5T08:59"), &[("7T09:30 running", "stale 5T09:00, run 7T09:00 07T09:00, until 8T09:00")]);
 }
 
 #[test]

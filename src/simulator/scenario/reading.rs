@@ -135,7 +135,7 @@ impl<'a> Written<'a> {
         }
         match apply(&Catalog::default(), documents, &Apply { read: READ, ..Apply::default() }, from) {
             Ok((mut catalog, _)) => {
-                catalog.track_since(from);
+                catalog.begin_at(from);
                 Some(catalog)
             }
             Err(found) => {
