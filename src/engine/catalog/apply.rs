@@ -95,7 +95,9 @@ pub fn apply(current: &Catalog, written: Vec<Written>, options: &Apply, now: Tim
         return Err(problems);
     }
     let mut catalog = Catalog { revision: current.revision, documents: next.into_values().collect(), ..Catalog::default() };
-    catalog.tracked = trackers(&catalog, &options.read).tracked_since(&current.tracked, now);
+    let trackers = trackers(&catalog, &options.read);
+    catalog.tracked = trackers.tracked_since(&current.tracked, now);
+    catalog.asked = trackers.asked_with(&current.asked, |id| current.tracked.contains_key(&id), current.revision.saturating_add(1));
     catalog.backfills = current.still_wanted(&catalog.tracked);
     Ok((catalog, changes.into_values().collect()))
 }

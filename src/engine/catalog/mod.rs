@@ -20,6 +20,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use super::definition::{Kind, Status};
+use super::history::Asked;
 use super::id::TrackerId;
 use super::time::Timestamp;
 
@@ -35,6 +36,8 @@ pub struct Catalog {
     pub documents: Vec<Document>,
     /// Since when each tracker of the history has been asked for, by its id: what happened before is not known.
     pub tracked: BTreeMap<TrackerId, Timestamp>,
+    /// The revision with which each of them was asked for, see [`Asked`].
+    pub asked: Asked,
     /// Backfills that began and did not end.
     pub backfills: Vec<Backfill>,
 }
@@ -77,6 +80,7 @@ impl Catalog {
             format: FORMAT,
             documents: documents.collect(),
             tracked: self.tracked.iter().map(|(id, since)| (id.0, *since)).collect(),
+            asked: self.asked.iter().map(|(id, revision)| (id.0, *revision)).collect(),
             backfills: self.backfills.clone(),
         };
         serde_json::to_vec(&file).unwrap_or_default()
@@ -106,6 +110,7 @@ impl Catalog {
             revision,
             documents: documents.collect(),
             tracked: file.tracked.into_iter().map(|(id, since)| (TrackerId(id), since)).collect(),
+            asked: file.asked.into_iter().map(|(id, revision)| (TrackerId(id), revision)).collect(),
             backfills: file.backfills,
         })
     }
@@ -143,6 +148,8 @@ struct StoredFile<'a> {
     /// Ids as text: JSON has no other keys.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     tracked: BTreeMap<u64, Timestamp>,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    asked: BTreeMap<u64, u64>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     backfills: Vec<Backfill>,
 }

@@ -438,7 +438,23 @@ fn trackers_are_known_since_they_were_first_asked_for() {
     assert_eq!((catalog.tracked.len(), all_since(&catalog, NOW), all_since(&catalog, later)), (2, 1, 1));
     assert_eq!(Catalog::decode(0, &catalog.encode()), Ok(catalog.clone()));
     let in_force = InForce::compile(&catalog, policy()).map_err(|problems| lines(&problems)).expect("sound");
-    assert_eq!(in_force.tracked, catalog.tracked);
+    assert_eq!((&in_force.tracked, &in_force.asked), (&catalog.tracked, &catalog.asked));
+}
+
+/// By the revision, a record knows what it kept for a question that was not asked for a while.
+#[test]
+fn a_question_that_is_asked_again_is_a_new_one() {
+    let did = |event: &str| campaign("a", &format!("audience: {{did: {{event: {event}}}}}"));
+    let mut catalog = Catalog::default();
+    let mut asked = Vec::new();
+    for event in ["login", "login", "order", "login"] {
+        let (documents, _) = read("t", &did(event), &ReadOptions::default());
+        let (next, _) = apply(&catalog, documents, &Apply::default(), NOW).map_err(|problems| lines(&problems)).expect("sound");
+        // The store counts.
+        catalog = Catalog { revision: catalog.revision + 1, ..next };
+        asked.push(catalog.asked.values().copied().collect::<Vec<_>>());
+    }
+    assert_eq!(asked, [[1], [1], [3], [4]]);
 }
 
 #[test]

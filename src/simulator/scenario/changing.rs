@@ -47,11 +47,12 @@ pub fn read<'a>(node: &'a Node, problems: &'a Problems) -> Option<Written<'a>> {
 pub fn changes(first: &Catalog, from: Timestamp, mut written: Vec<Written<'_>>, problems: &Problems) -> Vec<Change> {
     written.sort_by_key(|change| change.at);
     let mut changes: Vec<Change> = Vec::with_capacity(written.len());
-    for Written { place, at, what } in written {
+    for (revision, Written { place, at, what }) in (1..).zip(written) {
         if at < from {
             problems.error(place, "a change lies before `from`");
         }
-        let current = changes.last().map_or(first, |change| &change.catalog);
+        // As the store will count: the first definitions are its first revision.
+        let current = &Catalog { revision, ..changes.last().map_or(first, |change| &change.catalog).clone() };
         let changed = match what {
             What::Status { campaign, to } => with_status(current, campaign, to, at).map_err(|found| {
                 found.into_iter().for_each(|problem| problems.push(Problem { file: problems.file().into(), place, ..problem }));

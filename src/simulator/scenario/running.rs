@@ -56,11 +56,11 @@ pub fn run(scenario: &Scenario, world: World, restarts: Restarts) -> Result<Ende
     let mut run = Run::start(scenario, world)?;
     let mut arrivals: Vec<&ScenarioEvent> = scenario.events.iter().collect();
     arrivals.sort_by_key(|event| event.at);
-    let mut changes = scenario.changes.iter().filter(|change| change.at <= scenario.to).zip(1..).peekable();
+    let mut changes = scenario.changes.iter().filter(|change| change.at <= scenario.to).peekable();
     let mut change_until = |run: &mut Run, to: Timestamp| {
-        while let Some((change, revision)) = changes.next_if(|(change, _)| change.at <= to) {
+        while let Some(change) = changes.next_if(|change| change.at <= to) {
             run.until(change.at, restarts)?;
-            run.put_definitions(&change.catalog, revision)?;
+            run.put_definitions(&change.catalog)?;
             // In force before what happens at the same instant.
             run.settle(restarts)?;
         }
@@ -89,16 +89,16 @@ struct Run {
 impl Run {
     fn start(scenario: &Scenario, world: World) -> Result<Run, String> {
         let run = Run { world, settings: settings(), policy: policy(), worker: None, starts: 0, rounds: 0 };
-        run.put_definitions(&scenario.catalog, 0)?;
+        run.put_definitions(&scenario.catalog)?;
         Ok(run)
     }
 
-    /// Puts definitions in the place of those of `revision`. Nobody else does: one that was faster was this, its answer lost.
-    fn put_definitions(&self, catalog: &Catalog, revision: u64) -> Result<(), String> {
+    /// Puts definitions in the place of those that they were made of. Nobody else does: one that was faster was this, its answer lost.
+    fn put_definitions(&self, catalog: &Catalog) -> Result<(), String> {
         let body = catalog.encode();
         let mut tries = 0;
         loop {
-            match ready(async { self.world.store.session().await?.put_documents(revision, &body).await }) {
+            match ready(async { self.world.store.session().await?.put_documents(catalog.revision, &body).await }) {
                 Ok(_) => return Ok(()),
                 Err(StateError::Unavailable(_)) if tries < PUT_TRIES => tries += 1,
                 Err(error) => return Err(error.to_string()),
