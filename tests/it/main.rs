@@ -15,6 +15,7 @@ mod support {
     pub mod kafka_log;
     pub mod load;
     pub mod names;
+    pub mod plane;
     pub mod process;
     pub mod redis;
     pub mod topic;
@@ -26,6 +27,7 @@ mod support {
 mod api;
 mod architecture;
 mod cli_tools;
+mod control;
 mod corpus;
 mod corpus_live;
 mod docs;
