@@ -152,7 +152,7 @@ mod tests {
         }
         for second in 1..=60 {
             let line = || Line { topic: "events".into(), key: None, value: b"{}".to_vec() };
-            block_on(log.append((0..10).map(|_| line()).collect())).unwrap();
+            block_on(log.append(&[0; 10].map(|_| line()))).unwrap();
             // Read and handed to lanes, which have not finished all of it.
             source.poll(SECOND, &mut |_| std::ops::ControlFlow::Continue(())).unwrap();
             let (_, progress) = offsets.find("events", 0).unwrap();

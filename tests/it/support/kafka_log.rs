@@ -72,9 +72,10 @@ impl KafkaLog {
 }
 
 impl Append for KafkaLog {
-    fn append(&self, lines: Vec<Line>) -> SendFuture<'static, Result<(), AppendError>> {
-        let there = lines.iter().map(|line| Line { topic: format!("{}{}", self.prefix, line.topic).into(), ..line.clone() }).collect();
-        wait(self.append.append(there)).expect("a broker that takes what is written");
+    fn append(&self, lines: &[Line]) -> SendFuture<'static, Result<(), AppendError>> {
+        let there: Vec<Line> =
+            lines.iter().map(|line| Line { topic: format!("{}{}", self.prefix, line.topic).into(), ..line.clone() }).collect();
+        wait(self.append.append(&there)).expect("a broker that takes what is written");
         let now = self.clock.now();
         let mut written = self.written();
         lines.iter().for_each(|line| written.entry(line.topic.clone()).or_default().push(now));
@@ -84,7 +85,7 @@ impl Append for KafkaLog {
 
 impl OpenLog for KafkaLog {
     fn join(&self, group: &str, topics: &[&str]) -> Box<dyn Source> {
-        let settings = KafkaSettings::new(&self.brokers, &format!("{}{group}", self.prefix));
+        let settings = KafkaSettings::new(&self.brokers, format!("{}{group}", self.prefix));
         let there: Vec<String> = topics.iter().map(|topic| format!("{}{topic}", self.prefix)).collect();
         let source = KafkaSource::open(&settings, &there).expect("a consumer");
         let next = topics.iter().map(|topic| ((*topic).into(), None)).collect();
