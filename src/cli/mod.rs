@@ -1,5 +1,8 @@
 //! The commands. Everything may be imported here; nothing imports it.
 
+#[macro_use]
+mod output;
+
 mod apply;
 mod assemble;
 mod backfill;

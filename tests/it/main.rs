@@ -12,6 +12,7 @@ mod support {
     pub mod foreign;
     pub mod hostile;
     pub mod kafka;
+    pub mod kafka_log;
     pub mod load;
     pub mod names;
     pub mod plane;

@@ -121,7 +121,7 @@ pub fn run(args: &ExplainArgs) -> Result<(), Failure> {
     let Some(from) = args.from.or(input.first) else {
         return Err(Failure::Refused("there is no event in these files that can be read; give --from to explain without".into()));
     };
-    catalog.track_since(from);
+    catalog.begin_at(from);
     let in_force = InForce::compile(&catalog, policy()).map_err(|problems| Failure::Refused(join(&problems)))?;
     let campaign = in_force.by_key(&args.campaign).ok_or_else(|| {
         let keys: Vec<&str> = in_force.campaigns.iter().map(|campaign| &*campaign.definition.key).collect();

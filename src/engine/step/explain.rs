@@ -165,10 +165,9 @@ fn compared(gate: Gate, case: &Case) -> Vec<Shown> {
             held_out => vec![shown("the user's place of 10000, held out below", fatigue::share(campaign, case.user)).against(held_out)],
         },
         Gate::QuietHours => case.in_force.workspace.quiet_hours.map_or_else(Vec::new, |quiet| {
-            let [from, to] = [quiet.from, quiet.to].map(|time| format!("{:02}:{:02}", time.0 / 60, time.0 % 60));
             let clock = case.zone().local(case.now).strftime("%H:%M").to_string();
             let heeded = shown("heeds quiet hours", campaign.fatigue.quiet_hours);
-            vec![heeded, shown("the user's clock", clock).against(format!("{from} to {to}"))]
+            vec![heeded, shown("the user's clock", clock).against(format!("{} to {}", quiet.from, quiet.to))]
         }),
         Gate::FrequencyCaps => {
             let caps = &case.in_force.workspace.frequency_caps;
