@@ -33,6 +33,12 @@ impl Held {
         }
     }
 
+    /// Since when the one that has waited longest is due.
+    fn since(&self) -> Option<Timestamp> {
+        let held = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        held.first_key_value().map(|((due, _), ())| *due)
+    }
+
     fn ripe(&self, read_to: Timestamp) -> Vec<UserId> {
         let mut held = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let mut ripe = Vec::new();
@@ -60,6 +66,8 @@ pub struct Found {
     pub agendas: Vec<UserId>,
     /// Events are applied up to here.
     pub read_to: Timestamp,
+    /// Since when a timer waits for events to be read up to it.
+    pub held_since: Option<Timestamp>,
     /// There is probably more.
     pub more: bool,
 }
@@ -78,7 +86,7 @@ impl Due {
         let more = taken.len() == BATCH;
         let (agendas, taken): (Vec<_>, Vec<_>) = taken.into_iter().partition(|id| id.starts_with(PSEUDO));
         users.extend(taken);
-        Ok(Found { users, agendas, read_to, more })
+        Ok(Found { users, agendas, read_to, held_since: self.held.since(), more })
     }
 
     /// The session, for following the definitions between looks.
