@@ -27,6 +27,7 @@ mod architecture;
 mod cli_tools;
 mod corpus;
 mod corpus_live;
+mod deploy;
 mod docs;
 mod e2e_backfill;
 mod e2e_cli;
