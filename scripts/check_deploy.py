@@ -7,9 +7,11 @@ Tools come from scripts/deploy-tools.sh. What none of them can tell (metric name
 here starts a cluster, builds an image or brings the compose file up.
 """
 
+import atexit
 import difflib
 import json
 import re
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -179,7 +181,19 @@ def check_image():
     base = re.search(r"^FROM rust:(\S+?)-", (DEPLOY / "Dockerfile").read_text(), re.M)[1]
     as_numbers = lambda version: [int(part) for part in version.split(".")]
     assert as_numbers(base) >= as_numbers(rust), f"the image is built with Rust {base}, Cargo.toml asks for {rust}"
-    return "hadolint over the Dockerfile"
+    need(*"cargo metadata --locked --offline --no-deps --format-version 1 --manifest-path".split(), build_context() / "Cargo.toml")
+    return "hadolint over the Dockerfile, and that what it copies is a whole package"
+
+
+def build_context():
+    """A copy of what the engine would be given, as Dockerfile.dockerignore lets it through."""
+    lines = (DEPLOY / "Dockerfile.dockerignore").read_text().splitlines()
+    directory = Path(tempfile.mkdtemp())
+    atexit.register(shutil.rmtree, directory)
+    for name in [line[1:] for line in lines if line.startswith("!")]:
+        copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy
+        copy(ROOT / name, directory / name)
+    return directory
 
 
 def check_unit():

@@ -132,6 +132,24 @@ fn every_alert_leads_to_its_section() {
     assert!(alerts.len() > 10);
 }
 
+/// What the manual points to in itself is there.
+#[test]
+fn every_anchor_of_the_manual_is_a_heading() {
+    let manual = read("docs/operating.md");
+    let headings: BTreeSet<String> = manual.lines().filter(|line| line.starts_with('#')).map(anchor).collect();
+    let anchors: Vec<&str> = manual.split("](#").skip(1).filter_map(|rest| rest.split(')').next()).collect();
+    assert!(anchors.len() > 20);
+    for anchor in anchors {
+        assert!(headings.contains(anchor), "docs/operating.md points to #{anchor}, which is no heading");
+    }
+}
+
+/// As GitHub and others make it of a heading: small letters, digits and hyphens.
+fn anchor(heading: &str) -> String {
+    let words = heading.trim_start_matches('#').trim().to_lowercase();
+    words.chars().filter(|c| c.is_alphanumeric() || " -".contains(*c)).map(|c| if c == ' ' { '-' } else { c }).collect()
+}
+
 /// The version stands in Cargo.toml; `make golden` carries it into the chart.
 #[test]
 fn the_version_is_one() {
@@ -194,6 +212,7 @@ fn settings_that_are_handed_out_can_be_read() {
 /// So are the definitions.
 #[test]
 fn definitions_that_are_handed_out_are_valid() {
+    run(campanile(&path("deploy/compose"), &["validate", "--allow-http", "definitions"])).expect(0, &[]);
     let directory = tempfile::tempdir().expect("a directory");
     for file in files("helm/golden", ".yaml").iter().filter(|file| !file.ends_with(".values.yaml")) {
         for (name, text) in blocks(&read(file), |name| name.ends_with(".yaml") && name != "campanile.yaml") {
