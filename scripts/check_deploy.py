@@ -68,18 +68,29 @@ def need(*command, cwd=ROOT):
     return out
 
 
-def template(values=None, sets=()):
+def template(values=None, sets=(), chart=CHART):
     """`helm template` as the golden output has it."""
     arguments = ["--namespace", "campanile", "--kube-version", KUBERNETES[0]]
     arguments += ["--values", values] if values else []
     for one in sets:
         arguments += ["--set", one]
-    return run(TOOLS / "bin/helm", "template", "campanile", CHART, *arguments)
+    return run(TOOLS / "bin/helm", "template", "campanile", chart, *arguments)
 
 
 def rendered(values=None, sets=()):
     well, (out, err) = template(values, sets)
     return out if well else sys.exit(f"helm template {values or sets}\n{err}")
+
+
+def notes(values):
+    """NOTES.txt, which `helm install` alone shows, and that needs a cluster: as the value of a manifest in a copy of the chart."""
+    with tempfile.TemporaryDirectory() as directory:
+        chart = Path(directory) / CHART.name
+        shutil.copytree(CHART, chart)
+        (chart / "templates/notes.yaml").write_text('notes: {{ include (print $.Template.BasePath "/NOTES.txt") . | toJson }}\n')
+        well, (out, err) = template(values, chart=chart)
+    documents = yaml.safe_load_all(out) if well else sys.exit(f"NOTES.txt with {values}\n{err}")
+    return next(one["notes"] for one in documents if one and "notes" in one).strip() + "\n"
 
 
 def cases():
@@ -90,13 +101,18 @@ def output_of(values):
     return values.with_name(values.name.replace(".values.yaml", ".yaml"))
 
 
+def notes_of(values):
+    return values.with_name(values.name.replace(".values.yaml", ".notes.txt"))
+
+
 def check_chart():
     for values in cases():
         need(TOOLS / "bin/helm", "lint", "--strict", "--quiet", CHART, "--values", values)
-        expect, got = output_of(values).read_text(), rendered(values)
-        if expect != got:
-            diff = difflib.unified_diff(expect.splitlines(), got.splitlines(), output_of(values).name, "helm template", lineterm="")
-            sys.exit("\n".join(diff) + "\n`make golden` writes it anew, if that is meant")
+        for golden, got in [(output_of(values), rendered(values)), (notes_of(values), notes(values))]:
+            expect = golden.read_text()
+            if expect != got:
+                diff = difflib.unified_diff(expect.splitlines(), got.splitlines(), golden.name, "helm template", lineterm="")
+                sys.exit("\n".join(diff) + "\n`make golden` writes it anew, if that is meant")
     return f"{len(cases())} sets of values, lint and golden output"
 
 
@@ -223,6 +239,7 @@ def write_golden():
     chart.write_text(re.sub(r"^appVersion: .*$", f'appVersion: "{version}"', text, flags=re.M))
     for values in cases():
         output_of(values).write_text(rendered(values))
+        notes_of(values).write_text(notes(values))
 
 
 def main():

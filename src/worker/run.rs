@@ -420,11 +420,7 @@ async fn control(
         let more = match due.look().await {
             Ok(found) => {
                 common.health.ready("state");
-                // Who is found says itself how late; where nobody is, only those that are held can be.
-                if found.users.is_empty() {
-                    let late = found.held_since.map_or(Duration::ZERO, |due| common.clock.now().since(due));
-                    common.metrics.due.lag_seconds.set(late.as_secs_f64());
-                }
+                found.overdue.into_iter().for_each(|overdue| common.metrics.due.lag_seconds.set(overdue.as_secs_f64()));
                 for user in found.users {
                     let lane = common.settings.lane_of(&user);
                     let _ = lanes[lane].send(Mail::Wake { user, read_to: found.read_to });
