@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Installs what is missing for `build` (compiler, librdkafka's needs) and `test` (Redis, Java, Kafka's jars), and says what.
-# usage: scripts/setup.sh build [test]
+# Installs what is missing for `build` (compiler, librdkafka's needs), `test` (Redis, Java, Kafka's jars) and `deploy` (helm, promtool and
+# others, into .cache), and says what.
+# usage: scripts/setup.sh build [test] [deploy]
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -24,8 +25,11 @@ for part in "$@"; do
             want openjdk-17-jre-headless java -version
             want maven mvn --version
             ;;
+        deploy)
+            want python3-venv python3 -c "import ensurepip, venv"
+            ;;
         *)
-            echo "setup: '$part' is not known; use build or test" >&2
+            echo "setup: '$part' is not known; use build, test or deploy" >&2
             exit 2
             ;;
     esac
@@ -52,4 +56,7 @@ fi
 
 case " $* " in
     *" test "*) scripts/kafka.sh fetch ;;
+esac
+case " $* " in
+    *" deploy "*) scripts/deploy-tools.sh ;;
 esac

@@ -30,6 +30,7 @@ mod cli_tools;
 mod control;
 mod corpus;
 mod corpus_live;
+mod deploy;
 mod docs;
 mod e2e_backfill;
 mod e2e_cli;
