@@ -7,6 +7,7 @@
 mod access;
 mod body;
 mod campaigns;
+mod change;
 pub mod check;
 mod definitions;
 mod desk;
@@ -14,6 +15,7 @@ mod event;
 mod extract;
 mod ingest;
 mod openapi;
+mod overview;
 mod problem;
 mod send;
 mod shown;
@@ -32,7 +34,7 @@ use tokio::time::timeout;
 use utoipa_axum::router::OpenApiRouter;
 
 use crate::engine::catalog::{Catalog, InForce};
-use crate::engine::definition::Status;
+use crate::engine::definition::{ReadOptions, Status};
 use crate::telemetry::metrics::IngestMetrics;
 use crate::worker::definitions::Follower;
 use crate::worker::ports::{Append, AppendError, Clock, Line};
@@ -45,6 +47,8 @@ use problem::Problem;
 pub const MAX_EVENT_BYTES: usize = 1024 * 1024;
 /// One request, after unpacking.
 pub const MAX_REQUEST_BYTES: usize = 4 * 1024 * 1024;
+/// Definitions in one request, after unpacking: a cohort may list a hundred thousand users.
+pub const MAX_DEFINITIONS_BYTES: usize = 16 * 1024 * 1024;
 /// Events in a batch, recipients of a send.
 pub const MAX_BATCH: usize = 1000;
 /// Bodies that are being read or wait for the log's acknowledgement, together. What comes on top is told to come again.
@@ -127,9 +131,15 @@ impl Shared {
         self.desk.run(async |state| definitions::stored(state).await).await
     }
 
+    /// How definitions are read on this deployment.
+    fn read_options(&self) -> ReadOptions {
+        ReadOptions { allow_http: self.follower.in_force().policy.allow_http }
+    }
+
     /// Reads a JSON body of at most [`MAX_REQUEST_BYTES`], strictly.
     #[allow(dead_code, reason = "used by what takes bodies, which follows")]
     async fn json<T: DeserializeOwned>(&self, request: Request) -> Result<T, Problem> {
+        body::expect_type(request.headers(), &["application/json"])?;
         strict::json(&body::read(request, MAX_REQUEST_BYTES, &self.room).await?.bytes)
     }
 

@@ -23,3 +23,22 @@ pub enum Status {
     Paused,
     Ended,
 }
+
+/// What became of a definition that was applied.
+#[derive(ToSchema)]
+#[schema(rename_all = "lowercase")]
+pub enum Change {
+    Added,
+    Changed,
+    Unchanged,
+    Deleted,
+    Ended,
+}
+
+/// Whose rule it is.
+#[derive(ToSchema)]
+#[schema(rename_all = "lowercase")]
+pub enum Scope {
+    Workspace,
+    Campaign,
+}

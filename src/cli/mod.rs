@@ -9,6 +9,7 @@ mod explain;
 mod get;
 mod ingest;
 mod init;
+mod lifecycle;
 mod past;
 mod preview;
 pub mod receive;
@@ -45,7 +46,12 @@ enum Command {
     Simulate(simulate::SimulateArgs),
     Backfill(backfill::BackfillArgs),
     Explain(explain::ExplainArgs),
+    Apply(apply::ApplyArgs),
     Get(get::GetArgs),
+    Start(lifecycle::StartArgs),
+    Pause(lifecycle::PauseArgs),
+    End(lifecycle::EndArgs),
+    Delete(lifecycle::DeleteArgs),
     Schema(schema::SchemaArgs),
     Receive(receive::ReceiveArgs),
 }
@@ -106,7 +112,12 @@ pub fn main() -> ExitCode {
         Command::Simulate(args) => simulate::run(&args),
         Command::Backfill(args) => backfill::run(&args),
         Command::Explain(args) => explain::run(&args),
+        Command::Apply(args) => apply::run(&args),
         Command::Get(args) => get::run(&args),
+        Command::Start(args) => lifecycle::start(&args),
+        Command::Pause(args) => lifecycle::pause(&args),
+        Command::End(args) => lifecycle::end(&args),
+        Command::Delete(args) => lifecycle::delete(&args),
         Command::Schema(args) => schema::run(&args),
         Command::Receive(args) => runtime().block_on(receive::run(args)).map_err(Failure::from),
     };

@@ -6,11 +6,13 @@ mod apply;
 mod backfill;
 mod destinations;
 mod in_force;
+mod lifecycle;
 
 pub use apply::{Apply, Change, What, apply, check_sound};
 pub use backfill::{Backfill, Unfinished};
 pub use destinations::{DEFAULT_MAX_IN_FLIGHT, Route};
 pub use in_force::{CampaignInForce, InForce, Policy};
+pub use lifecycle::{Act, Refusal, act, delete};
 
 use std::collections::BTreeMap;
 
@@ -46,6 +48,8 @@ pub struct Document {
     pub version: u32,
     /// Campaigns have one, others do not.
     pub status: Option<Status>,
+    /// Since when it has that status; `None` where that was not noted.
+    pub since: Option<Timestamp>,
     /// See [`super::definition::Document::canonical`].
     pub canonical: String,
 }
@@ -63,10 +67,10 @@ impl Catalog {
     /// The body to store. The revision is the store's and not part of it.
     pub fn encode(&self) -> Vec<u8> {
         let documents = self.documents.iter().filter_map(|document| {
-            let Document { kind, key, version, status, canonical } = document;
+            let Document { kind, key, version, status, since, canonical } = document;
             // Stored documents are JSON by construction.
             let document = serde_json::from_str(canonical).ok()?;
-            Some(Stored { kind: *kind, key, version: *version, status: *status, document })
+            Some(Stored { kind: *kind, key, version: *version, status: *status, since: *since, document })
         });
         let file = StoredFile {
             format: FORMAT,
@@ -94,6 +98,7 @@ impl Catalog {
             key: stored.key.into(),
             version: stored.version,
             status: stored.status,
+            since: stored.since,
             canonical: stored.document.get().to_owned(),
         });
         Ok(Catalog {
@@ -146,6 +151,8 @@ struct Stored<'a> {
     version: u32,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     status: Option<Status>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    since: Option<Timestamp>,
     #[serde(borrow)]
     document: &'a RawValue,
 }

@@ -310,7 +310,8 @@ fn routes_have_the_destinations_limits_else_the_defaults() {
 
 /// A stored document in a language that this version does not know.
 fn foreign(kind: Kind, key: &str, canonical: &str) -> Document {
-    Document { kind, key: key.into(), version: 1, status: (kind == Kind::Campaign).then_some(Status::Running), canonical: canonical.into() }
+    let status = (kind == Kind::Campaign).then_some(Status::Running);
+    Document { kind, key: key.into(), version: 1, status, since: None, canonical: canonical.into() }
 }
 
 #[test]

@@ -22,6 +22,7 @@ use super::value::Value;
 mod actions;
 mod applied;
 mod backfill;
+mod belongs;
 pub mod bounds;
 mod chain;
 mod claim;
@@ -44,6 +45,7 @@ mod wake;
 mod tests;
 
 use chain::Internals;
+pub use belongs::belongs;
 pub use chain::MAX_CHAIN;
 pub use explain::{GateView, Passage, Shown, explain};
 pub use gates::Gate;

@@ -79,6 +79,16 @@ impl Plane {
     pub async fn get(&self, path: &str) -> Answer {
         answer(self.request(Method::GET, path)).await
     }
+
+    pub async fn post(&self, path: &str) -> Answer {
+        answer(self.request(Method::POST, path)).await
+    }
+
+    /// Applies definitions; `query` such as `?cycle=true`.
+    pub async fn apply(&self, query: &str, yaml: &str) -> Answer {
+        let path = format!("/v1/definitions{query}");
+        answer(self.request(Method::PUT, &path).header(CONTENT_TYPE, "application/yaml").body(yaml.to_owned())).await
+    }
 }
 
 /// Sends it; an answer that is no success must be a problem.
