@@ -135,13 +135,7 @@ struct Looked {
     next: Option<Cursor>,
 }
 
-async fn look(
-    state: &mut dyn State,
-    in_force: &Arc<InForce>,
-    key: &str,
-    from: Option<&Cursor>,
-    now: Timestamp,
-) -> Result<Looked, Problem> {
+async fn look(state: &mut dyn State, in_force: &Arc<InForce>, key: &str, from: Option<&Cursor>, now: Timestamp) -> Result<Looked, Problem> {
     let page = state.users(from, PAGE_USERS).await?;
     let mut looked = Looked { users: 0, belong: 0, next: page.next };
     let Some(campaign) = in_force.by_key(key).map(|campaign| &campaign.definition) else { return Ok(looked) };
@@ -188,7 +182,8 @@ fn overview(document: &Document, campaign: &Campaign, in_force: &InForce, now: T
 
 /// The document as YAML, its status included.
 pub fn yaml(document: &Document) -> Result<String, Problem> {
-    let broken = |error: &dyn std::fmt::Display| Problem::internal(format!("the stored {} {} has no text: {error}", document.kind, document.key));
+    let broken =
+        |error: &dyn std::fmt::Display| Problem::internal(format!("the stored {} {} has no text: {error}", document.kind, document.key));
     let mut written = match value::Value::from_json(&document.canonical).map_err(|error| broken(&error))? {
         value::Value::Object(object) => object.iter().map(|(key, value)| (key.into(), value.clone())).collect::<Vec<(Box<str>, _)>>(),
         _ => Vec::new(),

@@ -94,7 +94,11 @@ pub fn start(args: &StartArgs) -> Result<(), Failure> {
         return Ok(());
     }
     let started: Value = client.ask(to(&args.key, "start"))?;
-    if json { println!("{started}") } else { println!("{}", became(&started)) }
+    if json {
+        println!("{started}")
+    } else {
+        println!("{}", became(&started))
+    }
     Ok(())
 }
 

@@ -44,8 +44,8 @@ mod wake;
 #[cfg(test)]
 mod tests;
 
-use chain::Internals;
 pub use belongs::belongs;
+use chain::Internals;
 pub use chain::MAX_CHAIN;
 pub use explain::{GateView, Passage, Shown, explain};
 pub use gates::Gate;

@@ -46,17 +46,16 @@ impl Plane {
     }
 
     pub async fn with(tokens: Tokens) -> Plane {
-        let embedded = embedded();
-        Plane::over(tokens, &embedded, embedded.store()).await
+        Plane::over(tokens, embedded().store()).await
     }
 
-    /// With this store, and the log of `embedded`.
-    pub async fn over(tokens: Tokens, embedded: &Embedded, store: Arc<dyn Store>) -> Plane {
+    /// With this store.
+    pub async fn over(tokens: Tokens, store: Arc<dyn Store>) -> Plane {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = listener.local_addr().expect("an address");
         let follower = Arc::new(Follower::new(policy()));
         let ingest = Ingest {
-            append: embedded.append(),
+            append: embedded().append(),
             events_topic: "events".into(),
             campaigns: Arc::new(|_| CampaignState::Unknown),
             clock: Arc::new(SystemClock::new()),
