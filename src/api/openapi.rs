@@ -63,6 +63,8 @@ fn complete(mut document: utoipa::openapi::OpenApi) -> utoipa::openapi::OpenApi 
     for role in ["admin", "read", "ingest"] {
         components.add_security_scheme(role, SecurityScheme::Http(Http::new(HttpAuthScheme::Bearer)));
     }
+    // Segment's libraries send their write key as the user name.
+    components.add_security_scheme("ingest_basic", SecurityScheme::Http(Http::new(HttpAuthScheme::Basic)));
     for item in document.paths.paths.values_mut() {
         let operations = [&mut item.get, &mut item.put, &mut item.post, &mut item.delete];
         operations.into_iter().flatten().for_each(add_problems);

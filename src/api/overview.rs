@@ -185,7 +185,7 @@ pub fn yaml(document: &Document) -> Result<String, Problem> {
     let broken =
         |error: &dyn std::fmt::Display| Problem::internal(format!("the stored {} {} has no text: {error}", document.kind, document.key));
     let mut written = match value::Value::from_json(&document.canonical).map_err(|error| broken(&error))? {
-        value::Value::Object(object) => object.iter().map(|(key, value)| (key.into(), value.clone())).collect::<Vec<(Box<str>, _)>>(),
+        value::Value::Object(object) => object.iter().map(|(key, value)| (key.into(), value.clone())).collect::<Vec<(value::Text, _)>>(),
         _ => Vec::new(),
     };
     written.extend(document.status.map(|status| ("status".into(), value::Value::text(status.as_str()))));

@@ -32,6 +32,7 @@ mod corpus_live;
 mod docs;
 mod e2e_backfill;
 mod e2e_cli;
+mod e2e_control;
 mod e2e_crash;
 mod e2e_delivery;
 mod e2e_destinations;
