@@ -20,6 +20,7 @@ mod problem;
 mod send;
 mod shown;
 mod strict;
+pub mod yaml;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -40,6 +41,7 @@ use crate::worker::definitions::Follower;
 use crate::worker::ports::{Append, AppendError, Clock, Line};
 
 pub use access::{Access, AccessError, Role, Tokens};
+pub use change::AUDIT;
 pub use desk::Desk;
 use problem::Problem;
 

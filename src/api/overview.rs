@@ -11,13 +11,13 @@ use tokio::time::Instant;
 use utoipa::ToSchema;
 
 use super::problem::Problem;
-use super::{Shared, shown};
+use super::{Shared, shown, yaml};
 use crate::engine::catalog::{Document, InForce};
 use crate::engine::definition::{Campaign, Kind, ReadOptions, Resend, Rule, Severity, Status, Trigger, duration_text, read};
 use crate::engine::id::UserId;
 use crate::engine::record::codec;
 use crate::engine::time::Timestamp;
-use crate::engine::{fatigue, runs, step, value};
+use crate::engine::{fatigue, runs, step};
 use crate::worker::ports::{Cursor, State};
 
 /// Users that are looked at for an estimate.
@@ -171,35 +171,14 @@ fn overview(document: &Document, campaign: &Campaign, in_force: &InForce, now: T
         trigger: campaign.trigger.name(),
         destination: Destination { name: text(in_force.destination_of(webhook).name), host: text(&webhook.host) },
         definition: RawValue::from_string(document.canonical.clone()).unwrap_or_default(),
-        yaml: yaml(document)?,
+        yaml: yaml::document(&document.canonical, document.status.map(Status::as_str))
+            .map_err(|why| Problem::internal(format!("the stored campaign {} has no text: {why}", document.key)))?,
         next_run,
         caps: caps(campaign, in_force),
         estimated_audience: None,
         warnings: warnings(document, campaign, in_force, next_run, now),
         running_since: document.since.filter(|_| status == Status::Running),
     })
-}
-
-/// The document as YAML, its status included.
-pub fn yaml(document: &Document) -> Result<String, Problem> {
-    let broken =
-        |error: &dyn std::fmt::Display| Problem::internal(format!("the stored {} {} has no text: {error}", document.kind, document.key));
-    let mut written = match value::Value::from_json(&document.canonical).map_err(|error| broken(&error))? {
-        value::Value::Object(object) => object.iter().map(|(key, value)| (key.into(), value.clone())).collect::<Vec<(value::Text, _)>>(),
-        _ => Vec::new(),
-    };
-    written.extend(document.status.map(|status| ("status".into(), value::Value::text(status.as_str()))));
-    // What names it comes first, what is long last.
-    let place = |key: &str| match key {
-        "kind" => 0,
-        "key" => 1,
-        "title" => 2,
-        "status" => 3,
-        "webhook" => 5,
-        _ => 4,
-    };
-    written.sort_by_key(|(key, _)| place(key));
-    serde_saphyr::to_string(&written.into_iter().collect::<value::Object>()).map_err(|error| broken(&error))
 }
 
 fn caps(campaign: &Campaign, in_force: &InForce) -> Vec<Cap> {

@@ -134,5 +134,6 @@ pub struct Sent {
 #[serde(untagged)]
 pub enum Id {
     Text(String),
-    Number(i64),
+    #[schema(value_type = f64)]
+    Number(serde_json::Number),
 }

@@ -8,7 +8,7 @@ use serde_json::value::RawValue;
 use super::Failure;
 use super::client::{Client, Request, ServerArgs};
 use super::lifecycle::{kind_and_key, shown};
-use crate::engine::value;
+use crate::api::yaml;
 
 /// Shows the definitions of a deployment: their versions and statuses, and since when history is known; or one campaign
 #[derive(clap::Args, Debug)]
@@ -86,20 +86,17 @@ fn files(definitions: &[Written]) -> Result<String, Failure> {
     Ok(documents?.join("---\n"))
 }
 
-/// Keys stay in their order: of what is sent it is part.
 fn yaml(definition: &Written) -> Result<String, Failure> {
-    let refused = |error: &dyn std::fmt::Display| Failure::Refused(format!("the worker's answer cannot be written: {error}"));
-    let document = value::Value::from_json(definition.definition.get()).map_err(|error| refused(&error))?;
-    let status = definition.status.iter().map(|status| ("status".into(), value::Value::text(status.as_str())));
-    let fields = document.as_object().into_iter().flat_map(value::Object::iter).map(|(key, value)| (key.into(), value.clone()));
-    serde_saphyr::to_string(&fields.chain(status).collect::<value::Object>()).map_err(|error| refused(&error))
+    let refused = |why: String| Failure::Refused(format!("the worker's answer cannot be written: {why}"));
+    yaml::document(definition.definition.get(), definition.status.as_deref()).map_err(refused)
 }
 
 fn table(all: &Value) -> String {
     let mut lines = vec![format!("revision {}", all["revision"])];
     for definition in list(all, "definitions") {
         let name = format!("{}/{}", field(definition, "kind"), field(definition, "key"));
-        lines.push(format!("{name:<40} version {:<4} {}", definition["version"], field(definition, "status")).trim_end().to_owned());
+        let version = definition["version"].to_string();
+        lines.push(format!("{name:<40} version {version:<4} {}", field(definition, "status")).trim_end().to_owned());
     }
     for tracked in list(all, "tracked") {
         lines.push(format!("tracked since {}: {}", field(tracked, "since"), field(tracked, "what")));

@@ -74,9 +74,9 @@ fn the_commands_speak_to_a_worker() {
     deployment.write("more/a.yaml", "# the first\n---\nkind: cohort\nkey: vip\nusers_file: vip.txt\n");
     deployment.write("more/vip.txt", "u2\nu1\n");
     deployment.write("more/b.yaml", &format!("# two\n{}---\n{{kind: cohort, key: x, where: {{cohort: nobody}}}}\n", campaign("second")));
-    deployment.run(&["apply", "more", "--dry-run"]).expect(1, &["more/b.yaml:4:38: error: there is no cohort `nobody`", "more/b.yaml:2:"]);
+    deployment.run(&["apply", "more", "--dry-run"]).expect(1, &["more/b.yaml:4:40: error: there is no cohort `nobody`", "more/b.yaml:2:"]);
     deployment.write("more/b.yaml", &format!("# two\n{}", campaign("second")));
-    deployment.run(&["apply", "more"]).expect(1, &["more/b.yaml:2:23: error: campaign `hello` is running", "--cycle"]);
+    deployment.run(&["apply", "more"]).expect(1, &["more/b.yaml:2:18: error: campaign `hello` is running", "--cycle"]);
     deployment
         .run(&["apply", "more", "--cycle"])
         .expect(0, &["cohort vip: added", "campaign hello: changed, version 2, running", "revision 2"]);
