@@ -7,6 +7,7 @@
 mod access;
 mod body;
 mod campaigns;
+mod change;
 pub mod check;
 mod definitions;
 mod desk;
@@ -14,12 +15,14 @@ mod event;
 mod extract;
 mod ingest;
 mod openapi;
+mod overview;
 mod problem;
 mod send;
 mod shown;
 mod strict;
 mod trial;
 mod users;
+pub mod yaml;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -34,12 +37,13 @@ use tokio::time::timeout;
 use utoipa_axum::router::OpenApiRouter;
 
 use crate::engine::catalog::{Catalog, InForce};
-use crate::engine::definition::Status;
+use crate::engine::definition::{ReadOptions, Status};
 use crate::telemetry::metrics::IngestMetrics;
 use crate::worker::definitions::Follower;
 use crate::worker::ports::{Append, AppendError, Clock, Line};
 
 pub use access::{Access, AccessError, Role, Tokens};
+pub use change::AUDIT;
 pub use desk::Desk;
 use problem::Problem;
 pub use trial::Trial;
@@ -48,6 +52,8 @@ pub use trial::Trial;
 pub const MAX_EVENT_BYTES: usize = 1024 * 1024;
 /// One request, after unpacking.
 pub const MAX_REQUEST_BYTES: usize = 4 * 1024 * 1024;
+/// Definitions in one request, after unpacking: a cohort may list a hundred thousand users.
+pub const MAX_DEFINITIONS_BYTES: usize = 16 * 1024 * 1024;
 /// Events in a batch, recipients of a send.
 pub const MAX_BATCH: usize = 1000;
 /// Bodies that are being read or wait for the log's acknowledgement, together. What comes on top is told to come again.
@@ -134,8 +140,14 @@ impl Shared {
         self.desk.run(async |state| definitions::stored(state).await).await
     }
 
+    /// How definitions are read on this deployment.
+    fn read_options(&self) -> ReadOptions {
+        ReadOptions { allow_http: self.follower.in_force().policy.allow_http }
+    }
+
     /// Reads a JSON body of at most [`MAX_REQUEST_BYTES`], strictly.
     async fn json<T: DeserializeOwned>(&self, request: Request) -> Result<T, Problem> {
+        body::expect_type(request.headers(), &["application/json"])?;
         strict::json(&body::read(request, MAX_REQUEST_BYTES, &self.room).await?.bytes)
     }
 

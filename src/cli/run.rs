@@ -16,6 +16,7 @@ use super::settings::{Loaded, init_log, load};
 use super::{ConfigArgs, Failure, runtime};
 use crate::adapter::webhook::{WebhookClient, WebhookSettings};
 use crate::api::{self, Access, Api, CampaignState, Desk, Ingest, Trial};
+use crate::engine::catalog::What;
 use crate::engine::definition::Trigger;
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::probes::{self, Health};
@@ -58,7 +59,12 @@ pub fn run(args: &RunArgs) -> Result<(), Failure> {
     runtime.block_on(retries_are_kept(&loaded))?;
     if let Some(path) = &args.apply {
         let changes = runtime.block_on(apply_directory(&*parts.store, path, loaded.config.delivery.allow_http))?;
-        changes.iter().for_each(|change| tracing::info!("{change}"));
+        for change in changes {
+            match change.what {
+                What::Unchanged => tracing::info!("{change}"),
+                _ => tracing::info!(target: api::AUDIT, who = "run --apply", "{change}"),
+            }
+        }
     }
     let worker = Assembled::new(&runtime, &loaded, parts, health)?;
     http.serve(&runtime, &loaded, &worker)?;

@@ -27,6 +27,7 @@ mod support {
 mod api;
 mod architecture;
 mod cli_tools;
+mod contract;
 mod control;
 mod corpus;
 mod corpus_live;
@@ -34,6 +35,7 @@ mod deploy;
 mod docs;
 mod e2e_backfill;
 mod e2e_cli;
+mod e2e_control;
 mod e2e_crash;
 mod e2e_delivery;
 mod e2e_destinations;

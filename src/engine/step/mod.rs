@@ -23,6 +23,7 @@ mod about;
 mod actions;
 mod applied;
 mod backfill;
+mod belongs;
 pub mod bounds;
 mod chain;
 mod claim;
@@ -45,6 +46,7 @@ mod wake;
 mod tests;
 
 pub use about::{About, Clock, Delivering, Exposed, Remembered, about};
+pub use belongs::belongs;
 use chain::Internals;
 pub use chain::MAX_CHAIN;
 pub use explain::{GateView, Passage, Shown, explain, verdict};

@@ -47,17 +47,16 @@ impl Plane {
     }
 
     pub async fn with(tokens: Tokens) -> Plane {
-        let embedded = embedded();
-        Plane::over(tokens, &embedded, embedded.store()).await
+        Plane::over(tokens, embedded().store()).await
     }
 
-    /// With this store, and the log of `embedded`.
-    pub async fn over(tokens: Tokens, embedded: &Embedded, store: Arc<dyn Store>) -> Plane {
+    /// With this store.
+    pub async fn over(tokens: Tokens, store: Arc<dyn Store>) -> Plane {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = listener.local_addr().expect("an address");
         let follower = Arc::new(Follower::new(policy()));
         let ingest = Ingest {
-            append: embedded.append(),
+            append: embedded().append(),
             events_topic: "events".into(),
             campaigns: Arc::new(|_| CampaignState::Unknown),
             clock: Arc::new(SystemClock::new()),
@@ -79,6 +78,16 @@ impl Plane {
 
     pub async fn get(&self, path: &str) -> Answer {
         answer(self.request(Method::GET, path)).await
+    }
+
+    pub async fn post(&self, path: &str) -> Answer {
+        answer(self.request(Method::POST, path)).await
+    }
+
+    /// Applies definitions; `query` such as `?cycle=true`.
+    pub async fn apply(&self, query: &str, yaml: &str) -> Answer {
+        let path = format!("/v1/definitions{query}");
+        answer(self.request(Method::PUT, &path).header(CONTENT_TYPE, "application/yaml").body(yaml.to_owned())).await
     }
 }
 
