@@ -16,6 +16,7 @@ mod support {
     pub mod names;
     pub mod process;
     pub mod redis;
+    pub mod redis_cluster;
     pub mod topic;
     pub mod wait;
     pub mod witness;
@@ -43,6 +44,7 @@ mod probes;
 mod scenarios;
 mod secrets;
 mod state;
+mod state_cluster;
 mod state_local;
 mod state_redis;
 mod state_spanning;

@@ -72,6 +72,11 @@ impl Redis {
         command.query(&mut connection).unwrap_or_else(|error| panic!("{words:?}: {error}"))
     }
 
+    /// Whether the process is there.
+    pub fn runs(&self) -> bool {
+        self.child.is_some()
+    }
+
     fn try_start(&mut self) -> bool {
         let mut child = Command::new("redis-server")
             .args(["--port", &self.port.to_string(), "--bind", "127.0.0.1", "--logfile", "", "--dir"])
@@ -99,7 +104,7 @@ impl Drop for Redis {
     }
 }
 
-fn free_port() -> u16 {
+pub fn free_port() -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
     listener.local_addr().expect("a bound address").port()
 }
