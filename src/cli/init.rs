@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::assemble::{admin_failure, kafka, open_redis};
 use super::settings::{Loaded, load};
 use super::{ConfigArgs, Failure, runtime};
-use crate::adapter::kafka::{Admin, Finding, State, topics};
+use crate::adapter::kafka::{Admin, Finding, State, retry_topics, topics};
 
 /// Creates the topics with the right settings, checks Kafka and Redis, and says what is wrong
 #[derive(clap::Args, Debug)]
@@ -46,7 +46,7 @@ async fn kafka_topics(loaded: &Loaded, check_only: bool) -> Result<(), Failure> 
         println!("kafka: embedded, nothing to do");
         return Ok(());
     };
-    let needed = topics(&config.kafka.events, &config.kafka.prefix);
+    let needed = topics(&config.kafka.events, &config.kafka.prefix, config.delivery.expires);
     let admin = Admin::open(&settings, WAIT).map_err(admin_failure)?;
     let findings = if check_only { admin.check(&needed).await } else { admin.create(&needed).await };
     let findings = findings.map_err(admin_failure)?;
@@ -65,6 +65,26 @@ fn show(finding: &Finding) -> String {
         State::Advice { name, is, better, why } => format!("topic {topic}: fits; {name} is {is}, {better} would be better: {why}"),
         State::Failed(why) => format!("topic {topic}: {why}"),
     }
+}
+
+/// Whether the retry topics keep what waits in them until it expires: else a worker would lose it in silence.
+pub async fn retries_are_kept(loaded: &Loaded) -> Result<(), Failure> {
+    let config = &loaded.config;
+    let Some(settings) = kafka(config)? else { return Ok(()) };
+    let needed = retry_topics(&config.kafka.prefix, config.delivery.expires);
+    let findings = Admin::open(&settings, WAIT).map_err(admin_failure)?.check(&needed).await.map_err(admin_failure)?;
+    for Finding { topic, state } in findings {
+        match state {
+            State::Setting { name: name @ "retention.ms", is, needed, .. } => {
+                return Err(Failure::Refused(format!(
+                    "topic {topic}: {name} is {is}, needed is {needed}: deliveries wait in it until `delivery.expires`; raise the one or lower the other"
+                )));
+            }
+            State::Failed(why) => tracing::warn!(topic, why, "nobody says how long this topic keeps what waits in it"),
+            State::Fits | State::Created | State::Missing | State::Setting { .. } | State::Advice { .. } => {}
+        }
+    }
+    Ok(())
 }
 
 async fn state_store(loaded: &Loaded) -> Result<(), Failure> {

@@ -11,6 +11,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use super::apply::apply_directory;
 use super::assemble::{self, Parts, state_failure};
+use super::init::retries_are_kept;
 use super::settings::{Loaded, init_log, load};
 use super::{ConfigArgs, Failure, runtime};
 use crate::adapter::webhook::{WebhookClient, WebhookSettings};
@@ -54,6 +55,7 @@ pub fn run(args: &RunArgs) -> Result<(), Failure> {
     stop_on_signals(&runtime, &stop, &health)?;
     let http = Http::bind(&runtime, &loaded)?;
     let parts = runtime.block_on(assemble::open(&loaded))?;
+    runtime.block_on(retries_are_kept(&loaded))?;
     if let Some(path) = &args.apply {
         let changes = runtime.block_on(apply_directory(&*parts.store, path, loaded.config.delivery.allow_http))?;
         changes.iter().for_each(|change| tracing::info!("{change}"));

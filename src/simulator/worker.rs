@@ -92,7 +92,8 @@ impl SimulatedWorker {
         let mut control = ready(world.store.session())?;
         ready(follower.catch_up(&mut *control))?;
         let (sender, mail) = mpsc::unbounded_channel();
-        let destinations = Arc::new(Destinations::new(vec![sender.clone()], settings.max_in_flight));
+        // Answers take no time here: no rate means anything, and an endpoint answers as it is told to, however often it fails.
+        let destinations = Arc::new(Destinations::new(vec![sender.clone()], settings.max_in_flight, false));
         let status = Arc::new(LaneStatus::default());
         let store = world.store.clone();
         let identity = move || {

@@ -194,6 +194,7 @@ pub struct DeliveryMetrics {
     in_flight: IntGaugeVec,
     link_seconds: HistogramVec,
     waiting: IntGaugeVec,
+    breaker_open: IntGaugeVec,
     /// From the broker time of the event that triggered it to the start of the first attempt.
     pub event_to_request_seconds: Histogram,
     pub retry_scheduled: IntCounter,
@@ -208,7 +209,8 @@ impl DeliveryMetrics {
             attempt_seconds: room.register(HistogramVec::new(seconds, &["destination"])?)?,
             in_flight: room.gauges("deliveries_in_flight", "Attempts under way", &["destination"])?,
             link_seconds: room.register(HistogramVec::new(link, &["campaign", "result"])?)?,
-            waiting: room.gauges("deliveries_waiting", "Deliveries that wait for a slot", &["destination"])?,
+            waiting: room.gauges("deliveries_waiting", "Deliveries that wait for a slot or their rate", &["destination"])?,
+            breaker_open: room.gauges("breaker_open", "1 while failures keep the destination from being called", &["destination"])?,
             event_to_request_seconds: room.histogram(
                 "event_to_request_seconds",
                 "From an event's broker time to the start of its request",
@@ -221,6 +223,11 @@ impl DeliveryMetrics {
     /// Takes over how many deliveries wait for each destination.
     pub fn waiting(&self, destination: &str, count: usize) {
         self.waiting.with_label_values(&[destination]).set(i64::try_from(count).unwrap_or(i64::MAX));
+    }
+
+    /// Takes over whether the destination is halted.
+    pub fn breaker(&self, destination: &str, open: bool) {
+        self.breaker_open.with_label_values(&[destination]).set(i64::from(open));
     }
 }
 

@@ -4,6 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::engine::catalog::{Policy, Route};
+use crate::engine::delivery::admission::Slot;
+use crate::engine::delivery::breaker::Health;
+use crate::engine::delivery::retries::{self, Retries};
 use crate::engine::delivery::{self, Answer, Credentials, Meaning, Secret, SecretError, lease, wire};
 use crate::engine::effect::{Decision, FailCause};
 use crate::engine::id::{UserId, stable_hash};
@@ -13,7 +16,7 @@ use crate::engine::time::Timestamp;
 
 use super::complaints::Complaints;
 use super::counters::Counters;
-use super::dispatch::{Delivery, Destinations, append_surely};
+use super::dispatch::{Delivery, Destinations, Parking, append_surely};
 use super::links::LinkCache;
 use super::outcomes::{self, Attempt, AttemptResult, DeadDelivery};
 use super::ports::{Append, EXCERPT_BYTES, Exchange, HttpRequest, Line};
@@ -48,8 +51,7 @@ pub struct Outside {
 #[derive(Clone, Debug)]
 pub struct Manner {
     pub timeout: Duration,
-    pub max_retries: u32,
-    pub backoff: delivery::Backoff,
+    pub retries: Retries,
     /// From the first decision to the expiry.
     pub lifetime: Duration,
     pub credentials: Option<Arc<Credentials>>,
@@ -57,31 +59,43 @@ pub struct Manner {
 
 impl Manner {
     pub fn of(route: &Route<'_>, policy: &Policy, credentials: Option<Arc<Credentials>>) -> Manner {
-        let Route { timeout, max_retries, .. } = *route;
-        Manner { timeout, max_retries, backoff: policy.backoff, lifetime: policy.expires, credentials }
+        let retries = Retries { fast: route.max_retries, backoff: policy.backoff, slow: route.slow_retries.to_vec() };
+        Manner { timeout: route.timeout, retries, lifetime: policy.expires, credentials }
     }
+}
+
+/// An attempt in its slot, which is given back when the exchange is over, or at once if there is none.
+struct Attempting<'a> {
+    outside: &'a Outside,
+    delivery: Delivery,
+    slot: Slot,
+    number: u32,
+    lease: Timestamp,
+    manner: Manner,
 }
 
 /// Makes the attempt that the stored record holds, in a slot that is given back as soon as the exchange is over. Answers the input that settles
 /// it, once every line it needs is acknowledged; `None` when the retry topic has it and the lease covers the wait.
-pub async fn attempt(outside: &Outside, delivery: Delivery, manner: Manner) -> Option<(UserId, Input)> {
+pub async fn attempt(outside: &Outside, delivery: Delivery, slot: Slot, manner: Manner) -> Option<(UserId, Input)> {
     let began = outside.clock.monotonic();
-    let release = |delivery: &Delivery, held| {
-        outside.destinations.released(delivery.destination(), delivery.slot, held, outside.clock.now());
+    let release = |delivery: &Delivery, held, health| {
+        outside.destinations.released(delivery.destination(), slot, held, health, outside.clock.now());
     };
+    let unused = |delivery: &Delivery| release(delivery, Duration::ZERO, Health::Unknown);
     let Phase::Sending { attempt, lease } = delivery.entry.phase else {
-        release(&delivery, Duration::ZERO);
+        unused(&delivery);
         return None;
     };
     // While the log is away nothing is settled and every lease runs out: a take-over waits for its `sent` line, or all that is under
     // way would be sent again with each lease.
     if attempt > 1 && delivery.decided.clone().wait().await.is_err() {
-        release(&delivery, Duration::ZERO);
+        unused(&delivery);
         return None;
     }
-    if !lease::may_start(outside.clock.now(), lease, manner.timeout) {
-        release(&delivery, Duration::ZERO);
-        return park(outside, delivery, TOO_LATE_FOR_LEASE).await;
+    if !may_begin(outside, &delivery, lease, manner.timeout).await {
+        unused(&delivery);
+        let until = outside.clock.now().after(TOO_LATE_FOR_LEASE);
+        return park(outside, delivery, Parking::Busy(until)).await;
     }
     let answer = match request(outside, &delivery, attempt, &manner) {
         Some(Ok(request)) => {
@@ -92,31 +106,41 @@ pub async fn attempt(outside: &Outside, delivery: Delivery, manner: Manner) -> O
             outside.exchange.exchange(request).await
         }
         Some(Err(why)) => {
-            release(&delivery, Duration::ZERO);
+            unused(&delivery);
             return wait_for_secret(outside, delivery, manner.lifetime, &why).await;
         }
         // Somebody else has it: the retry topic.
         None => {
-            release(&delivery, Duration::ZERO);
+            unused(&delivery);
             return None;
         }
     };
-    // Never zero, which would say that nothing was sent.
-    let held = outside.clock.monotonic().saturating_sub(began).max(Duration::from_nanos(1));
-    release(&delivery, held);
-    settle(outside, delivery, attempt, lease, &answer, manner).await
+    release(&delivery, outside.clock.monotonic().saturating_sub(began), Health::of(&answer));
+    settle(Attempting { outside, delivery, slot, number: attempt, lease, manner }, &answer).await
 }
 
-/// Gives a delivery to the retry topic without using its attempt, not to be tried before `wait` is over.
-pub async fn park(outside: &Outside, delivery: Delivery, wait: Duration) -> Option<(UserId, Input)> {
-    // A first attempt that never started is parked as none made; a later one counts as used (see `Phase`).
-    let made = Some(delivery.entry.phase.attempt()).filter(|attempt| *attempt > 1).unwrap_or(0);
-    let until = outside.clock.now().after(wait);
-    let message = RetryMessage::of(&delivery, made, until)?;
+/// Waits until the destination's rate allows another request; whether the lease then still does.
+async fn may_begin(outside: &Outside, delivery: &Delivery, lease: Timestamp, timeout: Duration) -> bool {
+    let latest = lease.before(lease::needed(timeout));
+    if let Some(turn) = outside.destinations.may_begin(delivery.destination(), latest, outside.clock.now())
+        && turn.await.is_err()
+    {
+        return false;
+    }
+    lease::may_start(outside.clock.now(), lease, timeout)
+}
+
+/// Gives a delivery to the retry topic without using its attempt.
+pub async fn park(outside: &Outside, delivery: Delivery, parking: Parking) -> Option<(UserId, Input)> {
+    let made = delivery.entry.phase.attempt().saturating_sub(1);
+    let mut message = RetryMessage::of(&delivery, made, outside.clock.now())?;
+    message.unstarted = true;
+    message.park(parking, outside.clock.now());
+    let until = message.not_before;
     confirm_decided(outside, &delivery).await;
     append_surely(&*outside.append, vec![message.line(&outside.settings.topics, outside.clock.now())]).await;
     outside.metrics.retry_scheduled();
-    Some((delivery.user, Input::Parked { id: delivery.entry.id, attempt: made, until }))
+    Some((delivery.user, Input::Parked { id: delivery.entry.id, attempt: made, until, unstarted: true }))
 }
 
 /// Writes the last lines of a delivery that is over without another attempt.
@@ -144,8 +168,9 @@ fn request(outside: &Outside, delivery: &Delivery, number: u32, manner: &Manner)
 /// now. In the end it expires.
 async fn wait_for_secret(outside: &Outside, delivery: Delivery, lifetime: Duration, why: &SecretError) -> Option<(UserId, Input)> {
     outside.complaints.hear(delivery.destination(), why, outside.clock.monotonic());
-    let wait = secret_wait(delivery.entry.expires.since(outside.clock.now()), lifetime);
-    park(outside, delivery, wait).await
+    let now = outside.clock.now();
+    let wait = secret_wait(delivery.entry.expires.since(now), lifetime);
+    park(outside, delivery, Parking::Busy(now.after(wait))).await
 }
 
 /// As long again as it has waited since its first decision, so that an hour without a secret costs each delivery about ten looks. Its claim does
@@ -155,36 +180,30 @@ fn secret_wait(left: Duration, lifetime: Duration) -> Duration {
 }
 
 /// Judges the answer and has it written.
-async fn settle(
-    outside: &Outside,
-    delivery: Delivery,
-    attempt: u32,
-    lease: Timestamp,
-    answer: &Answer,
-    manner: Manner,
-) -> Option<(UserId, Input)> {
+async fn settle(attempting: Attempting<'_>, answer: &Answer) -> Option<(UserId, Input)> {
+    let Attempting { outside, delivery, slot, number, lease, manner } = attempting;
     let now = outside.clock.now();
     let status = answer.status.ok();
     let hint = match delivery::meaning(answer, now) {
-        Meaning::Delivered => return Some(delivered(outside, delivery, attempt, status, answer.latency).await),
+        Meaning::Delivered => return Some(delivered(outside, delivery, number, status, answer.latency).await),
         Meaning::Failed => return Some(fail(outside, delivery, &delivery::cause(answer), status, answer.latency).await),
-        Meaning::Retry { .. } if attempt > manner.max_retries => {
-            return Some(fail(outside, delivery, &delivery::cause(answer), status, answer.latency).await);
-        }
         Meaning::Retry { hint } => hint,
     };
-    let spread = stable_hash(&[&delivery.entry.id.0, &attempt.to_le_bytes()]);
-    let wait = delivery::wait(&manner.backoff, attempt, hint, spread);
+    let spread = stable_hash(&[&delivery.entry.id.0, &number.to_le_bytes()]);
+    // A probe was sent for the destination's sake: it is never the delivery's last attempt.
+    let next = manner.retries.after(number, hint, spread).or(slot.probe.then(|| retries::halted(1, spread)));
+    let Some(wait) = next else {
+        return Some(fail(outside, delivery, &delivery::cause(answer), status, answer.latency).await);
+    };
     let until = now.after(wait);
-    let message = RetryMessage::of(&delivery, attempt, until)?;
+    let mut message = RetryMessage::of(&delivery, number, until)?;
+    message.leased = lease::fits(now, wait, lease, manner.timeout);
+    let leased = message.leased;
     let line = attempt_line(outside, &delivery, AttemptResult::Retrying, status, Some(&delivery::cause(answer)), answer.latency);
     confirm_decided(outside, &delivery).await;
     append_surely(&*outside.append, vec![line, message.line(&outside.settings.topics, now)]).await;
     outside.metrics.retry_scheduled();
-    if lease::fits(now, wait, lease, manner.timeout) {
-        return None;
-    }
-    Some((delivery.user, Input::Parked { id: delivery.entry.id, attempt, until }))
+    (!leased).then_some((delivery.user, Input::Parked { id: delivery.entry.id, attempt: number, until, unstarted: false }))
 }
 
 async fn delivered(outside: &Outside, delivery: Delivery, attempt: u32, status: Option<u16>, latency: Duration) -> (UserId, Input) {

@@ -1,23 +1,28 @@
 //! Deliveries on their way to a destination: who may start, who waits, who is parked. The bookkeeping of one destination is
 //! `engine::delivery::Admission`; here it is shared by the lanes. Nothing here waits for anything.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use futures_util::FutureExt;
 use futures_util::future::Shared;
 use hashbrown::HashMap;
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc, oneshot};
 
-use crate::engine::delivery::admission::{self, Admission, Kind};
+use crate::engine::catalog::Route;
+use crate::engine::definition::Rate;
+use crate::engine::delivery::admission::{self, Admission, Around, Kind, Slot};
+use crate::engine::delivery::breaker::Health;
 use crate::engine::delivery::lease;
+use crate::engine::delivery::rate::{self, Leased};
 use crate::engine::id::UserId;
 use crate::engine::record::Pending;
 use crate::engine::time::Timestamp;
 
 use super::lane::Mail;
 use super::links::Fetching;
+use super::members::Share;
 use super::offsets::Ticket;
 use super::ports::{Append, AppendError, Line, SendFuture};
 use super::retry::RetryMessage;
@@ -67,15 +72,13 @@ pub struct Delivery {
     pub entry: Box<Pending>,
     /// The decision lines of the turn that gave it out.
     pub decided: Ack,
-    /// Which kind of slot it holds or wants: a retry that won has taken its slot as one.
-    pub slot: Kind,
     /// The broker time of the event that triggered it, while that is at hand.
     pub since: Option<Timestamp>,
 }
 
 impl Delivery {
     pub fn new(user: UserId, entry: Pending, decided: Ack) -> Delivery {
-        Delivery { user, entry: Box::new(entry), decided, slot: Kind::First, since: None }
+        Delivery { user, entry: Box::new(entry), decided, since: None }
     }
 
     /// The destination's name; empty for an entry whose request is in the retry topic.
@@ -113,102 +116,266 @@ impl Waiting {
 /// What became of an offer.
 pub enum Offered {
     /// It has a slot.
-    Start(Waiting),
-    /// It waits; it comes back to its lane as [`Mail::Granted`].
+    Start(Waiting, Slot),
+    /// It waits; it comes back to its lane as [`Mail::Granted`] or [`Mail::Halted`].
     Queued,
-    /// It would wait too long: to the retry topic, without using an attempt.
-    Park(Waiting),
+    /// To the retry topic, without using an attempt.
+    Park(Waiting, Parking),
     /// Everything is busy but moving: offer it again, and take nothing new before.
     Later(Waiting),
+}
+
+/// Why something is parked that was not sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Parking {
+    /// It would wait too long; about then it is its turn.
+    Busy(Timestamp),
+    /// Its destination is not called just now.
+    Halted,
 }
 
 /// How many may wait for one destination in this worker. At 13,000 requests a second that is 20 ms of work: more would only make what
 /// is decided wait in records instead of in the log.
 const QUEUE_LIMIT: usize = 256;
 
-/// How a destination is called.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// A destination is alone until another was called within this time.
+const ALONE_AFTER: Duration = Duration::from_secs(10 * 60);
+
+/// How much longer than its timeout a request of a destination with a rate may hold its slot before it begins.
+const RATE_AHEAD: Duration = Duration::from_secs(1);
+
+/// How a destination is called, over all workers.
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Limits {
     pub slots: u32,
     pub timeout: Duration,
+    pub rate: Option<Rate>,
+}
+
+impl Limits {
+    pub fn of(route: &Route<'_>) -> Limits {
+        Limits { slots: route.max_in_flight, timeout: route.timeout, rate: route.rate }
+    }
+
+    /// What this worker keeps to. Slots are divided, at least one for each worker: they hold over all workers unless there are more
+    /// workers than slots. Of a rate each may use all that the others leave; it only takes no more slots than can begin.
+    fn of_share(self, share: Sharing, now: Timestamp) -> admission::Limits {
+        let (share, guarded) = match share {
+            Sharing::Unguarded => (Some(Share { workers: 1, taken_until: Timestamp::MIN }), false),
+            Sharing::Guarded(share) => (share, true),
+        };
+        // What others started before they counted this worker is over after its timeout.
+        let share = share.filter(|share| now >= share.taken_until.after(self.timeout));
+        let workers = share.map_or(1, |share| share.workers.max(1));
+        let per_second = self.rate.filter(|_| guarded).map(|rate| rate.per_second / f64::from(workers));
+        let beginning = per_second.map(|per_second| (per_second * (self.timeout + RATE_AHEAD).as_secs_f64()).ceil() as u32);
+        let slots = (self.slots / workers).min(beginning.unwrap_or(u32::MAX)).max(1);
+        admission::Limits {
+            slots: if share.is_some() { slots } else { 0 },
+            queue: QUEUE_LIMIT,
+            longest_wait: lease::longest_queue_wait(lease::length(self.timeout)),
+            per_second,
+            breaks: guarded,
+        }
+    }
+}
+
+/// What a worker takes of what all workers share.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Sharing {
+    /// It is alone, and keeps neither breakers nor rates.
+    Unguarded,
+    /// Nothing, while it is not known.
+    Guarded(Option<Share>),
 }
 
 /// All destinations of this worker.
 pub struct Destinations {
-    by_name: Mutex<HashMap<Box<str>, Entry>>,
+    inner: Mutex<Inner>,
     lanes: Vec<mpsc::UnboundedSender<Mail>>,
-    in_flight: AtomicUsize,
-    max_in_flight: usize,
+    max_in_flight: u32,
+    /// Something wants to begin for which no rate is leased.
+    pub rate_wanted: Notify,
+}
+
+struct Inner {
+    by_name: HashMap<Box<str>, Entry>,
+    sharing: Sharing,
+    in_flight: u32,
+    /// Which destination was offered to last, and since when no other was.
+    last: usize,
+    alone_since: Option<Timestamp>,
 }
 
 struct Entry {
+    number: usize,
     admission: Admission<(usize, Waiting)>,
     limits: Limits,
+    leased: Leased,
+    /// What has a slot and waits for its rate, with the time until which it may still begin.
+    beginning: VecDeque<(Timestamp, oneshot::Sender<()>)>,
 }
 
 impl Destinations {
-    pub fn new(lanes: Vec<mpsc::UnboundedSender<Mail>>, max_in_flight: usize) -> Destinations {
-        Destinations { by_name: Mutex::default(), lanes, in_flight: AtomicUsize::new(0), max_in_flight }
+    /// `guarded`: breakers halt, rates are kept, for which somebody must [`Destinations::lease`], and slots are shared, as
+    /// [`Destinations::shared`] says. Where nothing takes time none of it means anything.
+    pub fn new(lanes: Vec<mpsc::UnboundedSender<Mail>>, max_in_flight: usize, guarded: bool) -> Destinations {
+        Destinations {
+            inner: Mutex::new(Inner {
+                by_name: HashMap::new(),
+                sharing: if guarded { Sharing::Guarded(None) } else { Sharing::Unguarded },
+                in_flight: 0,
+                last: 0,
+                alone_since: None,
+            }),
+            lanes,
+            max_in_flight: u32::try_from(max_in_flight).unwrap_or(u32::MAX),
+            rate_wanted: Notify::new(),
+        }
+    }
+
+    /// What is this worker's share from now on; `None`: nothing. To be said again and again: a share that grows with time lets start what
+    /// waits.
+    pub fn shared(&self, share: Option<Share>, now: Timestamp) {
+        let mut inner = self.lock();
+        let Inner { by_name, sharing, in_flight, alone_since, .. } = &mut *inner;
+        *sharing = Sharing::Guarded(share);
+        for entry in by_name.values_mut() {
+            entry.admission.set_limits(entry.limits.of_share(*sharing, now));
+            self.start_waiting(entry, in_flight, is_alone(*alone_since, now));
+        }
     }
 
     /// Offers work of `lane`.
     pub fn offer(&self, lane: usize, waiting: Waiting, limits: Limits, now: Timestamp) -> Offered {
-        if self.in_flight.load(Ordering::Relaxed) >= self.max_in_flight {
-            return Offered::Later(waiting);
-        }
         let kind = waiting.kind();
-        let mut by_name = self.lock();
-        if !by_name.contains_key(waiting.destination()) {
-            by_name.insert(waiting.destination().into(), Entry::new(limits));
+        let mut inner = self.lock();
+        let own = limits.of_share(inner.sharing, now);
+        let known = inner.by_name.len();
+        if !inner.by_name.contains_key(waiting.destination()) {
+            inner.by_name.insert(waiting.destination().into(), Entry::new(known, limits, own));
         }
+        let Inner { by_name, in_flight, last, alone_since, .. } = &mut *inner;
         let Some(entry) = by_name.get_mut(waiting.destination()) else { return Offered::Later(waiting) };
-        if entry.limits != limits {
-            entry.limits = limits;
-            entry.admission.set_limits(limits.slots, longest_wait(limits));
+        entry.limits = limits;
+        if entry.admission.limits() != own {
+            entry.admission.set_limits(own);
         }
-        match entry.admission.offer(now, (lane, waiting), kind) {
-            admission::Offered::Start((_, waiting)) => {
-                self.in_flight.fetch_add(1, Ordering::Relaxed);
-                Offered::Start(waiting)
+        if *last != entry.number {
+            (*last, *alone_since) = (entry.number, Some(now));
+        }
+        let alone = is_alone(*alone_since, now);
+        let around = Around { ceiling: ceiling(self.max_in_flight, *in_flight, &entry.admission, alone), alone };
+        match entry.admission.offer(now, (lane, waiting), kind, around) {
+            admission::Offered::Start((_, waiting), slot) => {
+                *in_flight += 1;
+                Offered::Start(waiting, slot)
             }
             admission::Offered::Queued => Offered::Queued,
-            admission::Offered::Park((_, waiting)) => Offered::Park(waiting),
+            admission::Offered::Park((_, waiting), until) => Offered::Park(waiting, Parking::Busy(until)),
+            admission::Offered::Halted((_, waiting)) => Offered::Park(waiting, Parking::Halted),
             admission::Offered::Wait((_, waiting)) => Offered::Later(waiting),
         }
     }
 
-    /// Gives a slot back after `held` (zero: nothing was sent), and hands it on to who waits longest.
-    pub fn released(&self, destination: &str, kind: Kind, held: Duration, now: Timestamp) {
-        self.in_flight.fetch_sub(1, Ordering::Relaxed);
-        let next = self.lock().get_mut(destination).and_then(|entry| entry.admission.released(now, held, kind));
-        if let Some(((lane, waiting), _)) = next {
-            self.in_flight.fetch_add(1, Ordering::Relaxed);
+    /// Gives a slot back after `held`, and hands it on to who waits longest; `health` is what its attempt showed.
+    pub fn released(&self, destination: &str, slot: Slot, held: Duration, health: Health, now: Timestamp) {
+        let mut inner = self.lock();
+        let Inner { by_name, in_flight, alone_since, .. } = &mut *inner;
+        *in_flight = in_flight.saturating_sub(1);
+        let Some(entry) = by_name.get_mut(destination) else { return };
+        for (lane, waiting) in entry.admission.released(now, slot, held, health) {
             // A lane that is gone is a worker that stops: the entry's lease will be taken over.
-            let _ = self.lanes[lane].send(Mail::Granted(waiting));
+            let _ = self.lanes[lane].send(Mail::Halted(waiting));
+        }
+        self.start_waiting(entry, in_flight, is_alone(*alone_since, now));
+    }
+
+    fn start_waiting(&self, entry: &mut Entry, in_flight: &mut u32, alone: bool) {
+        while let Some(((lane, waiting), slot)) = entry.admission.next(ceiling(self.max_in_flight, *in_flight, &entry.admission, alone)) {
+            *in_flight += 1;
+            let _ = self.lanes[lane].send(Mail::Granted(waiting, slot));
+        }
+    }
+
+    /// Asks whether a request that has its slot may begin by its destination's rate: at once (`None`), or when this says so. Should it
+    /// say nothing until `latest`, it fails: then it is too late to begin.
+    pub fn may_begin(&self, destination: &str, latest: Timestamp, now: Timestamp) -> Option<oneshot::Receiver<()>> {
+        let mut inner = self.lock();
+        let guarded = inner.sharing != Sharing::Unguarded;
+        let entry = inner.by_name.get_mut(destination).filter(|entry| guarded && entry.limits.rate.is_some())?;
+        if entry.beginning.is_empty() && entry.leased.take(now) {
+            return None;
+        }
+        let (sender, receiver) = oneshot::channel();
+        entry.beginning.push_back((latest, sender));
+        self.rate_wanted.notify_one();
+        Some(receiver)
+    }
+
+    /// What is to be asked of the store, so that what waits for its rate may begin. What waited too long is told so.
+    pub fn wishes(&self, now: Timestamp) -> Vec<(Box<str>, u32, rate::Bucket)> {
+        let mut inner = self.lock();
+        let wish = |name: &str, entry: &mut Entry| {
+            entry.beginning.retain(|(latest, sender)| *latest > now && !sender.is_closed());
+            let Some(rate) = entry.limits.rate else {
+                entry.begin(|_| true);
+                return None;
+            };
+            let bucket = rate::bucket(&rate);
+            let want = entry.leased.wanted(entry.beginning.len(), &bucket);
+            (want > 0).then(|| (name.into(), want, bucket))
+        };
+        inner.by_name.iter_mut().filter_map(|(name, entry)| wish(name, entry)).collect()
+    }
+
+    /// The store gave so much of the rate of a destination, asked for at `asked_at`: who waits longest begins.
+    pub fn lease(&self, destination: &str, given: u32, asked_at: Timestamp, now: Timestamp) {
+        if let Some(entry) = self.lock().by_name.get_mut(destination) {
+            entry.leased.lease(given, asked_at);
+            entry.begin(|leased| leased.take(now));
         }
     }
 
     /// How many wait for this destination.
     pub fn queued(&self, destination: &str) -> usize {
-        self.lock().get(destination).map_or(0, |entry| entry.admission.queued())
+        self.lock().by_name.get(destination).map_or(0, |entry| entry.admission.queued() + entry.beginning.len())
     }
 
-    /// How many wait for each destination.
-    pub fn observe(&self, mut each: impl FnMut(&str, usize)) {
-        self.lock().iter().for_each(|(name, entry)| each(name, entry.admission.queued()));
+    /// How many wait for each destination, and whether it is halted.
+    pub fn observe(&self, mut each: impl FnMut(&str, usize, bool)) {
+        let waiting = |entry: &Entry| entry.admission.queued() + entry.beginning.len();
+        self.lock().by_name.iter().for_each(|(name, entry)| each(name, waiting(entry), entry.admission.is_halted()));
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<Box<str>, Entry>> {
-        self.by_name.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Entry {
-    fn new(limits: Limits) -> Entry {
-        Entry { admission: Admission::new(limits.slots, QUEUE_LIMIT, longest_wait(limits)), limits }
+    fn new(number: usize, limits: Limits, own: admission::Limits) -> Entry {
+        Entry { number, admission: Admission::new(own), limits, leased: Leased::default(), beginning: VecDeque::new() }
+    }
+
+    /// Lets begin who waits, as many as `may` says.
+    fn begin(&mut self, may: impl Fn(&mut Leased) -> bool) {
+        self.beginning.retain(|(_, sender)| !sender.is_closed());
+        while !self.beginning.is_empty() && may(&mut self.leased) {
+            if let Some((_, sender)) = self.beginning.pop_front() {
+                let _ = sender.send(());
+            }
+        }
     }
 }
 
-fn longest_wait(limits: Limits) -> Duration {
-    lease::longest_queue_wait(lease::length(limits.timeout))
+fn is_alone(since: Option<Timestamp>, now: Timestamp) -> bool {
+    since.is_none_or(|since| now.since(since) >= ALONE_AFTER)
+}
+
+/// How many slots of the worker a destination may hold: no more than it leaves free for all others together, so that a few that hang
+/// never take all of them. With `n` that take what they can, one in `n + 1` stays free.
+fn ceiling(max_in_flight: u32, in_flight: u32, admission: &Admission<(usize, Waiting)>, alone: bool) -> u32 {
+    let free = max_in_flight.saturating_sub(in_flight);
+    if alone { admission.in_flight().saturating_add(free) } else { free }
 }

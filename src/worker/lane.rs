@@ -8,7 +8,8 @@ use std::time::Duration;
 use hashbrown::HashMap;
 
 use crate::engine::catalog::InForce;
-use crate::engine::delivery::admission::Kind;
+use crate::engine::delivery::admission::Slot;
+use crate::engine::delivery::breaker::Health;
 use crate::engine::effect::FailCause;
 use crate::engine::id::{DeliveryId, UserId};
 use crate::engine::step::Input;
@@ -16,7 +17,7 @@ use crate::engine::time::Timestamp;
 
 use super::attempt::{self, Manner, Outside};
 use super::definitions::Follower;
-use super::dispatch::{Delivery, Destinations, Limits, Offered, Waiting, append_surely};
+use super::dispatch::{Delivery, Destinations, Limits, Offered, Parking, Waiting, append_surely};
 use super::due::Held;
 use super::links::{self, Fetching, SERVICE_SLOTS};
 use super::offsets::Ticket;
@@ -34,19 +35,23 @@ pub enum Mail {
     /// A user whose wake has passed.
     Wake { user: UserId, read_to: Timestamp },
     /// A slot is free for what waited.
-    Granted(Waiting),
+    Granted(Waiting, Slot),
+    /// The destination of what waited is not called any longer.
+    Halted(Waiting),
     /// A job of this user's delivery is over and its lines are acknowledged; the input that settles it, if there is one.
     Done(UserId, Option<Input>),
+    /// The retry topic has acknowledged that a retry is put off.
+    PutOff(UserId, Input),
 }
 
 /// What a lane wants done beside it.
 pub enum Job {
     /// Make the attempt; it has a slot.
-    Attempt(Delivery, Manner),
-    /// Hand it to the retry topic, not before the span is over.
-    Park(Delivery, Duration),
+    Attempt(Delivery, Slot, Manner),
+    /// Hand it to the retry topic.
+    Park(Delivery, Parking),
     /// Fetch the linked content; it has a slot.
-    Fetch(Fetching),
+    Fetch(Fetching, Slot),
     /// Write a retry message again, for its new time.
     Repark(Box<RetryMessage>, Ticket),
     /// Write the last lines of what is over.
@@ -59,9 +64,6 @@ const USER_DELIVERIES: usize = 16;
 
 /// Events that wait for their busy users; beyond it nothing new is taken.
 const PATIENT_EVENTS: usize = 1024;
-
-/// How long what found no place waits in the retry topic.
-const PARKED_FOR: Duration = Duration::from_secs(5);
 
 pub struct Lane {
     number: usize,
@@ -82,7 +84,7 @@ pub struct Lane {
     patient: HashMap<UserId, VecDeque<Work>>,
     patient_events: usize,
     /// Retry messages that hold a slot of their destination and are in the turn.
-    granted: Vec<(DeliveryId, Box<str>)>,
+    granted: Vec<(DeliveryId, Box<str>, Slot)>,
 }
 
 impl Lane {
@@ -150,7 +152,9 @@ impl Lane {
                     self.unanswered.extend(input.map(|input| Work { user, input, origin: None }));
                 }
                 Mail::Retry(message, ticket) => self.offer(Waiting::Retry(message, ticket), &in_force, &mut jobs),
-                Mail::Granted(waiting) => self.start(waiting, &in_force, &mut jobs),
+                Mail::Granted(waiting, slot) => self.start(waiting, slot, &in_force, &mut jobs),
+                Mail::Halted(waiting) => self.park(waiting, Parking::Halted, &mut jobs),
+                Mail::PutOff(user, input) => self.unanswered.push(Work { user, input, origin: None }),
             }
         }
         match self.turn.turn(&mut self.unanswered).await {
@@ -232,54 +236,57 @@ impl Lane {
         let mut granted = std::mem::take(&mut self.granted);
         for delivery in turned.deliveries {
             // A retry that won holds its slot already.
-            match granted.iter().position(|(id, _)| *id == delivery.entry.id) {
+            match granted.iter().position(|(id, ..)| *id == delivery.entry.id) {
                 Some(at) => {
-                    granted.swap_remove(at);
+                    let (_, _, slot) = granted.swap_remove(at);
                     let manner = manner(&in_force, &delivery);
-                    jobs.push(Job::Attempt(Delivery { slot: Kind::Retry, ..delivery }, manner));
+                    jobs.push(Job::Attempt(delivery, slot, manner));
                 }
                 None => self.offer(Waiting::Delivery(delivery), &in_force, jobs),
             }
         }
-        for (_, destination) in granted {
-            self.destinations.released(&destination, Kind::Retry, Duration::ZERO, self.clock.now());
+        for (_, destination, slot) in granted {
+            self.destinations.released(&destination, slot, Duration::ZERO, Health::Unknown, self.clock.now());
         }
     }
 
     fn offer(&mut self, waiting: Waiting, in_force: &InForce, jobs: &mut Vec<Job>) {
         let limits = match &waiting {
-            Waiting::Fetch(fetching) => Limits { slots: SERVICE_SLOTS, timeout: fetching.fetch.timeout() },
-            Waiting::Delivery(_) | Waiting::Retry(..) => {
-                let route = in_force.route(waiting.destination());
-                Limits { slots: route.max_in_flight, timeout: route.timeout }
-            }
+            Waiting::Fetch(fetching) => Limits { slots: SERVICE_SLOTS, timeout: fetching.fetch.timeout(), rate: None },
+            Waiting::Delivery(_) | Waiting::Retry(..) => Limits::of(&in_force.route(waiting.destination())),
         };
         match self.destinations.offer(self.number, waiting, limits, self.clock.now()) {
-            Offered::Start(waiting) => self.start(waiting, in_force, jobs),
+            Offered::Start(waiting, slot) => self.start(waiting, slot, in_force, jobs),
             Offered::Queued => {}
-            Offered::Park(Waiting::Delivery(delivery)) => jobs.push(Job::Park(delivery, PARKED_FOR)),
-            Offered::Park(Waiting::Retry(mut message, ticket)) => {
-                message.not_before = self.clock.now().after(PARKED_FOR);
-                jobs.push(Job::Repark(message, ticket));
-            }
-            // The wish stands in the record and comes up again when its lease ends.
-            Offered::Park(Waiting::Fetch(fetching)) => self.finished(&fetching.user),
+            Offered::Park(waiting, parking) => self.park(waiting, parking, jobs),
             Offered::Later(waiting) => self.overflow.push_back(waiting),
         }
     }
 
+    fn park(&mut self, waiting: Waiting, parking: Parking, jobs: &mut Vec<Job>) {
+        match waiting {
+            Waiting::Delivery(delivery) => jobs.push(Job::Park(delivery, parking)),
+            Waiting::Retry(mut message, ticket) => {
+                message.park(parking, self.clock.now());
+                jobs.push(Job::Repark(message, ticket));
+            }
+            // The wish stands in the record and comes up again when its lease ends.
+            Waiting::Fetch(fetching) => self.finished(&fetching.user),
+        }
+    }
+
     /// Starts what has a slot: a delivery at once, a retry message once its turn has moved the entry.
-    fn start(&mut self, waiting: Waiting, in_force: &InForce, jobs: &mut Vec<Job>) {
+    fn start(&mut self, waiting: Waiting, slot: Slot, in_force: &InForce, jobs: &mut Vec<Job>) {
         match waiting {
             Waiting::Delivery(delivery) => {
                 let manner = manner(in_force, &delivery);
-                jobs.push(Job::Attempt(delivery, manner));
+                jobs.push(Job::Attempt(delivery, slot, manner));
             }
-            Waiting::Fetch(fetching) => jobs.push(Job::Fetch(fetching)),
+            Waiting::Fetch(fetching) => jobs.push(Job::Fetch(fetching, slot)),
             Waiting::Retry(message, ticket) => {
-                let RetryMessage { user, delivery_id, attempt, request, .. } = *message;
-                self.granted.push((delivery_id, request.destination.clone()));
-                let input = Input::Retry { id: delivery_id, attempt, request: Box::new(request) };
+                let RetryMessage { user, delivery_id, attempt, unstarted, request, .. } = *message;
+                self.granted.push((delivery_id, request.destination.clone(), slot));
+                let input = Input::Retry { id: delivery_id, attempt, unstarted, request: Box::new(request) };
                 self.unanswered.push(Work { user, input, origin: Some(Origin { ticket, raw: None }) });
             }
         }
@@ -294,18 +301,21 @@ fn manner(in_force: &InForce, delivery: &Delivery) -> Manner {
 /// Runs one job to its end. Answers what is to be handed back to the lane.
 pub async fn run(job: Job, outside: &Outside) -> Option<Mail> {
     let (user, input) = match job {
-        Job::Attempt(delivery, manner) => (delivery.user.clone(), attempt::attempt(outside, delivery, manner).await),
-        Job::Park(delivery, wait) => (delivery.user.clone(), attempt::park(outside, delivery, wait).await),
+        Job::Attempt(delivery, slot, manner) => (delivery.user.clone(), attempt::attempt(outside, delivery, slot, manner).await),
+        Job::Park(delivery, parking) => (delivery.user.clone(), attempt::park(outside, delivery, parking).await),
         Job::GiveUp(delivery, cause) => (delivery.user.clone(), Some(attempt::give_up(outside, delivery, cause).await)),
-        Job::Fetch(fetching) => {
+        Job::Fetch(fetching, slot) => {
             let user = fetching.user.clone();
-            let input = links::fetch(outside, fetching).await;
+            let input = links::fetch(outside, fetching, slot).await;
             return Some(Mail::Done(user, input));
         }
-        Job::Repark(message, ticket) => {
+        Job::Repark(mut message, ticket) => {
+            // The lease that it was to come back in may end before it does: parked, its entry is not taken over.
+            let leased = std::mem::take(&mut message.leased);
             append_surely(&*outside.append, vec![message.line(&outside.settings.topics, outside.clock.now())]).await;
             ticket.finish();
-            return None;
+            let RetryMessage { user, delivery_id: id, attempt, not_before: until, .. } = *message;
+            return leased.then(|| Mail::PutOff(user, Input::Parked { id, attempt, until, unstarted: false }));
         }
     };
     Some(Mail::Done(user, input.map(|(_, input)| input)))

@@ -9,7 +9,8 @@ use std::time::Duration;
 use hashbrown::HashMap;
 
 use crate::engine::definition::{Method, OnLinkError};
-use crate::engine::delivery::admission::Kind;
+use crate::engine::delivery::admission::Slot;
+use crate::engine::delivery::breaker::Health;
 use crate::engine::delivery::{self, lease, wire};
 use crate::engine::effect::{Fetch, Wanted};
 use crate::engine::id::UserId;
@@ -51,13 +52,13 @@ impl Fetching {
 
 /// Fetches it all, in the slot that it has. Answers the input that decides the send; `None` when its lease is too short by now: then it
 /// comes up again when that ends.
-pub async fn fetch(outside: &Outside, fetching: Fetching) -> Option<Input> {
+pub async fn fetch(outside: &Outside, fetching: Fetching, slot: Slot) -> Option<Input> {
     let Fetching { fetch, service, .. } = fetching;
     let Fetch { campaign, key, delivery, wanted, lease } = &*fetch;
     let began = outside.clock.monotonic();
-    let release = |held| outside.destinations.released(&service, Kind::First, held, outside.clock.now());
+    let release = |held, health| outside.destinations.released(&service, slot, held, health, outside.clock.now());
     if !lease::may_start(outside.clock.now(), *lease, fetch.timeout()) {
-        release(Duration::ZERO);
+        release(Duration::ZERO, Health::Unknown);
         return None;
     }
     let mut fetched = Ok(Vec::with_capacity(wanted.len()));
@@ -74,8 +75,8 @@ pub async fn fetch(outside: &Outside, fetching: Fetching) -> Option<Input> {
             values.push((wanted.name.clone(), value));
         }
     }
-    // Never zero, which would say that nothing was sent.
-    release(outside.clock.monotonic().saturating_sub(began).max(Duration::from_nanos(1)));
+    // Whatever it answered: what a failed link means is said by its `on_error`, and it halts nobody.
+    release(outside.clock.monotonic().saturating_sub(began), Health::Answered);
     Some(Input::Fetched { campaign: *campaign, delivery: *delivery, fetched })
 }
 

@@ -17,10 +17,12 @@ pub mod outcomes;
 pub mod store_clock;
 
 pub mod attempt;
+pub mod budgets;
 pub mod complaints;
 pub mod dispatch;
 pub mod lane;
 pub mod links;
+pub mod members;
 pub mod turn;
 
 pub mod commits;

@@ -1,6 +1,7 @@
 //! The lines that leave the worker: decisions, attempts and dead letters (contract, section 6). Only their writing; what they
 //! say was decided elsewhere.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,7 +11,7 @@ use serde::Serialize;
 
 use crate::engine::effect::{self, Conversion, Decision, Outcome};
 use crate::engine::id::{DeliveryId, UserId};
-use crate::engine::record::{Claim, Request};
+use crate::engine::record::{Claim, Frozen, Piece, Quoting, Request};
 use crate::engine::time::Timestamp;
 
 use super::ports::{Line, Message};
@@ -101,7 +102,42 @@ struct DeadLetter<'a> {
     delivery_id: Option<DeliveryId>,
     attempts: Option<u32>,
     status: Option<u16>,
-    request: Option<&'a Request>,
+    request: Option<ShownRequest<'a>>,
+}
+
+/// A request for people to read and for programs to send: secrets stand in it by their names.
+#[derive(Serialize)]
+struct ShownRequest<'a> {
+    method: &'static str,
+    url: String,
+    headers: BTreeMap<&'a str, String>,
+    body: Option<String>,
+}
+
+impl<'a> ShownRequest<'a> {
+    fn of(request: &'a Request) -> ShownRequest<'a> {
+        let content_type = request.body.as_ref().map(|_| ("content-type", request.content_type.media_type().to_owned()));
+        let headers = request.headers.iter().map(|(name, value)| (&**name, shown(value)));
+        ShownRequest {
+            method: request.method.as_str(),
+            url: shown(&request.url),
+            headers: content_type.into_iter().chain(headers).collect(),
+            body: request.body.as_ref().map(shown),
+        }
+    }
+}
+
+/// A frozen text with its secrets as `{{ secret.name }}`, in quotes where they are written as JSON.
+fn shown(frozen: &Frozen) -> String {
+    let mut text = String::new();
+    for piece in &frozen.0 {
+        match piece {
+            Piece::Text(part) => text.push_str(part),
+            Piece::Secret(name, Quoting::Json) => text.extend(["\"{{ secret.", name, " }}\""]),
+            Piece::Secret(name, Quoting::Plain | Quoting::Url) => text.extend(["{{ secret.", name, " }}"]),
+        }
+    }
+    text
 }
 
 /// A decision line, unless its reason is only counted.
@@ -181,7 +217,7 @@ pub fn dead_delivery(topics: &Topics, dead: &DeadDelivery<'_>) -> Line {
         delivery_id: Some(dead.id),
         attempts: Some(dead.attempts),
         status: dead.status,
-        request: dead.request,
+        request: dead.request.map(ShownRequest::of),
         ..DeadLetter::default()
     };
     line(&topics.dead, dead.user, &letter)
@@ -203,4 +239,34 @@ pub(super) fn json(value: &impl Serialize) -> Vec<u8> {
         tracing::error!(%error, "a line could not be written as JSON");
     }
     bytes
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::definition::{ContentType, Method};
+
+    #[test]
+    fn a_dead_request_names_its_secrets_and_never_shows_them() {
+        let text = |text: &str| Piece::Text(text.into());
+        let secret = |quoting| Piece::Secret("token".into(), quoting);
+        let request = Request {
+            destination: "d".into(),
+            method: Method::Post,
+            url: Frozen(vec![text("https://a.example/?k="), secret(Quoting::Url)]),
+            headers: vec![("X-Key".into(), Frozen(vec![text("Key "), secret(Quoting::Plain)]))],
+            content_type: ContentType::Json,
+            body: Some(Frozen(vec![text("{\"a\":"), secret(Quoting::Json), text("}")])),
+        };
+        let written: serde_json::Value = serde_json::from_slice(&json(&ShownRequest::of(&request))).unwrap();
+        let expect = serde_json::json!({
+            "method": "POST",
+            "url": "https://a.example/?k={{ secret.token }}",
+            "headers": {"content-type": ContentType::Json.media_type(), "X-Key": "Key {{ secret.token }}"},
+            "body": "{\"a\":\"{{ secret.token }}\"}",
+        });
+        assert_eq!(written, expect);
+        let without = Request { body: None, ..request };
+        assert!(ShownRequest::of(&without).headers.keys().eq(["X-Key"].iter()));
+    }
 }

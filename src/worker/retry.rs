@@ -9,12 +9,13 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::engine::id::{DeliveryId, UserId};
+use crate::engine::delivery::retries;
+use crate::engine::id::{DeliveryId, UserId, stable_hash};
 use crate::engine::record::Request;
 use crate::engine::time::Timestamp;
 
 use super::commits::{Appending, Commits};
-use super::dispatch::Delivery;
+use super::dispatch::{Delivery, Parking};
 use super::offsets::{Offsets, Ticket};
 use super::outcomes::{self, DeadEvent};
 use super::ports::{Append, Line, Message, Partition, Source, SourceError};
@@ -30,7 +31,20 @@ pub struct RetryMessage {
     /// Attempts already made.
     pub attempt: u32,
     pub not_before: Timestamp,
+    /// The attempt after those was given out, and given back without having been made.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub unstarted: bool,
+    /// The record was left as it was when this was written, as the lease outlasts the wait.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub leased: bool,
+    /// How often in a row its destination was not called when its time had come.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub halts: u32,
     pub request: Request,
+}
+
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
 }
 
 const VERSION: u32 = 1;
@@ -43,7 +57,19 @@ pub const HEAP_BYTES: usize = 64 << 20;
 
 impl RetryMessage {
     pub fn new(user: UserId, delivery_id: DeliveryId, attempt: u32, not_before: Timestamp, request: Request) -> RetryMessage {
-        RetryMessage { v: VERSION, user, delivery_id, attempt, not_before, request }
+        RetryMessage { v: VERSION, user, delivery_id, attempt, not_before, unstarted: false, leased: false, halts: 0, request }
+    }
+
+    /// Sets it for later, without an attempt. What is halted again and again comes back ever more rarely.
+    pub fn park(&mut self, parking: Parking, now: Timestamp) {
+        self.not_before = match parking {
+            Parking::Busy(until) => until,
+            Parking::Halted => {
+                self.halts = self.halts.saturating_add(1);
+                let spread = stable_hash(&[&self.delivery_id.0, &self.halts.to_le_bytes()]);
+                now.after(retries::halted(self.halts, spread))
+            }
+        };
     }
 
     /// The message for a delivery whose request is at hand; `None` when the retry topic has it already.

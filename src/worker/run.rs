@@ -1,6 +1,7 @@
 //! The threads of a live worker, and how it starts, stops and gives up. Everything that is done here is done elsewhere; this only
 //! waits.
 
+mod rates;
 mod walks;
 
 use std::rc::Rc;
@@ -28,7 +29,8 @@ use super::driver::Driver;
 use super::due::{Due, Held};
 use super::lane::Mail;
 use super::links::LinkCache;
-use super::ports::{Append, Clock, Exchange, Source, SourceError, StateError, Store};
+use super::members::{BEAT_EVERY, Members};
+use super::ports::{Append, Clock, Exchange, Source, SourceError, State, StateError, Store};
 use super::read_positions::ReadPositions;
 use super::reader::{Intake, Looked, Reader, Shared};
 use super::retry::RetryReader;
@@ -239,7 +241,7 @@ fn start(
     starting.block_on(first_definitions(common))?;
     let mailboxes: Vec<_> = (0..common.settings.lanes).map(|_| mpsc::unbounded_channel()).collect();
     let senders: Vec<_> = mailboxes.iter().map(|(sender, _)| sender.clone()).collect();
-    let destinations = Arc::new(Destinations::new(senders.clone(), common.settings.max_in_flight));
+    let destinations = Arc::new(Destinations::new(senders.clone(), common.settings.max_in_flight, true));
     let status: Vec<Arc<LaneStatus>> = (0..common.settings.lanes).map(|_| Arc::default()).collect();
     let links: Arc<LinkCache> = Arc::default();
     let mut threads = Vec::new();
@@ -275,6 +277,8 @@ fn start(
     threads.push(named("retries", move || read_retries(&shared, retries, retry_commits, &lanes)));
     let (shared, lanes, crowds) = (common.clone(), senders.clone(), destinations.clone());
     threads.push(named("runs", move || walks::read_runs(&shared, runs, run_commits, &lanes, &crowds)));
+    let (shared, rated) = (common.clone(), destinations.clone());
+    threads.push(named("rates", move || runtime().block_on(rates::lease(&shared, rated))));
     let (agendas, due_agendas) = mpsc::unbounded_channel();
     let shared = common.clone();
     threads.push(named("walks", move || runtime().block_on(walks::walk(&shared, due_agendas))));
@@ -393,10 +397,13 @@ async fn control(
         Ok(state) => state,
         Err(error) => return common.give_up_state(error),
     };
+    let mut members = Members::default();
+    let mut beat_at = Instant::now();
     let mut due = Due::new(state, common.clock.clone(), common.positions.clone(), common.held.clone());
     let progress = common.watch("control");
     let mut follow_at = Instant::now();
     while !common.stop.asked() {
+        beat(common, &mut members, &mut beat_at, due.state(), destinations).await;
         if Instant::now() >= follow_at {
             follow_at = Instant::now() + FOLLOW_EVERY;
             match common.follower.catch_up(due.state()).await {
@@ -405,7 +412,10 @@ async fn control(
                 // The last good set is kept.
                 Err(error) => tracing::error!(%error, "the stored definitions are not followed"),
             }
-            destinations.observe(|destination, waiting| common.metrics.delivery.waiting(destination, waiting));
+            destinations.observe(|destination, waiting, halted| {
+                common.metrics.delivery.waiting(destination, waiting);
+                common.metrics.delivery.breaker(destination, halted);
+            });
         }
         let more = match due.look().await {
             Ok(found) => {
@@ -433,6 +443,23 @@ async fn control(
     }
     // The readers' questions run on this runtime until they have left.
     while common.lanes_left.load(Ordering::Acquire) > 0 && !common.aborted() {
+        beat(common, &mut members, &mut beat_at, due.state(), destinations).await;
         sleep(Duration::from_millis(20)).await;
     }
+    if let Err(error) = members.leave(due.state(), common.clock.now()).await {
+        tracing::debug!(%error, "the others count this worker for some seconds more");
+    }
+}
+
+/// Says now and then that this worker lives, and has its share of the limits taken over.
+async fn beat(common: &Common, members: &mut Members, next: &mut Instant, state: &mut dyn State, destinations: &Destinations) {
+    if Instant::now() < *next {
+        return;
+    }
+    *next = Instant::now() + BEAT_EVERY;
+    if let Err(error) = members.beat(state, common.clock.now()).await {
+        tracing::warn!(%error, "the other workers cannot be counted just now");
+    }
+    let now = common.clock.now();
+    destinations.shared(members.share(now), now);
 }

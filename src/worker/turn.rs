@@ -431,10 +431,10 @@ impl Turning {
 /// Step 7 for one input: its place in the log is finished, unless its retry message must be written again first.
 fn finish(done: Work, postponed: &[(DeliveryId, Timestamp)], turned: &mut Turned) {
     let Some(Origin { ticket, .. }) = done.origin else { return };
-    if let Input::Retry { id, attempt, request } = done.input
+    if let Input::Retry { id, attempt, unstarted, request } = done.input
         && let Some((_, until)) = postponed.iter().find(|(postponed, _)| *postponed == id)
     {
-        let message = RetryMessage::new(done.user, id, attempt, *until, *request);
+        let message = RetryMessage { unstarted, ..RetryMessage::new(done.user, id, attempt, *until, *request) };
         turned.postponed.push((Box::new(message), ticket));
     } else {
         ticket.finish();

@@ -86,7 +86,7 @@ fn check_all(expected: &BTreeMap<Message, Course>, endpoints: &Endpoints, outcom
 /// The endpoint said `Retry-After: 1`. The worker that waits may not be the one that was told: their clocks agree to some milliseconds.
 fn check_retry_after(endpoints: &Endpoints) {
     let mut first = BTreeMap::new();
-    for seen in endpoints.moody.seen().iter().filter(|seen| seen.path.contains("retry-after")) {
+    for seen in endpoints.plain.seen().iter().filter(|seen| seen.path.contains("retry-after")) {
         let id = seen.webhook_id().expect("every request has one").to_owned();
         match seen.attempt() {
             1 => drop(first.insert(id, seen.at)),

@@ -374,7 +374,7 @@ fn a_full_buffer_is_waited_for_in_order() {
 fn topics_are_made_once_and_judged() {
     let admin = Admin::open(&settings(shared(), "admin"), Duration::from_secs(30)).expect("an admin client");
     assert_eq!(admin.reach().expect("a broker"), 1);
-    let needed = topics(&[fresh("events")], &fresh("prefix"));
+    let needed = topics(&[fresh("events")], &fresh("prefix"), Duration::from_secs(24 * 60 * 60));
     let states = |findings: Vec<Finding>| findings.into_iter().map(|one| one.state).collect::<Vec<State>>();
     assert_eq!(states(wait(admin.check(&needed)).expect("findings")), vec![State::Missing; needed.len()]);
     assert_eq!(states(wait(admin.create(&needed)).expect("findings")), vec![State::Created; needed.len()]);

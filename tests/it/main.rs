@@ -33,6 +33,7 @@ mod e2e_backfill;
 mod e2e_cli;
 mod e2e_crash;
 mod e2e_delivery;
+mod e2e_destinations;
 mod e2e_links;
 mod e2e_outage;
 mod e2e_refusals;

@@ -89,8 +89,22 @@ const LOOK_AGAIN: Duration = Duration::from_millis(50);
 /// More than librdkafka tells while one question is open.
 const MAX_WAITING_TOLD: usize = 64;
 
+const RETRIES: [&str; 4] = ["retry", "retry.1m", "retry.5m", "retry.30m"];
+
+/// The retry topics alone, kept for just as long as a delivery may wait in them.
+pub fn retry_topics(prefix: &str, expires: Duration) -> Vec<Topic> {
+    let names = RETRIES.map(|name| format!("{prefix}.{name}"));
+    let all = topics(&[], prefix, expires).into_iter().filter(|topic| names.contains(&topic.name));
+    all.map(|topic| Topic { keep: expires, ..topic }).collect()
+}
+
+/// What the retry topics keep at least, and how much longer than the longest wait of a delivery.
+const RETRIES_KEPT: Duration = DAY.saturating_mul(3);
+const RETRIES_SPARE: Duration = DAY;
+
 /// The topics of a deployment: those that the producers write, and `<prefix>.retry` with its tiers, `.runs`, `.dead`, `.outcomes`.
-pub fn topics(events: &[String], prefix: &str) -> Vec<Topic> {
+/// Deliveries wait in the retry topics for as long as they do not expire.
+pub fn topics(events: &[String], prefix: &str, expires: Duration) -> Vec<Topic> {
     let ours = |name: &str, keep_days: u32, max_record_bytes: u32| Topic {
         name: format!("{prefix}.{name}"),
         partitions: PARTITIONS,
@@ -102,7 +116,8 @@ pub fn topics(events: &[String], prefix: &str) -> Vec<Topic> {
         .iter()
         .map(|name| Topic { name: name.clone(), partitions: PARTITIONS, keep: DAY, max_record_bytes: MAX_EVENT_BYTES, of_producers: true })
         .collect();
-    all.extend(["retry", "retry.1m", "retry.5m", "retry.30m"].map(|name| ours(name, 3, MAX_SMALL_BYTES)));
+    let keep = RETRIES_KEPT.max(expires.saturating_add(RETRIES_SPARE));
+    all.extend(RETRIES.map(|name| Topic { keep, ..ours(name, 3, MAX_SMALL_BYTES) }));
     all.push(ours("runs", 7, MAX_SMALL_BYTES));
     all.push(ours("dead", 14, MAX_RECORD_BYTES));
     all.push(ours("outcomes", 7, MAX_SMALL_BYTES));
@@ -331,7 +346,18 @@ mod tests {
 
     #[test]
     fn all_topics_of_a_deployment() {
-        let names: Vec<String> = topics(&["a".into(), "b".into()], "p").into_iter().map(|topic| topic.name).collect();
+        let names: Vec<String> = topics(&["a".into(), "b".into()], "p", DAY).into_iter().map(|topic| topic.name).collect();
         assert_eq!(names, ["a", "b", "p.retry", "p.retry.1m", "p.retry.5m", "p.retry.30m", "p.runs", "p.dead", "p.outcomes"]);
+    }
+
+    #[test]
+    fn retries_are_kept_until_they_expire() {
+        for (expires, expect) in [(1, 3), (2, 3), (3, 4), (30, 31)] {
+            let kept = |topic: &Topic| topic.name.starts_with("p.retry").then_some(topic.keep);
+            let made: Vec<Duration> = topics(&[], "p", DAY * expires).iter().filter_map(kept).collect();
+            assert_eq!(made, [DAY * expect; 4], "{expires} days");
+            let needed: Vec<Duration> = retry_topics("p", DAY * expires).iter().filter_map(kept).collect();
+            assert_eq!(needed, [DAY * expires; 4]);
+        }
     }
 }

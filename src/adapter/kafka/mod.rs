@@ -13,7 +13,7 @@ mod append;
 mod source;
 mod span;
 
-pub use admin::{Admin, AdminError, Finding, State, Topic, topics};
+pub use admin::{Admin, AdminError, Finding, State, Topic, retry_topics, topics};
 pub use append::KafkaAppend;
 pub use settings::{KafkaSettings, SettingsError, Start};
 pub use source::KafkaSource;

@@ -6,7 +6,7 @@ use std::time::Duration;
 use hashbrown::HashMap;
 
 use super::Policy;
-use crate::engine::definition::{Destination, Webhook};
+use crate::engine::definition::{Destination, Rate, Webhook};
 use crate::engine::delivery::Credentials;
 use crate::engine::record::{Piece, Request};
 
@@ -14,22 +14,29 @@ use crate::engine::record::{Piece, Request};
 pub const DEFAULT_MAX_IN_FLIGHT: u32 = 64;
 
 /// Where a request goes and how it is treated there.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Route<'a> {
     /// The destination's key, else the host: what queues, slots and labels are kept by.
     pub name: &'a str,
     /// For the whole exchange.
     pub timeout: Duration,
     pub max_retries: u32,
+    /// Waits of the retries after those.
+    pub slow_retries: &'a [Duration],
+    /// Over all workers.
     pub max_in_flight: u32,
+    /// Over all workers.
+    pub rate: Option<Rate>,
 }
 
 impl<'a> Route<'a> {
-    pub(super) fn new(name: &'a str, destination: Option<&Destination>, policy: &Policy) -> Route<'a> {
+    pub(super) fn new(name: &'a str, destination: Option<&'a Destination>, policy: &Policy) -> Route<'a> {
         Route {
             name,
             timeout: destination.and_then(|destination| destination.timeout).unwrap_or(policy.timeout),
             max_retries: destination.and_then(|destination| destination.max_retries).unwrap_or(policy.max_retries),
+            slow_retries: destination.map_or(&[], |destination| &destination.slow_retries),
+            rate: destination.and_then(|destination| destination.rate),
             max_in_flight: destination.and_then(|destination| destination.max_in_flight).unwrap_or(DEFAULT_MAX_IN_FLIGHT),
         }
     }

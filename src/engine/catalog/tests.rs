@@ -292,8 +292,15 @@ fn routes_have_the_destinations_limits_else_the_defaults() {
     );
     let in_force = InForce::compile(&catalog, policy()).map_err(|problems| lines(&problems)).expect("sound");
     let route = |key: &str| in_force.destination_of(&in_force.by_key(key).expect(key).definition.webhook);
-    let own = Route { name: "d", timeout: Duration::from_secs(9), max_retries: 0, max_in_flight: 8 };
-    let default = |name| Route { name, timeout: Duration::from_secs(3), max_retries: 3, max_in_flight: DEFAULT_MAX_IN_FLIGHT };
+    let own = Route { name: "d", timeout: Duration::from_secs(9), max_retries: 0, slow_retries: &[], max_in_flight: 8, rate: None };
+    let default = |name| Route {
+        name,
+        timeout: Duration::from_secs(3),
+        max_retries: 3,
+        slow_retries: &[],
+        max_in_flight: DEFAULT_MAX_IN_FLIGHT,
+        rate: None,
+    };
     assert_eq!((route("a"), route("b"), route("n")), (own, default("other.example"), default("t1")));
     assert_eq!(
         (in_force.route("d"), in_force.route("other.example"), in_force.route("gone")),

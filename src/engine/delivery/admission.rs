@@ -1,15 +1,26 @@
-//! Who gets a destination's next slot: the bookkeeping of its slots and of a bounded queue before them, without I/O and without
-//! a clock. One destination that is slow fills its own queue and then parks; it never holds anything of another.
+//! Who gets a destination's next slot: the bookkeeping of its slots, of a bounded queue before them, and of its breaker, without I/O
+//! and without a clock. One destination that is slow fills its own queue and then parks; it never holds anything of another.
 //!
 //! It starts nothing and keeps no timer: the dispatcher offers, starts what it is told to, and says when a slot is free again.
 
 use std::collections::VecDeque;
 use std::time::Duration;
 
+use super::breaker::{Breaker, Health, Passage};
 use crate::engine::time::Timestamp;
 
-/// A full queue asks for patience (backpressure) only if it moves this fast; otherwise what is offered is parked.
-pub const PATIENCE: Duration = Duration::from_secs(1);
+/// A full queue asks for patience (backpressure) only if it is over in so short a time: everything else waits with it. What moves
+/// more slowly is parked.
+pub const PATIENCE: Duration = Duration::from_millis(50);
+
+/// The same where there is no other destination that would have to wait: parking costs more than waiting.
+pub const PATIENCE_ALONE: Duration = Duration::from_secs(1);
+
+/// What is parked because too many wait comes back no sooner than this.
+pub const PARKED_AT_LEAST: Duration = Duration::from_secs(5);
+
+/// And no later than this, by our estimate of when its turn will be.
+pub const PARKED_AT_MOST: Duration = Duration::from_secs(10 * 60);
 
 /// One slot in this many is kept for first attempts (at least one, where there are two or more): a wave of retries must not
 /// keep new messages out.
@@ -25,28 +36,48 @@ pub enum Kind {
     Retry,
 }
 
+/// A slot that was taken, to be given back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Slot {
+    pub kind: Kind,
+    /// Its attempt is the one that shows whether the destination is back.
+    pub probe: bool,
+}
+
+impl Slot {
+    pub fn of(kind: Kind) -> Slot {
+        Slot { kind, probe: false }
+    }
+}
+
+/// What else the worker is doing, as far as it matters here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Around {
+    /// Slots that this destination may hold so that others find some; at least one is given.
+    pub ceiling: u32,
+    /// No other destination is called.
+    pub alone: bool,
+}
+
 /// The answer to an offer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Offered<T> {
     /// It has a slot: start it now and call [`Admission::released`] when it ends.
-    Start(T),
-    /// It waits here; a later `released` hands it out.
+    Start(T, Slot),
+    /// It waits here; a later [`Admission::next`] hands it out.
     Queued,
-    /// It would wait too long: park it, without using an attempt.
-    Park(T),
+    /// It would wait too long: park it until about then, without using an attempt.
+    Park(T, Timestamp),
+    /// The destination is not called now: park it, without using an attempt.
+    Halted(T),
     /// The queue is full but moves fast: offer it again after the next release, and read nothing new meanwhile.
     Wait(T),
 }
 
-/// Slots and queue of one destination.
+/// Slots, queue and breaker of one destination.
 #[derive(Debug)]
 pub struct Admission<T> {
-    slots: u32,
-    /// Of the slots, how many retries may hold.
-    retry_slots: u32,
-    queue_limit: usize,
-    /// What is estimated to wait longer than this is parked.
-    longest_wait: Duration,
+    limits: Limits,
     first: Lane<T>,
     retry: Lane<T>,
     /// Order of arrival over both lanes.
@@ -55,6 +86,23 @@ pub struct Admission<T> {
     mean_hold: Option<Duration>,
     /// When a slot was last taken from idle or released: while this lies far back with all slots taken, holds are at least that long.
     last_progress: Timestamp,
+    /// Until when what was parked before is expected to take the slots, in microseconds.
+    reserved_us: i64,
+    breaker: Breaker,
+}
+
+/// What a destination is held to.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Limits {
+    /// With none nothing starts; it waits.
+    pub slots: u32,
+    pub queue: usize,
+    /// What is estimated to wait longer than this is parked: [`super::lease::longest_queue_wait`].
+    pub longest_wait: Duration,
+    /// Attempts a second that it takes at most, if it says.
+    pub per_second: Option<f64>,
+    /// Whether failures halt it.
+    pub breaks: bool,
 }
 
 #[derive(Debug)]
@@ -65,44 +113,53 @@ struct Lane<T> {
 }
 
 impl<T> Admission<T> {
-    /// `max_in_flight` below 1 counts as 1. `longest_wait` is what [`super::lease::longest_queue_wait`] says for the destination.
-    pub fn new(max_in_flight: u32, queue_limit: usize, longest_wait: Duration) -> Admission<T> {
-        let slots = max_in_flight.max(1);
+    pub fn new(limits: Limits) -> Admission<T> {
         Admission {
-            slots,
-            retry_slots: retry_slots(slots),
-            queue_limit,
-            longest_wait,
+            limits,
             first: Lane { in_flight: 0, queue: VecDeque::new() },
             retry: Lane { in_flight: 0, queue: VecDeque::new() },
             arrivals: 0,
             mean_hold: None,
             last_progress: Timestamp::MIN,
+            reserved_us: i64::MIN,
+            breaker: Breaker::default(),
         }
     }
 
-    /// Takes new limits over, as [`Admission::new`] does. What is in flight stays.
-    pub fn set_limits(&mut self, max_in_flight: u32, longest_wait: Duration) {
-        self.slots = max_in_flight.max(1);
-        self.retry_slots = retry_slots(self.slots);
-        self.longest_wait = longest_wait;
+    pub fn limits(&self) -> Limits {
+        self.limits
+    }
+
+    /// Takes new limits over. What is in flight stays.
+    pub fn set_limits(&mut self, limits: Limits) {
+        self.limits = limits;
     }
 
     /// Asks for a slot. Nothing overtakes what is queued in its own lane.
-    pub fn offer(&mut self, now: Timestamp, item: T, kind: Kind) -> Offered<T> {
-        if self.lane(kind).queue.is_empty() && self.has_slot(kind) {
+    pub fn offer(&mut self, now: Timestamp, item: T, kind: Kind, around: Around) -> Offered<T> {
+        let probe = match self.passage(now) {
+            Passage::Open => false,
+            // The probe wants a slot like any other, though what hung before may still hold them all.
+            Passage::Probe if self.has_slot(kind, around.ceiling) => true,
+            Passage::Probe | Passage::Halted(_) => return Offered::Halted(item),
+        };
+        if self.lane(kind).queue.is_empty() && self.has_slot(kind, around.ceiling) {
             if self.in_flight() == 0 {
                 self.last_progress = now;
             }
+            if probe {
+                self.breaker.probing(now);
+            }
             self.lane_mut(kind).in_flight += 1;
-            return Offered::Start(item);
+            return Offered::Start(item, Slot { kind, probe });
         }
         let wait = self.estimated_wait(now, kind);
-        if wait > self.longest_wait {
-            return Offered::Park(item);
+        if wait > self.limits.longest_wait {
+            return Offered::Park(item, self.reserve(now));
         }
-        if self.queued() >= self.queue_limit {
-            return if wait > PATIENCE { Offered::Park(item) } else { Offered::Wait(item) };
+        if self.queued() >= self.limits.queue {
+            let patience = if around.alone { PATIENCE_ALONE } else { PATIENCE };
+            return if wait > patience { Offered::Park(item, self.reserve(now)) } else { Offered::Wait(item) };
         }
         self.arrivals += 1;
         let arrival = self.arrivals;
@@ -110,36 +167,56 @@ impl<T> Admission<T> {
         Offered::Queued
     }
 
-    /// A slot is free again after having been held for `busy_for`; answers what takes it, if anything may. The caller judges
-    /// that item's lease before starting it, and if it does not start calls this again with a `busy_for` of zero.
-    pub fn released(&mut self, now: Timestamp, busy_for: Duration, kind: Kind) -> Option<(T, Kind)> {
-        debug_assert!(self.lane(kind).in_flight > 0, "released a slot that nobody held");
-        let lane = self.lane_mut(kind);
+    /// A slot is free again after having been held for `busy_for` (not counted where nothing was sent). Answers all that waited if the
+    /// destination is halted from now on: park it. Else [`Admission::next`] hands out who may start.
+    pub fn released(&mut self, now: Timestamp, slot: Slot, busy_for: Duration, health: Health) -> Vec<T> {
+        debug_assert!(self.lane(slot.kind).in_flight > 0, "released a slot that nobody held");
+        let lane = self.lane_mut(slot.kind);
         lane.in_flight = lane.in_flight.saturating_sub(1);
-        // Zero is an item that was not started: it says nothing about how long a slot is held.
-        if !busy_for.is_zero() {
+        if health != Health::Unknown {
             self.last_progress = now;
             self.mean_hold = Some(match self.mean_hold {
                 None => busy_for,
                 Some(mean) => mean.mul_f64(1.0 - NEWEST_WEIGHT) + busy_for.mul_f64(NEWEST_WEIGHT),
             });
         }
-        let kind = self.next_kind()?;
+        if !self.limits.breaks {
+            return Vec::new();
+        }
+        let was_closed = self.breaker.is_closed();
+        if self.breaker.told(now, health, slot.probe) {
+            return self.take_queued();
+        }
+        if !was_closed && self.breaker.is_closed() {
+            // How long it took to fail says nothing of how long it takes to work.
+            self.mean_hold = None;
+            self.reserved_us = i64::MIN;
+        }
+        Vec::new()
+    }
+
+    /// Who waited longest and may start now, with its slot. The caller judges its lease before starting it, and if it does not start
+    /// releases the slot as of unknown health.
+    pub fn next(&mut self, ceiling: u32) -> Option<(T, Slot)> {
+        let kind = self.next_kind(ceiling)?;
         let lane = self.lane_mut(kind);
         let (_, item) = lane.queue.pop_front()?;
         lane.in_flight += 1;
-        Some((item, kind))
+        Some((item, Slot::of(kind)))
     }
 
     /// How long something offered now would wait, by Little's law: those before it times the mean hold, over the slots.
     pub fn estimated_wait(&self, now: Timestamp, kind: Kind) -> Duration {
-        let stalled = if self.has_slot(Kind::First) { Duration::ZERO } else { now.since(self.last_progress) };
+        let stalled =
+            if self.in_flight() == 0 || self.in_flight() < self.limits.slots { Duration::ZERO } else { now.since(self.last_progress) };
         let hold = self.mean_hold.unwrap_or_default().max(stalled);
-        let (before, slots) = match kind {
-            Kind::First => (self.queued(), self.slots),
-            Kind::Retry => (self.queued(), self.retry_slots),
+        let slots = match kind {
+            Kind::First => self.limits.slots,
+            Kind::Retry => retry_slots(self.limits.slots),
         };
-        hold.saturating_mul(u32::try_from(before + 1).unwrap_or(u32::MAX)) / slots.max(1)
+        let before = u32::try_from(self.queued() + 1).unwrap_or(u32::MAX);
+        let by_rate = self.limits.per_second.map_or(0.0, |per_second| f64::from(before) / per_second);
+        (hold.saturating_mul(before) / slots.max(1)).max(Duration::try_from_secs_f64(by_rate).unwrap_or(Duration::MAX))
     }
 
     pub fn in_flight(&self) -> u32 {
@@ -150,20 +227,43 @@ impl<T> Admission<T> {
         self.first.queue.len() + self.retry.queue.len()
     }
 
-    /// Gives up all that is queued, in order of arrival: at shutdown, or when a destination is halted.
-    pub fn take_queued(&mut self) -> Vec<T> {
+    /// Whether the destination is halted: its breaker is open, or half open.
+    pub fn is_halted(&self) -> bool {
+        self.limits.breaks && !self.breaker.is_closed()
+    }
+
+    /// Gives up all that is queued, in order of arrival.
+    fn take_queued(&mut self) -> Vec<T> {
         let mut all: Vec<(u64, T)> = self.first.queue.drain(..).chain(self.retry.queue.drain(..)).collect();
         all.sort_by_key(|(arrival, _)| *arrival);
         all.into_iter().map(|(_, item)| item).collect()
     }
 
-    fn has_slot(&self, kind: Kind) -> bool {
-        self.in_flight() < self.slots && (kind == Kind::First || self.retry.in_flight < self.retry_slots)
+    /// When one more that is parked should come back: one after another, as fast as the destination takes them. Otherwise all
+    /// would come back together, and be parked together again.
+    fn reserve(&mut self, now: Timestamp) -> Timestamp {
+        let by_slots = self.mean_hold.unwrap_or_default() / self.limits.slots.max(1);
+        let by_rate = self.limits.per_second.and_then(|per_second| Duration::try_from_secs_f64(per_second.recip()).ok());
+        let apart = by_slots.max(by_rate.unwrap_or_default()).min(PARKED_AT_MOST);
+        let us = |at: Timestamp| at.0.saturating_mul(1000);
+        let (earliest, latest) = (us(now.after(PARKED_AT_LEAST)), us(now.after(PARKED_AT_MOST)));
+        let apart_us = i64::try_from(apart.as_micros()).unwrap_or(i64::MAX);
+        self.reserved_us = self.reserved_us.max(earliest).saturating_add(apart_us).min(latest);
+        Timestamp(self.reserved_us / 1000)
+    }
+
+    fn passage(&self, now: Timestamp) -> Passage {
+        if self.limits.breaks { self.breaker.passage(now) } else { Passage::Open }
+    }
+
+    fn has_slot(&self, kind: Kind, ceiling: u32) -> bool {
+        let free = self.in_flight() < self.limits.slots.min(ceiling.max(1));
+        free && (kind == Kind::First || self.retry.in_flight < retry_slots(self.limits.slots))
     }
 
     /// The lane whose head came first, among those that may take a slot.
-    fn next_kind(&self) -> Option<Kind> {
-        let head = |kind| self.lane(kind).queue.front().filter(|_| self.has_slot(kind)).map(|(arrival, _)| (*arrival, kind));
+    fn next_kind(&self, ceiling: u32) -> Option<Kind> {
+        let head = |kind| self.lane(kind).queue.front().filter(|_| self.has_slot(kind, ceiling)).map(|(arrival, _)| (*arrival, kind));
         match (head(Kind::First), head(Kind::Retry)) {
             (Some(first), Some(retry)) => Some(if first.0 < retry.0 { Kind::First } else { Kind::Retry }),
             (one, other) => one.or(other).map(|(_, kind)| kind),
@@ -191,139 +291,4 @@ fn retry_slots(slots: u32) -> u32 {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::Kind::{First, Retry};
-    use super::Offered::{Park, Queued, Start, Wait};
-    use super::*;
-
-    const MS: Duration = Duration::from_millis(1);
-    const T0: Timestamp = Timestamp(1_000_000);
-
-    fn admission(slots: u32, queue_limit: usize) -> Admission<u32> {
-        Admission::new(slots, queue_limit, 5_000 * MS)
-    }
-
-    /// All slots taken by first attempts, with a known mean hold.
-    fn busy(slots: u32, queue_limit: usize, hold: Duration) -> Admission<u32> {
-        let mut admission = admission(slots, queue_limit);
-        (0..slots).for_each(|i| assert_eq!(admission.offer(T0, i, First), Start(i)));
-        assert_eq!(admission.released(T0, hold, First), None);
-        assert_eq!(admission.offer(T0, 99, First), Start(99));
-        admission
-    }
-
-    #[test]
-    fn slots_are_taken_then_the_queue_in_order() {
-        let mut admission = busy(2, 10, 10 * MS);
-        for item in [100, 101, 102] {
-            assert_eq!(admission.offer(T0, item, First), Queued);
-        }
-        assert_eq!((admission.in_flight(), admission.queued()), (2, 3));
-        for item in [100, 101, 102] {
-            assert_eq!(admission.released(T0, 10 * MS, First), Some((item, First)));
-        }
-        assert_eq!(admission.released(T0, 10 * MS, First), None);
-        assert_eq!(admission.released(T0, 10 * MS, First), None);
-        assert_eq!((admission.in_flight(), admission.queued()), (0, 0));
-    }
-
-    #[test]
-    fn one_slot_in_eight_is_kept_for_first_attempts() {
-        for (slots, retries) in [(1, 1), (2, 1), (3, 2), (8, 7), (16, 14), (64, 56), (0, 1)] {
-            let mut admission = admission(slots, 1000);
-            let started = (0..200).filter(|i| admission.offer(T0, *i, Retry) == Start(*i)).count();
-            assert_eq!(started, retries, "of {slots} slots");
-            let free = slots.max(1) - u32::try_from(retries).unwrap();
-            let started = (0..200).filter(|i| admission.offer(T0, *i, First) == Start(*i)).count();
-            assert_eq!(started, free as usize, "of {slots} slots");
-        }
-    }
-
-    #[test]
-    fn retries_do_not_starve_behind_first_attempts() {
-        let mut admission = busy(2, 10, 10 * MS);
-        assert_eq!(admission.offer(T0, 1, First), Queued);
-        assert_eq!(admission.offer(T0, 2, Retry), Queued);
-        assert_eq!(admission.offer(T0, 3, First), Queued);
-        assert_eq!(admission.released(T0, MS, First), Some((1, First)));
-        assert_eq!(admission.released(T0, MS, First), Some((2, Retry)));
-        assert_eq!(admission.offer(T0, 4, Retry), Queued);
-        // The one slot for retries is held: the first attempt overtakes, the retry follows when that slot is free.
-        assert_eq!(admission.released(T0, MS, First), Some((3, First)));
-        assert_eq!(admission.released(T0, MS, First), None);
-        assert_eq!(admission.released(T0, MS, Retry), Some((4, Retry)));
-    }
-
-    #[test]
-    fn what_would_wait_longer_than_a_third_of_a_lease_is_parked() {
-        let check = |slots, hold_ms: u32, before: u32, expect: Offered<u32>| {
-            let mut admission = busy(slots, 1000, hold_ms * MS);
-            (0..before).for_each(|i| assert_eq!(admission.offer(T0, i, First), Queued));
-            assert_eq!(admission.offer(T0, 7, First), expect, "{before} before it, {hold_ms} ms over {slots} slots");
-        };
-        check(1, 5_000, 0, Queued);
-        check(1, 5_001, 0, Park(7));
-        check(2, 3_000, 2, Queued);
-        check(2, 3_000, 3, Park(7));
-        check(64, 3_000, 105, Queued);
-        check(64, 3_000, 106, Park(7));
-        check(64, 10, 900, Queued);
-    }
-
-    #[test]
-    fn a_full_queue_waits_if_it_is_fast_and_parks_if_it_is_slow() {
-        let check = |hold_ms: u32, expect: Offered<u32>| {
-            let mut admission = busy(4, 4, hold_ms * MS);
-            (0..4).for_each(|i| assert_eq!(admission.offer(T0, i, First), Queued));
-            assert_eq!(admission.offer(T0, 7, First), expect, "{hold_ms} ms");
-        };
-        check(10, Wait(7));
-        check(800, Wait(7));
-        check(801, Park(7));
-        check(3_000, Park(7));
-    }
-
-    #[test]
-    fn a_destination_that_never_answered_is_judged_by_its_silence() {
-        let mut admission = admission(1, 100);
-        assert_eq!(admission.offer(T0, 0, First), Start(0));
-        assert_eq!(admission.offer(T0.after(100 * MS), 1, First), Queued);
-        // After 2.6 s without a release, the third in line would wait two holds of at least that.
-        assert_eq!(admission.offer(T0.after(2_600 * MS), 2, First), Park(2));
-        assert_eq!(admission.offer(T0.after(2_400 * MS), 2, First), Queued);
-    }
-
-    #[test]
-    fn the_mean_follows_a_destination_that_turns_slow() {
-        let mut admission = busy(1, 100, 10 * MS);
-        let before = admission.estimated_wait(T0, First);
-        for i in 0..40 {
-            assert_eq!(admission.released(T0, 3_000 * MS, First), None);
-            assert_eq!(admission.offer(T0, i, First), Start(i));
-        }
-        assert!(before <= 10 * MS);
-        assert!(admission.estimated_wait(T0, First) > 2_900 * MS);
-    }
-
-    #[test]
-    fn an_item_that_was_not_started_gives_its_slot_on() {
-        let mut admission = busy(1, 10, 10 * MS);
-        assert_eq!(admission.offer(T0, 1, First), Queued);
-        assert_eq!(admission.offer(T0, 2, First), Queued);
-        let before = admission.estimated_wait(T0, First);
-        assert_eq!(admission.released(T0, 10 * MS, First), Some((1, First)));
-        assert_eq!(admission.released(T0, Duration::ZERO, First), Some((2, First)));
-        assert!(admission.estimated_wait(T0, First) * 3 >= before, "the mean is not spoilt by what never ran");
-    }
-
-    #[test]
-    fn what_is_queued_can_be_taken_back_in_order() {
-        let mut admission = busy(1, 10, MS);
-        for (item, kind) in [(1, First), (2, Retry), (3, First)] {
-            assert_eq!(admission.offer(T0, item, kind), Queued);
-        }
-        assert_eq!(admission.take_queued(), [1, 2, 3]);
-        assert_eq!(admission.queued(), 0);
-        assert_eq!(admission.released(T0, MS, First), None);
-    }
-}
+mod tests;

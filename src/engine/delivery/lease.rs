@@ -19,17 +19,17 @@ pub fn length(timeout: Duration) -> Duration {
 
 /// Whether a request started now ends, with everything that follows it, before the lease does.
 pub fn may_start(now: Timestamp, lease: Timestamp, timeout: Duration) -> bool {
-    lease.since(now) >= timeout.saturating_add(MARGIN)
+    lease.since(now) >= needed(timeout)
+}
+
+/// What must be left of a lease when a request starts.
+pub fn needed(timeout: Duration) -> Duration {
+    timeout.saturating_add(MARGIN)
 }
 
 /// Whether a retry after `wait` can still start under this lease: then nothing more need be written before it.
 pub fn fits(now: Timestamp, wait: Duration, lease: Timestamp, timeout: Duration) -> bool {
     may_start(now.after(wait), lease, timeout)
-}
-
-/// Whether to park, without using an attempt, what would wait this long for a slot. `lease` is a length.
-pub fn park_rather_than_queue(estimated_wait: Duration, lease: Duration) -> bool {
-    estimated_wait > longest_queue_wait(lease)
 }
 
 /// The longest estimated wait for a slot that is worth queueing for: a third of a lease.
@@ -74,13 +74,5 @@ mod tests {
         check(9_000, true);
         check(9_001, false);
         check(u64::MAX, false);
-    }
-
-    #[test]
-    fn a_wait_above_a_third_of_a_lease_is_parked() {
-        let lease = length(3 * SECOND);
-        for (wait_ms, expect) in [(0, false), (5_000, false), (5_001, true), (60_000, true)] {
-            assert_eq!(park_rather_than_queue(Duration::from_millis(wait_ms), lease), expect, "{wait_ms}");
-        }
     }
 }

@@ -3,8 +3,11 @@
 
 pub mod admission;
 mod answer;
+pub mod breaker;
 pub mod credentials;
 pub mod lease;
+pub mod rate;
+pub mod retries;
 mod retry_after;
 mod secret;
 pub mod signature;

@@ -256,10 +256,10 @@ pub struct Counts {
 /// - `Sending { attempt: k }`: request number k, counted from 1, is being made. (Whether it went out yet is known to its
 ///   holder only.)
 /// - `Parked { attempt: m }`, [`Input::Retry`] and [`Input::Parked`]: m requests **have been made**, the next one is number
-///   m + 1. Zero: the first was put off before it was started.
+///   m + 1. With `unstarted` that one was given out, and given back before it was started.
 /// - [`Input::Attempted`]: the number of the request that was made, or as it stands here when there was none.
 ///
-/// So what was `Sending { k }` is parked as k when request k failed, and as 0 when k is 1 and was not started.
+/// So what was `Sending { k }` is parked as k when request k failed, and as k - 1 when it was not started.
 ///
 /// [`Input::Retry`]: super::step::Input::Retry
 /// [`Input::Parked`]: super::step::Input::Parked

@@ -85,9 +85,11 @@ pub enum Input {
     /// The record wants a look. Every events partition has been read up to `read_to` (its broker time).
     Wake { read_to: Timestamp },
     /// The retry topic's message for this delivery is due, and a slot is taken for it. `attempt` requests were made.
-    Retry { id: DeliveryId, attempt: u32, request: Box<Request> },
-    /// The retry topic has acknowledged the message: `attempt` requests were made, the next starts not before `until`.
-    Parked { id: DeliveryId, attempt: u32, until: Timestamp },
+    /// `unstarted` as in [`Input::Parked`].
+    Retry { id: DeliveryId, attempt: u32, unstarted: bool, request: Box<Request> },
+    /// The retry topic has acknowledged the message: `attempt` requests were made, the next starts not before `until`. `unstarted`: that
+    /// next one was given out already, and is given back by whoever was to make it and did not.
+    Parked { id: DeliveryId, attempt: u32, until: Timestamp, unstarted: bool },
     /// Request number `attempt` came to its end: lines and dead letters are written. `status` and `cause` are those of its line.
     Attempted { id: DeliveryId, attempt: u32, verdict: Verdict, status: Option<u16>, cause: Option<Box<str>> },
     /// A scheduled run reaches this user; its walk came here at `reached`. What waits for too long since then is stale: a walk over
@@ -153,8 +155,8 @@ pub fn step(in_force: &InForce, user: &UserId, known: Known, input: &Input, now:
     match input {
         Input::Event(event) => work.event(event),
         Input::Wake { read_to } => work.look(*read_to),
-        Input::Retry { id, attempt, request } => work.retry(*id, *attempt, request),
-        Input::Parked { id, attempt, until } => work.parked(*id, *attempt, *until),
+        Input::Retry { id, attempt, unstarted, request } => work.retry(*id, *attempt, *unstarted, request),
+        Input::Parked { id, attempt, until, unstarted } => work.parked(*id, *attempt, *until, *unstarted),
         Input::Attempted { id, attempt, verdict, status, cause } => work.attempted(*id, *attempt, *verdict, *status, cause.as_deref()),
         Input::Run { campaign, run, reached } => work.run(*campaign, run, *reached),
         Input::Fetched { campaign, delivery, fetched } => work.fetched(*campaign, *delivery, fetched),

@@ -28,12 +28,12 @@ pub(super) const QUIET_GRACE: Duration = Duration::from_secs(5 * 60);
 impl Work<'_> {
     /// A retry message wins only against the very phase it was made for ([`Phase`] says what the numbers mean). Afterwards the
     /// request is in the record again and the attempt has a lease.
-    pub(super) fn retry(&mut self, id: DeliveryId, attempt: u32, request: &Request) {
+    pub(super) fn retry(&mut self, id: DeliveryId, attempt: u32, unstarted: bool, request: &Request) {
         let Some(place) = self.place(id) else { return self.skip() };
         let wins = match self.known.record.pending[place].phase {
             // The message overtook the input that parks its entry, or has come twice. Winning here, two of them would be two requests;
             // dropped, the request might be lost with it. By the end of the lease it is parked, taken over or settled.
-            Phase::Sending { attempt: 1, lease } if attempt == 0 => {
+            Phase::Sending { attempt: current, lease } if unstarted && current == attempt.saturating_add(1) => {
                 return self.postpone(id, if lease > self.now { lease } else { self.now.after(POSTPONED) });
             }
             Phase::Sending { attempt: current, .. } => current == attempt,
@@ -74,9 +74,9 @@ impl Work<'_> {
     }
 
     /// The retry topic has it: the record need not carry the request any longer.
-    pub(super) fn parked(&mut self, id: DeliveryId, attempt: u32, until: Timestamp) {
+    pub(super) fn parked(&mut self, id: DeliveryId, attempt: u32, until: Timestamp, unstarted: bool) {
         let fits = |phase: Phase| match phase {
-            Phase::Sending { attempt: current, .. } => current == attempt || (current == 1 && attempt == 0),
+            Phase::Sending { attempt: current, .. } => current == attempt.saturating_add(u32::from(unstarted)),
             Phase::Parked { .. } | Phase::Failing { .. } => false,
         };
         let Some(place) = self.place(id).filter(|place| fits(self.known.record.pending[*place].phase)) else {

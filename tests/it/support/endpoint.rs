@@ -82,17 +82,22 @@ struct Log {
 impl Endpoint {
     /// Plain HTTP on a free port of 127.0.0.1.
     pub async fn plain() -> Endpoint {
-        Endpoint::start(None, None).await
+        Endpoint::start("127.0.0.1:0", None, None).await
+    }
+
+    /// Plain HTTP on this address, where nobody listened before.
+    pub async fn plain_at(address: &str) -> Endpoint {
+        Endpoint::start(address, None, None).await
     }
 
     /// TLS with a certificate for `name`, issued by a certificate authority of its own.
     pub async fn tls(name: &str) -> Endpoint {
         let authority = Authority::new();
-        Endpoint::start(Some(authority.server(name, Validity::Now)), Some(authority.pem())).await
+        Endpoint::start("127.0.0.1:0", Some(authority.server(name, Validity::Now)), Some(authority.pem())).await
     }
 
-    async fn start(tls: Option<Arc<ServerConfig>>, authority_pem: Option<String>) -> Endpoint {
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    async fn start(address: &str, tls: Option<Arc<ServerConfig>>, authority_pem: Option<String>) -> Endpoint {
+        let listener = TcpListener::bind(address).await.expect("a free port");
         let address = listener.local_addr().expect("a bound address");
         let log = Arc::new(Log::default());
         let scheme = if tls.is_some() { "https" } else { "http" };

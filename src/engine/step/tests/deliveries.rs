@@ -322,6 +322,52 @@ fn a_first_attempts_message_waits_until_its_entry_is_parked() {
     );
 }
 
+/// A take-over or a retry that is given back without having been made uses up no attempt.
+#[test]
+fn what_is_given_back_unstarted_keeps_its_number() {
+    check(
+        &[action("a", "buy")],
+        "
+        0s track buy => sent a, a#1
+        1s parked a 1
+        2s retry a 1 => a#2
+        3s parked a 1 unstarted
+        3s pending => a parked 1 bare
+        4s parked a 1 unstarted => skipped
+        60s retry a 1 unstarted => a#2
+        61s delivered a 2
+    ",
+    );
+    // Its message overtakes the input that parks it; that of an attempt that was made does not win against the next one.
+    check(
+        &[action("a", "buy")],
+        "
+        0s track buy => sent a, a#1
+        15s wake => sent a, a#2
+        16s retry a 1 => skipped
+        16s parked a 1 => skipped
+        16s retry a 1 unstarted => postpone a 30s
+        17s parked a 1 unstarted
+        30s retry a 1 unstarted => a#2
+        31s retry a 1 unstarted => postpone a 45s
+        32s delivered a 2
+        45s retry a 1 unstarted => skipped
+    ",
+    );
+    // Nobody parks it: the lease ends, and the next number is taken.
+    check(
+        &[action("a", "buy")],
+        "
+        0s track buy => sent a, a#1
+        1s parked a 1
+        2s retry a 1 => a#2
+        17s wake => sent a, a#3
+        18s parked a 1 unstarted => skipped
+        18s retry a 1 unstarted => skipped
+    ",
+    );
+}
+
 #[test]
 fn a_first_attempt_long_after_its_claim_claims_again() {
     check_capped(

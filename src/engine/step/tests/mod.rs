@@ -6,7 +6,7 @@
 //! 0s  track buy {"n":1} @-5m id=m1 p=1   an event of now; or of another time, message id, partition
 //! 10m identify {"plan":"gold"}           also: delete, send CAMPAIGN {..}, replay ID, poison ID
 //! 30m wake                               all is read up to now; `read=20m`: only up to there
-//! 31m retry|parked|delivered|failed CAMPAIGN N
+//! 31m retry|parked|delivered|failed CAMPAIGN N [unstarted]
 //! 32m set CAMPAIGN paused                also: gone
 //! 33m timers|pending|ledger              what the record says; also: kept (of sets)
 //! 34m run CAMPAIGN 2026-11-21T09:00      a scheduled run of this local time, due now or `due=35m`
@@ -176,6 +176,7 @@ impl Bench {
         let option = |name: &str| words.iter().find_map(|word| word.strip_prefix(name)).map(str::to_owned);
         let delivery = |bench: &Bench| bench.deliveries.get(words[2]).unwrap_or_else(|| panic!("{} was never sent", words[2])).clone();
         let attempt = || words[3].parse::<u32>().unwrap();
+        let unstarted = || attempt() == 0 || words.contains(&"unstarted");
         match words[1] {
             "wake" => Input::Wake { read_to: option("read=").map_or(self.now, |read_to| at(&read_to)) },
             "replay" => Input::Event(self.events[words[2]].clone()),
@@ -185,7 +186,7 @@ impl Bench {
             }
             "retry" => {
                 let (id, request) = delivery(self);
-                Input::Retry { id, attempt: attempt(), request: Box::new(request) }
+                Input::Retry { id, attempt: attempt(), unstarted: unstarted(), request: Box::new(request) }
             }
             "run" => {
                 let due = option("due=").map_or(self.now, |due| at(&due));
@@ -200,7 +201,9 @@ impl Bench {
                 let delivery = *self.fetches.get(words[2]).unwrap_or_else(|| panic!("nothing was fetched for {}", words[2]));
                 Input::Fetched { campaign: CampaignId::of(words[2]), delivery, fetched }
             }
-            "parked" => Input::Parked { id: delivery(self).0, attempt: attempt(), until: self.now.after(span("1m")) },
+            "parked" => {
+                Input::Parked { id: delivery(self).0, attempt: attempt(), until: self.now.after(span("1m")), unstarted: unstarted() }
+            }
             "delivered" => {
                 Input::Attempted { id: delivery(self).0, attempt: attempt(), verdict: Verdict::Delivered, status: Some(200), cause: None }
             }

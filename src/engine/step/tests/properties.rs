@@ -154,9 +154,11 @@ impl Play {
             Act::Retry { .. } | Act::Parked { .. } | Act::Attempted { .. } if self.ids.is_empty() => return,
             Act::Retry { which, attempt } => {
                 let (id, request) = which.get(&self.ids).clone();
-                Input::Retry { id, attempt: *attempt, request: Box::new(request) }
+                Input::Retry { id, attempt: *attempt, unstarted: *attempt == 0, request: Box::new(request) }
             }
-            Act::Parked { which, attempt } => Input::Parked { id: which.get(&self.ids).0, attempt: *attempt, until: now.after(minutes(1)) },
+            Act::Parked { which, attempt } => {
+                Input::Parked { id: which.get(&self.ids).0, attempt: *attempt, unstarted: *attempt == 0, until: now.after(minutes(1)) }
+            }
             Act::Attempted { which, attempt, delivered } => {
                 let verdict = if *delivered { Verdict::Delivered } else { Verdict::Failed };
                 Input::Attempted { id: which.get(&self.ids).0, attempt: *attempt, verdict, status: None, cause: None }
