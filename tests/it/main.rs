@@ -48,6 +48,7 @@ mod state;
 mod state_cluster;
 mod state_local;
 mod state_redis;
+mod state_sentinel;
 mod state_spanning;
 mod webhook;
 mod webhook_addresses;

@@ -9,13 +9,11 @@ use campanile::adapter::redis::{RedisSettings, RedisStore, open};
 use campanile::engine::time::Timestamp;
 use campanile::worker::ports::{Change, ProfileChange, State, StateError, Store};
 
-use crate::state::{self, one, put, session, sorted, user, woken};
+use crate::state::{self, one, patiently, put, session, sorted, user, woken};
 use crate::support::redis::Redis;
 use crate::support::redis_cluster::RedisCluster;
 
 const GROUPS: u16 = 12;
-/// Tries of what is passing: an election takes seconds.
-const TRIES: usize = 60;
 
 fn settings(cluster: &RedisCluster) -> RedisSettings {
     RedisSettings { url: cluster.url(), prefix: "test".into(), groups: GROUPS, replicas: 0 }
@@ -28,17 +26,6 @@ async fn store(cluster: &RedisCluster) -> RedisStore {
 /// Users enough for every group to have some.
 fn names() -> Vec<String> {
     (0..100).map(|number| format!("u{number:02}")).collect()
-}
-
-/// Asks again while the answer is that the store is not reachable.
-async fn patiently<T>(mut ask: impl AsyncFnMut() -> Result<T, StateError>) -> Result<T, StateError> {
-    let mut tries = 1;
-    loop {
-        match ask().await {
-            Err(StateError::Unavailable(_)) if tries < TRIES => tries += 1,
-            outcome => return outcome,
-        }
-    }
 }
 
 /// Writes all users anew, whatever is stored of them, again and again until all are.
