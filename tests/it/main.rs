@@ -38,6 +38,7 @@ mod e2e_links;
 mod e2e_outage;
 mod e2e_refusals;
 mod e2e_runs;
+mod e2e_secured;
 mod kafka;
 mod log;
 mod log_local;

@@ -86,8 +86,8 @@ const MAX_EVENT_BYTES: u32 = 2 * 1024 * 1024;
 /// A frozen request is at most 32 KiB.
 const MAX_SMALL_BYTES: u32 = 1024 * 1024;
 const LOOK_AGAIN: Duration = Duration::from_millis(50);
-/// More than librdkafka tells while one question is open.
-const MAX_WAITING_TOLD: usize = 64;
+/// More than librdkafka tells while one question is open: a certificate that it does not trust makes ten lines a second.
+const MAX_WAITING_TOLD: usize = 1024;
 
 const RETRIES: [&str; 4] = ["retry", "retry.1m", "retry.5m", "retry.30m"];
 

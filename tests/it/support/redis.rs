@@ -28,7 +28,7 @@ impl Redis {
         Redis::with(&["--save", "", "--appendonly", "no"])
     }
 
-    /// Starts one with these options of redis-server.
+    /// Starts one with these options of redis-server; `{port}` in them is its port.
     pub fn with(options: &[&str]) -> Redis {
         Redis::launch(None, options)
     }
@@ -110,7 +110,7 @@ impl Redis {
             .args(&self.file)
             .args(["--port", &self.port.to_string(), "--bind", "127.0.0.1", "--logfile", "", "--dir"])
             .arg(self.directory.path())
-            .args(&self.options)
+            .args(self.options.iter().map(|option| option.replace("{port}", &self.port.to_string())))
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .spawn()
