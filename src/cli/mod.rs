@@ -1,10 +1,15 @@
 //! The commands. Everything may be imported here; nothing imports it.
 
+#[macro_use]
+mod output;
+
 mod apply;
 mod assemble;
 mod backfill;
+mod client;
 mod demo;
 mod explain;
+mod get;
 mod ingest;
 mod init;
 mod past;
@@ -15,6 +20,8 @@ mod schema;
 mod settings;
 mod simulate;
 mod test;
+mod test_send;
+mod user;
 mod validate;
 
 use std::fmt;
@@ -43,6 +50,9 @@ enum Command {
     Simulate(simulate::SimulateArgs),
     Backfill(backfill::BackfillArgs),
     Explain(explain::ExplainArgs),
+    TestSend(test_send::TestSendArgs),
+    User(user::UserArgs),
+    Get(get::GetArgs),
     Schema(schema::SchemaArgs),
     Receive(receive::ReceiveArgs),
 }
@@ -103,6 +113,9 @@ pub fn main() -> ExitCode {
         Command::Simulate(args) => simulate::run(&args),
         Command::Backfill(args) => backfill::run(&args),
         Command::Explain(args) => explain::run(&args),
+        Command::TestSend(args) => test_send::run(&args),
+        Command::User(args) => user::run(&args),
+        Command::Get(args) => get::run(&args),
         Command::Schema(args) => schema::run(&args),
         Command::Receive(args) => runtime().block_on(receive::run(args)).map_err(Failure::from),
     };

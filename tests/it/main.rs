@@ -12,9 +12,14 @@ mod support {
     pub mod foreign;
     pub mod hostile;
     pub mod kafka;
+<<<<<<< HEAD
     pub mod kafka_cluster;
+=======
+    pub mod kafka_log;
+>>>>>>> main
     pub mod load;
     pub mod names;
+    pub mod plane;
     pub mod process;
     pub mod redis;
     pub mod redis_cluster;
@@ -28,6 +33,7 @@ mod support {
 mod api;
 mod architecture;
 mod cli_tools;
+mod control;
 mod corpus;
 mod corpus_live;
 mod docs;
@@ -54,6 +60,7 @@ mod state_local;
 mod state_redis;
 mod state_sentinel;
 mod state_spanning;
+mod users;
 mod webhook;
 mod webhook_addresses;
 mod webhook_hostile;
