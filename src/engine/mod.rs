@@ -39,3 +39,5 @@ pub mod step;
 pub mod catalog;
 
 pub mod runs;
+
+pub mod statistics;
