@@ -38,7 +38,10 @@ pub async fn read(request: Request, limit: usize, room: &Arc<Semaphore>) -> Resu
     }
     let needed = if gzip { limit } else { announced.unwrap_or(limit) };
     let permits = u32::try_from(needed.div_ceil(PERMIT_BYTES).max(1)).unwrap_or(u32::MAX);
-    let room = room.clone().try_acquire_many_owned(permits).map_err(|_| Problem::busy())?;
+    let room = room
+        .clone()
+        .try_acquire_many_owned(permits)
+        .map_err(|_| Problem::busy("too much waits for the log already: send it again a little later"))?;
     let bytes = timeout(READ_WITHIN, collect(body, limit))
         .await
         .map_err(|_| Problem::too_slow(format!("the body took longer than {} s", READ_WITHIN.as_secs())))??;

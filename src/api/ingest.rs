@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
-use axum::extract::Request;
+use axum::extract::{Request, State};
 use axum::response::Response;
+use axum::routing::post;
 use serde::Deserialize;
 use serde_json::json;
 use serde_json::value::RawValue;
@@ -11,17 +12,26 @@ use serde_json::value::RawValue;
 use super::check::check;
 use super::event::{PrepareError, Prepared, prepare};
 use super::problem::{Problem, Refusal};
-use super::{Accepted, MAX_BATCH, MAX_EVENT_BYTES, MAX_REQUEST_BYTES, Shared, body};
+use super::{Accepted, MAX_BATCH, MAX_EVENT_BYTES, MAX_REQUEST_BYTES, Routes, Shared, body};
 use crate::engine::reading::Unreadable;
 use crate::worker::ports::Line;
 
+pub fn routes() -> Routes {
+    let mut routes = Routes::new().route("/v1/batch", post(|State(shared): State<Arc<Shared>>, request: Request| batch(shared, request)));
+    for kind in ["track", "identify", "page", "screen"] {
+        let handler = move |State(shared): State<Arc<Shared>>, request: Request| one(shared, kind, request);
+        routes = routes.route(&format!("/v1/{kind}"), post(handler));
+    }
+    routes
+}
+
 /// `POST /v1/track|identify|page|screen`: 202 with the message id once the log has it.
-pub async fn one(shared: Arc<Shared>, kind: &'static str, request: Request) -> Response {
+async fn one(shared: Arc<Shared>, kind: &'static str, request: Request) -> Response {
     shared.answer(accept_one(&shared, kind, request).await)
 }
 
 /// `POST /v1/batch`: 202 with how many the log has and which were refused.
-pub async fn batch(shared: Arc<Shared>, request: Request) -> Response {
+async fn batch(shared: Arc<Shared>, request: Request) -> Response {
     shared.answer(accept_batch(&shared, request).await)
 }
 

@@ -5,8 +5,9 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
-use axum::extract::Request;
+use axum::extract::{Request, State};
 use axum::response::Response;
+use axum::routing::post;
 use serde::de::{self, Deserialize, Deserializer, Visitor};
 use serde::{Deserialize as DeriveDeserialize, Serialize};
 use serde_json::json;
@@ -14,14 +15,20 @@ use serde_json::value::RawValue;
 
 use super::check::check;
 use super::event::random_id;
+use super::extract::Key;
 use super::problem::Problem;
-use super::{Accepted, CampaignState, MAX_BATCH, MAX_REQUEST_BYTES, Shared, body};
+use super::{Accepted, CampaignState, MAX_BATCH, MAX_REQUEST_BYTES, Routes, Shared, body};
 use crate::engine::definition::Status;
 use crate::worker::ports::Line;
 
+pub fn routes() -> Routes {
+    let handler = |State(shared): State<Arc<Shared>>, Key(key): Key, request: Request| send(shared, key, request);
+    Routes::new().route("/v1/campaigns/{key}/send", post(handler))
+}
+
 /// All recipients are accepted or none is, so that the same request can be sent again: 202 with `message_id`, or with
 /// `message_ids` in the order of `recipients`.
-pub async fn send(shared: Arc<Shared>, key: String, request: Request) -> Response {
+async fn send(shared: Arc<Shared>, key: String, request: Request) -> Response {
     shared.answer(accept(&shared, &key, request).await)
 }
 

@@ -3,8 +3,10 @@
 mod apply;
 mod assemble;
 mod backfill;
+mod client;
 mod demo;
 mod explain;
+mod get;
 mod ingest;
 mod init;
 mod past;
@@ -43,6 +45,7 @@ enum Command {
     Simulate(simulate::SimulateArgs),
     Backfill(backfill::BackfillArgs),
     Explain(explain::ExplainArgs),
+    Get(get::GetArgs),
     Schema(schema::SchemaArgs),
     Receive(receive::ReceiveArgs),
 }
@@ -103,6 +106,7 @@ pub fn main() -> ExitCode {
         Command::Simulate(args) => simulate::run(&args),
         Command::Backfill(args) => backfill::run(&args),
         Command::Explain(args) => explain::run(&args),
+        Command::Get(args) => get::run(&args),
         Command::Schema(args) => schema::run(&args),
         Command::Receive(args) => runtime().block_on(receive::run(args)).map_err(Failure::from),
     };

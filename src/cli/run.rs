@@ -15,7 +15,7 @@ use super::init::retries_are_kept;
 use super::settings::{Loaded, init_log, load};
 use super::{ConfigArgs, Failure, runtime};
 use crate::adapter::webhook::{WebhookClient, WebhookSettings};
-use crate::api::{self, Access, CampaignState, Ingest};
+use crate::api::{self, Access, Api, CampaignState, Desk, Ingest};
 use crate::engine::definition::Trigger;
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::probes::{self, Health};
@@ -168,21 +168,25 @@ impl Http {
     }
 
     fn serve(self, runtime: &Runtime, loaded: &Loaded, worker: &Assembled) -> Result<(), Failure> {
-        let ingest = api::router(ingest(loaded, worker)?);
+        let api = api::router(api_parts(loaded, worker)?);
         let probes = probes::router(worker.health.clone(), worker.metrics.registry.clone());
         tracing::info!(api = %loaded.config.http.listen, probes = %loaded.config.http.probes, "listening");
-        spawn_server(runtime, self.api, ingest);
+        spawn_server(runtime, self.api, api);
         spawn_server(runtime, self.probes, probes);
         Ok(())
     }
 }
 
-fn ingest(loaded: &Loaded, worker: &Assembled) -> Result<Ingest, Failure> {
+fn api_parts(loaded: &Loaded, worker: &Assembled) -> Result<Api, Failure> {
+    let access = Access::new(loaded.tokens(), loaded.config.http.listen).map_err(|error| Failure::Refused(error.to_string()))?;
+    let desk = Desk::open(worker.parts.store.clone()).map_err(|error| Failure::Refused(format!("the system gives no thread: {error}")))?;
+    Ok(Api { access, ingest: ingest(loaded, worker), desk, follower: worker.follower.clone() })
+}
+
+fn ingest(loaded: &Loaded, worker: &Assembled) -> Ingest {
     let config = &loaded.config;
-    let access = Access::new(loaded.tokens(), config.http.listen).map_err(|error| Failure::Refused(error.to_string()))?;
     let follower = worker.follower.clone();
-    Ok(Ingest {
-        access,
+    Ingest {
         append: worker.parts.append.clone(),
         events_topic: config.kafka.events[0].as_str().into(),
         campaigns: Arc::new(move |key| match follower.in_force().by_key(key).map(|campaign| &campaign.definition) {
@@ -193,7 +197,7 @@ fn ingest(loaded: &Loaded, worker: &Assembled) -> Result<Ingest, Failure> {
         clock: worker.parts.clock.clone(),
         max_lateness: config.triggers.max_lateness,
         metrics: worker.metrics.ingest.clone(),
-    })
+    }
 }
 
 fn spawn_server(runtime: &Runtime, listener: TcpListener, router: Router) {

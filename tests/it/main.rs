@@ -14,6 +14,7 @@ mod support {
     pub mod kafka;
     pub mod load;
     pub mod names;
+    pub mod plane;
     pub mod process;
     pub mod redis;
     pub mod topic;
@@ -25,6 +26,7 @@ mod support {
 mod api;
 mod architecture;
 mod cli_tools;
+mod control;
 mod corpus;
 mod corpus_live;
 mod docs;

@@ -1,6 +1,7 @@
 //! What is remembered, and under which name. A tracker is one kind of event with one thing kept of it; what asks for the same
 //! shares it. Everything that decides what is kept is in its id, so what was kept for another question is never taken for it.
 
+use std::fmt;
 use std::time::Duration;
 
 use super::canonical;
@@ -54,6 +55,13 @@ impl Tracker {
     pub fn new(pattern: &Pattern, what: What) -> Tracker {
         let id = TrackerId(stable_hash(&[b"tracker", &key(pattern, &what)]));
         Tracker { id, pattern: pattern.clone(), what }
+    }
+}
+
+/// What it remembers, for people.
+impl fmt::Display for Tracker {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "event {}", self.pattern.event)
     }
 }
 

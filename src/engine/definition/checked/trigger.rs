@@ -28,6 +28,21 @@ pub enum Trigger {
     Cohort { cohort: Box<str>, crossing: Crossing },
 }
 
+impl Trigger {
+    /// The kind of trigger, as it is written.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Trigger::Action(_) => "action",
+            Trigger::Actions(_) => "actions",
+            Trigger::Inaction(_) | Trigger::Absence(_) => "inaction",
+            Trigger::EventDate(_) | Trigger::UserDate(_) => "date",
+            Trigger::Schedule(_) => "schedule",
+            Trigger::Api => "api",
+            Trigger::Cohort { .. } => "cohort",
+        }
+    }
+}
+
 /// All of these happened, the last less than `within` after the first.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Actions {
