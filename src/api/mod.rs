@@ -11,12 +11,15 @@ pub mod check;
 mod definitions;
 mod desk;
 mod event;
+mod exposed;
 mod extract;
 mod ingest;
+mod live;
 mod openapi;
 mod problem;
 mod send;
 mod shown;
+mod statistics;
 mod strict;
 
 use std::sync::Arc;
@@ -35,6 +38,7 @@ use crate::engine::catalog::{Catalog, InForce};
 use crate::engine::definition::Status;
 use crate::telemetry::metrics::IngestMetrics;
 use crate::worker::definitions::Follower;
+use crate::worker::live::Live;
 use crate::worker::ports::{Append, AppendError, Clock, Line};
 
 pub use access::{Access, AccessError, Role, Tokens};
@@ -59,6 +63,8 @@ pub struct Api {
     pub desk: Desk,
     /// The definitions in force on this worker.
     pub follower: Arc<Follower>,
+    /// What is seen of this worker.
+    pub live: Arc<Live>,
 }
 
 /// What ingest is given to work with.
@@ -86,14 +92,17 @@ pub enum CampaignState {
 
 /// All routes.
 pub fn router(api: Api) -> Router {
-    let Api { access, ingest, desk, follower } = api;
+    let Api { access, ingest, desk, follower, live } = api;
     let room = Arc::new(Semaphore::new(MAX_BYTES_IN_FLIGHT / body::PERMIT_BYTES));
-    let shared = Arc::new(Shared { access, ingest, desk, follower, room });
+    let shared = Arc::new(Shared { access, ingest, desk, follower, live, room });
     let (router, document) = OpenApiRouter::with_openapi(openapi::head())
         .merge(ingest::routes())
         .merge(send::routes())
         .merge(definitions::routes())
         .merge(campaigns::routes())
+        .merge(statistics::routes())
+        .merge(exposed::routes())
+        .merge(live::routes())
         .split_for_parts();
     router
         .merge(openapi::routes(document))
@@ -111,6 +120,7 @@ struct Shared {
     ingest: Ingest,
     desk: Desk,
     follower: Arc<Follower>,
+    live: Arc<Live>,
     /// For bodies, in permits of [`body::PERMIT_BYTES`].
     room: Arc<Semaphore>,
 }

@@ -16,6 +16,7 @@ mod run;
 mod schema;
 mod settings;
 mod simulate;
+mod stats;
 mod test;
 mod validate;
 
@@ -46,6 +47,7 @@ enum Command {
     Backfill(backfill::BackfillArgs),
     Explain(explain::ExplainArgs),
     Get(get::GetArgs),
+    Stats(stats::StatsArgs),
     Schema(schema::SchemaArgs),
     Receive(receive::ReceiveArgs),
 }
@@ -107,6 +109,7 @@ pub fn main() -> ExitCode {
         Command::Backfill(args) => backfill::run(&args),
         Command::Explain(args) => explain::run(&args),
         Command::Get(args) => get::run(&args),
+        Command::Stats(args) => stats::run(&args),
         Command::Schema(args) => schema::run(&args),
         Command::Receive(args) => runtime().block_on(receive::run(args)).map_err(Failure::from),
     };

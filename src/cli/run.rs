@@ -180,7 +180,7 @@ impl Http {
 fn api_parts(loaded: &Loaded, worker: &Assembled) -> Result<Api, Failure> {
     let access = Access::new(loaded.tokens(), loaded.config.http.listen).map_err(|error| Failure::Refused(error.to_string()))?;
     let desk = Desk::open(worker.parts.store.clone()).map_err(|error| Failure::Refused(format!("the system gives no thread: {error}")))?;
-    Ok(Api { access, ingest: ingest(loaded, worker), desk, follower: worker.follower.clone() })
+    Ok(Api { access, ingest: ingest(loaded, worker), desk, follower: worker.follower.clone(), live: worker.live.clone() })
 }
 
 fn ingest(loaded: &Loaded, worker: &Assembled) -> Ingest {

@@ -102,6 +102,16 @@ pub fn day(at: Timestamp) -> i32 {
     i32::try_from(at.0.div_euclid(DAY_MS)).unwrap_or(i32::MAX)
 }
 
+/// A day as `2026-11-21`.
+pub fn show_day(day: i32) -> String {
+    Timestamp(i64::from(day).saturating_mul(DAY_MS)).to_string().chars().take(10).collect()
+}
+
+/// Reads `2026-11-21`.
+pub fn parse_day(text: &str) -> Option<i32> {
+    (text.len() == 10).then(|| Timestamp::parse(&format!("{text}T00:00:00Z")).map(day)).flatten()
+}
+
 /// An id is a keyed hash already: its first digits do.
 fn delivery_key(id: &str) -> u64 {
     let digits = id.strip_prefix("msg_").and_then(|digits| digits.get(..16));

@@ -17,7 +17,7 @@ use super::record::Arm;
 use super::record::codec::{self, CodecError};
 use super::time::Timestamp;
 
-pub use line::{Line, What, day, read};
+pub use line::{Line, What, day, parse_day, read, show_day};
 pub use report::{Arms, Converting, DayTotals, Report, Totals};
 pub use seen::REMEMBERED;
 

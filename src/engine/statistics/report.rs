@@ -3,14 +3,12 @@
 use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
 
-use serde::{Serialize, Serializer};
-
 use super::{Counts, Named, Tally};
 use crate::engine::effect::Reason;
 use crate::engine::time::Timestamp;
 
 /// The funnel. `matched` = decisions that came to an end; of these `in_audience` got past the audience.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Totals {
     pub matched: u64,
     pub in_audience: u64,
@@ -30,16 +28,15 @@ pub struct Totals {
 }
 
 /// One UTC day.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DayTotals {
-    #[serde(serialize_with = "date")]
+    /// Counted from 1970-01-01.
     pub day: i32,
-    #[serde(flatten)]
     pub totals: Totals,
 }
 
 /// One arm: how often somebody was sent to (or held out), and how many of these led to the goal.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Converting {
     /// Exposures: whoever is sent to twice is counted twice, as an event converts one exposure.
     pub users: u64,
@@ -48,7 +45,7 @@ pub struct Converting {
     pub rate: f64,
 }
 
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Arms {
     pub treatment: Converting,
     pub control: Converting,
@@ -58,7 +55,7 @@ pub struct Arms {
 }
 
 /// Everything, for one campaign or over several.
-#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Report {
     /// When the counts last changed; `None`: never.
     pub as_of: Option<Timestamp>,
@@ -177,15 +174,4 @@ impl Totals {
         self.failed += failed;
         self.suppressed += suppressed;
     }
-}
-
-/// `2026-11-21`.
-fn date<S: Serializer>(day: &i32, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.collect_str(&show_day(*day))
-}
-
-/// A UTC day as `2026-11-21`.
-fn show_day(day: i32) -> String {
-    let start = Timestamp(i64::from(day) * 86_400_000);
-    start.to_string().chars().take(10).collect()
 }

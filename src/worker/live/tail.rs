@@ -41,8 +41,8 @@ pub enum Told {
     Ended(Arc<str>),
 }
 
-/// Somebody who listens, until it is dropped.
-pub struct Listener(broadcast::Receiver<Told>);
+/// Somebody who listens, until it is dropped or closed.
+pub struct Listener(Option<broadcast::Receiver<Told>>);
 
 /// [`MAX_LISTENERS`] listen already.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -60,7 +60,7 @@ impl Tail {
         if self.told.receiver_count() >= MAX_LISTENERS {
             return Err(TooMany);
         }
-        let listener = Listener(self.told.subscribe());
+        let listener = Listener(Some(self.told.subscribe()));
         if !*reads {
             let tail = self.clone();
             *reads = thread::Builder::new().name("tail".into()).spawn(move || tail.read()).is_ok();
@@ -107,11 +107,16 @@ impl Tail {
 impl Listener {
     /// What comes next; `None` after the end.
     pub async fn next(&mut self) -> Option<Told> {
-        match self.0.recv().await {
+        match self.0.as_mut()?.recv().await {
             Ok(told) => Some(told),
             Err(RecvError::Lagged(lines)) => Some(Told::Dropped(lines)),
             Err(RecvError::Closed) => None,
         }
+    }
+
+    /// Hears nothing more.
+    pub fn close(&mut self) {
+        self.0 = None;
     }
 }
 
@@ -200,7 +205,7 @@ mod tests {
     #[test]
     fn who_is_slow_is_told_what_it_lost() {
         let tail = Arc::new(Tail::new(Arc::new(|| Err(SourceError::Fatal("no topic".into())))));
-        let mut listener = Listener(tail.told.subscribe());
+        let mut listener = Listener(Some(tail.told.subscribe()));
         let line = |number: usize| told(format!(r#"{{"campaign":"a","number":{number}}}"#).as_bytes()).expect("a line");
         for number in 0..KEPT_LINES + 5 {
             tail.told.send(line(number)).expect("a listener");
