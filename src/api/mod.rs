@@ -152,7 +152,7 @@ impl Shared {
     }
 
     async fn append(&self, lines: Vec<Line>) -> Result<(), Problem> {
-        match timeout(ACKNOWLEDGED_WITHIN, self.ingest.append.append(lines)).await {
+        match timeout(ACKNOWLEDGED_WITHIN, self.ingest.append.append(&lines)).await {
             Ok(Ok(())) => Ok(()),
             Ok(Err(error @ AppendError::Unavailable(_))) => Err(Problem::unavailable(error.to_string())),
             Ok(Err(error @ AppendError::Refused(_))) => Err(Problem::internal(error.to_string())),

@@ -215,7 +215,7 @@ struct InFlight {
 
 impl Appending {
     pub fn push(&mut self, append: &dyn Append, line: Line, ticket: Option<Ticket>) {
-        self.0.push(InFlight { answer: append.append(vec![line.clone()]), line, ticket });
+        self.0.push(InFlight { answer: append.append(std::slice::from_ref(&line)), line, ticket });
     }
 
     /// Looks which have been acknowledged; what failed is handed over again.

@@ -53,7 +53,7 @@ impl Ack {
 /// topic) is logged and given up, so that it does not hold everything behind it.
 pub async fn append_surely(append: &dyn Append, lines: Vec<Line>) {
     loop {
-        match append.append(lines.clone()).await {
+        match append.append(&lines).await {
             Ok(()) => return,
             Err(AppendError::Unavailable(error)) => {
                 tracing::warn!(%error, lines = lines.len(), "the log does not acknowledge: trying again")

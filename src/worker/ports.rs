@@ -12,6 +12,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::engine::delivery::Answer;
+use crate::engine::delivery::wire::Header;
 use crate::engine::id::UserId;
 use crate::engine::time::Timestamp;
 
@@ -119,7 +120,7 @@ pub trait Append: Send + Sync {
     /// fails when any was not (some of the others may be written: appending is at least once). The client itself retries
     /// passing faults for as long as its delivery timeout says. The lines are handed over before this returns,
     /// whether or not the future is ever polled.
-    fn append(&self, lines: Vec<Line>) -> SendFuture<'static, Result<(), AppendError>>;
+    fn append(&self, lines: &[Line]) -> SendFuture<'static, Result<(), AppendError>>;
 }
 
 #[derive(Clone, Debug, thiserror::Error)]
@@ -320,7 +321,7 @@ pub enum StateError {
 pub struct HttpRequest {
     pub method: crate::engine::definition::Method,
     pub url: String,
-    pub headers: Vec<(String, String)>,
+    pub headers: Vec<Header>,
     pub body: Option<Vec<u8>>,
     /// Authorities of the destination, PEM: trusted beside the others, for this request.
     pub ca: Option<Arc<str>>,

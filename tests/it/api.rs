@@ -36,10 +36,10 @@ struct Log {
 }
 
 impl Append for Log {
-    fn append(&self, lines: Vec<Line>) -> SendFuture<'static, Result<(), AppendError>> {
+    fn append(&self, lines: &[Line]) -> SendFuture<'static, Result<(), AppendError>> {
         let fault = self.fault.lock().expect("no panic while held").clone();
         if fault.is_none() {
-            self.lines.lock().expect("no panic while held").extend(lines);
+            self.lines.lock().expect("no panic while held").extend_from_slice(lines);
         }
         self.taken.notify_one();
         match self.hangs {

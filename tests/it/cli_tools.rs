@@ -430,7 +430,7 @@ fn a_topic_is_simulated_like_a_file_and_goals_show_conversions() {
     desk.write("campaigns/goal.yaml", GOAL);
     let (topic, append) = (kafka::topic(3), kafka::append_on(kafka::shared()));
     let lines = EVENTS.lines().map(|line| Line { topic: topic.as_str().into(), key: None, value: line.into() });
-    kafka::wait(append.append(lines.collect())).expect("events written");
+    kafka::wait(append.append(&lines.collect::<Vec<_>>())).expect("events written");
     desk.write("campanile.yaml", &format!("kafka: {{brokers: \"{}\"}}\n", kafka::shared()));
     let of_file = desk.run(&[&SIMULATE[..], &["--format", "json"]].concat()).expect(0, &[]);
     let of_topic = desk.run(&["simulate", "--definitions", "campaigns", "--topic", &topic, "--format", "json"]).expect(0, &[]);

@@ -74,7 +74,7 @@ impl Stage {
     fn write(&self, values: &[&[u8]]) {
         let topic = self.deployment.events.as_str();
         let lines = values.iter().map(|value| Line { topic: topic.into(), key: Some(b"one".to_vec()), value: value.to_vec() });
-        wait(append_on(shared()).append(lines.collect())).expect("a broker that answers");
+        wait(append_on(shared()).append(&lines.collect::<Vec<_>>())).expect("a broker that answers");
     }
 }
 

@@ -162,7 +162,7 @@ fn a_record_of_a_newer_version_stops_the_worker_before_it_is_harmed() {
         let worker = deployment.launch(&[]);
         let event = br#"{"type":"track","messageId":"m1","userId":"u1","event":"launched"}"#;
         let line = Line { topic: deployment.events.as_str().into(), key: None, value: event.to_vec() };
-        wait(append_on(shared()).append(vec![line])).expect("an event");
+        wait(append_on(shared()).append(&[line])).expect("an event");
         worker.process.ended(ENDED_WITHIN).expect(1, &told);
         assert_eq!(redis.command::<Vec<u8>>(&["GET", &key]), stored, "the record was overwritten");
     }

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::problem::{Place, Problem, Problems, meant};
 use super::text::{Data, Entry, Node, documents};
 use super::{Definition, Members, campaign, cohort, destination, reader, rule, trigger, workspace};
-use crate::engine::value::{Object, Value};
+use crate::engine::value::{Object, Text, Value};
 
 /// What a document is. Together with the key it names it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -90,7 +90,7 @@ impl Document {
         let Definition::Cohort(cohort) = &mut self.definition else { return };
         let Ok(Value::Object(written)) = Value::from_json(&self.canonical) else { return };
         let list = Value::List(users.iter().map(|user| Value::text(&**user)).collect());
-        let mut pairs: Vec<(Box<str>, Value)> =
+        let mut pairs: Vec<(Text, Value)> =
             written.iter().filter(|(key, _)| *key != "users_file").map(|(key, value)| (key.into(), value.clone())).collect();
         pairs.push(("users".into(), list));
         pairs.sort_by(|a, b| a.0.cmp(&b.0));
@@ -187,7 +187,7 @@ fn cohorts(node: &Node) -> Vec<(Box<str>, Place)> {
         }
     }
     if let Some(Node { place, data: Data::Scalar(Value::Text(key)) }) = node.at("trigger").and_then(trigger::cohort_named) {
-        found.push((key.clone(), *place));
+        found.push((key.as_str().into(), *place));
     }
     found
 }
@@ -208,10 +208,10 @@ fn kind(node: &Node, entries: &[Entry], problems: &Problems) -> Option<Kind> {
 }
 
 fn canonical(entries: &[Entry]) -> String {
-    let mut written: Vec<(Box<str>, Value)> = entries
+    let mut written: Vec<(Text, Value)> = entries
         .iter()
         .filter(|entry| &*entry.key != "status" && !entry.value.is_null())
-        .map(|entry| (entry.key.clone(), sorted(&entry.key, &entry.value)))
+        .map(|entry| ((&*entry.key).into(), sorted(&entry.key, &entry.value)))
         .collect();
     written.sort_by(|a, b| a.0.cmp(&b.0));
     Value::Object(written.into_iter().collect::<Object>()).to_string()
@@ -222,10 +222,10 @@ fn sorted(key: &str, node: &Node) -> Value {
     match &node.data {
         Data::Map(_) if matches!(key, "headers" | "params" | "body") => node.to_value(),
         Data::Map(entries) => {
-            let mut pairs: Vec<(Box<str>, Value)> = entries
+            let mut pairs: Vec<(Text, Value)> = entries
                 .iter()
                 .filter(|entry| !entry.value.is_null())
-                .map(|entry| (entry.key.clone(), sorted(&entry.key, &entry.value)))
+                .map(|entry| ((&*entry.key).into(), sorted(&entry.key, &entry.value)))
                 .collect();
             pairs.sort_by(|a, b| a.0.cmp(&b.0));
             Value::Object(pairs.into_iter().collect())

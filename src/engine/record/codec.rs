@@ -187,6 +187,7 @@ mod tests {
         let expires = Timestamp(1_795_257_001_000);
         let counts = Counts { key: Some([5; 8]), in_caps: true };
         let origin = request.is_some().then(|| Box::new(timer(0).origin));
+        let (claim, request) = (Arc::new(claim), request.map(Arc::new));
         Pending { id: DeliveryId([number; 16]), campaign: CampaignId(9), claim, counts, expires, phase, origin, request }
     }
 

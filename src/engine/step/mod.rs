@@ -86,7 +86,7 @@ pub enum Input {
     Wake { read_to: Timestamp },
     /// The retry topic's message for this delivery is due, and a slot is taken for it. `attempt` requests were made.
     /// `unstarted` as in [`Input::Parked`].
-    Retry { id: DeliveryId, attempt: u32, unstarted: bool, request: Box<Request> },
+    Retry { id: DeliveryId, attempt: u32, unstarted: bool, request: Arc<Request> },
     /// The retry topic has acknowledged the message: `attempt` requests were made, the next starts not before `until`. `unstarted`: that
     /// next one was given out already, and is given back by whoever was to make it and did not.
     Parked { id: DeliveryId, attempt: u32, until: Timestamp, unstarted: bool },

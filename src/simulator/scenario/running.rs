@@ -98,7 +98,7 @@ impl<'a> Run<'a> {
     fn arrive(&self, event: &ScenarioEvent) -> Result<(), String> {
         let key = event.user.as_ref().map(|user| user.as_bytes().to_vec());
         let line = Line { topic: self.settings.topics.events[0].clone(), key, value: event.json.as_bytes().to_vec() };
-        ready(self.world.log.append(vec![line])).or_else(|error| match error {
+        ready(self.world.log.append(&[line])).or_else(|error| match error {
             // It may be there twice now: its message id tells.
             AppendError::Unavailable(_) => self.arrive(event),
             error => Err(error.to_string()),

@@ -109,7 +109,7 @@ pub fn append_on(brokers: &str) -> KafkaAppend {
 /// Writes `count` lines whose values are their numbers and whose keys are those modulo `keys`, and waits for them.
 pub fn write_numbers(append: &dyn Append, topic: &str, numbers: std::ops::Range<u32>, keys: u32) -> Result<(), AppendError> {
     let line = |number: u32| Line { topic: topic.into(), key: Some((number % keys).to_string().into()), value: number.to_string().into() };
-    wait(append.append(numbers.map(line).collect()))
+    wait(append.append(&numbers.map(line).collect::<Vec<_>>()))
 }
 
 /// Runs a future to its end on this thread.

@@ -167,7 +167,7 @@ impl Load {
     pub fn write(&mut self, append: &KafkaAppend, events: usize, now: Timestamp) {
         let lines = self.make(events, now);
         let mut tries = 0;
-        while let Err(error) = wait(append.append(lines.clone())) {
+        while let Err(error) = wait(append.append(&lines)) {
             tries += 1;
             assert!(tries < 5, "the events are not accepted: {error}");
         }

@@ -96,7 +96,7 @@ fn definitions() -> (Vec<Campaign>, Vec<FrequencyCap>) {
 pub(super) struct Play {
     pub bench: Bench,
     given: Vec<Input>,
-    ids: Vec<(DeliveryId, Request)>,
+    ids: Vec<(DeliveryId, Arc<Request>)>,
     pub sent: BTreeMap<DeliveryId, Box<Decision>>,
     /// Campaign and event of what was deferred and has not come to an end.
     pub deferred: BTreeSet<(Box<str>, Box<str>)>,
@@ -154,7 +154,7 @@ impl Play {
             Act::Retry { .. } | Act::Parked { .. } | Act::Attempted { .. } if self.ids.is_empty() => return,
             Act::Retry { which, attempt } => {
                 let (id, request) = which.get(&self.ids).clone();
-                Input::Retry { id, attempt: *attempt, unstarted: *attempt == 0, request: Box::new(request) }
+                Input::Retry { id, attempt: *attempt, unstarted: *attempt == 0, request }
             }
             Act::Parked { which, attempt } => {
                 Input::Parked { id: which.get(&self.ids).0, attempt: *attempt, unstarted: *attempt == 0, until: now.after(minutes(1)) }
