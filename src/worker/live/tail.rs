@@ -143,7 +143,7 @@ mod tests {
 
     fn write(log: &MemoryLog, number: usize) {
         let value = format!(r#"{{"v":1,"campaign":"a","number":{number}}}"#).into_bytes();
-        log.append(vec![Line { topic: "outcomes".into(), key: None, value }]).now_or_never().expect("at once").expect("written");
+        log.append(&[Line { topic: "outcomes".into(), key: None, value }]).now_or_never().expect("at once").expect("written");
     }
 
     /// What is heard up to this line.

@@ -80,7 +80,7 @@ impl World {
             for line in lines {
                 let line = Written { topic: TOPIC.into(), key: Some(format!("u{user}").into_bytes()), value: line.into_bytes() };
                 // A fault loses the line or not: what is in the log counts.
-                let _ = self.log.append(vec![line]).now_or_never();
+                let _ = self.log.append(&[line]).now_or_never();
             }
         }
     }
