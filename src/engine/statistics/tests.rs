@@ -1,3 +1,5 @@
+//! Lines, by their shapes, against what they come to.
+
 use serde_json::json;
 
 use super::*;
