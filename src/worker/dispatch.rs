@@ -359,13 +359,13 @@ impl Destinations {
 
     /// All that were called, as they are now.
     pub fn look(&self, now: Timestamp) -> Vec<Look> {
-        let look = |(name, entry): (&Box<str>, &Entry)| Look {
-            name: name.clone(),
+        let look = |name: &str, entry: &Entry| Look {
+            name: name.into(),
             in_flight: entry.admission.in_flight(),
             waiting: entry.admission.queued() + entry.beginning.len(),
             breaker: entry.admission.breaker(now),
         };
-        self.lock().by_name.iter().map(look).collect()
+        self.lock().by_name.iter().map(|(name, entry)| look(name, entry)).collect()
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {

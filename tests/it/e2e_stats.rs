@@ -50,11 +50,7 @@ fn read_afresh(deployment: &Deployment) -> Figures {
             ("sent", _) => drop(first(0, "sent")),
             ("suppressed", _) => *figures.reasons.entry(text("reason")).or_default() += 1,
             (_, "delivered") => drop(first(1, "delivered")),
-            (_, "failed") => {
-                if first(2, "failed") {
-                    *figures.causes.entry(text("cause")).or_default() += 1;
-                }
-            }
+            (_, "failed") if first(2, "failed") => *figures.causes.entry(text("cause")).or_default() += 1,
             _ => {}
         }
     }

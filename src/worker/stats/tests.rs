@@ -171,7 +171,7 @@ fn tallies_say_what_the_topic_says_whatever_fails() {
     let (mut crashes, mut rollbacks, mut zombies) = (0, 0, 0);
     for seed in 0..10 {
         let mut world = World::new(seed);
-        let mut members = vec![world.member(), world.member()];
+        let mut members = [world.member(), world.member()];
         let mut saved: Option<(Duration, Snapshot)> = None;
         for _ in 0..STEPS {
             let who = world.chance.below(2) as usize;
@@ -207,9 +207,9 @@ fn tallies_say_what_the_topic_says_whatever_fails() {
         }
         // Nothing more is written: whoever is there comes to the end.
         for step in 0..150 {
-            for who in 0..2 {
-                if !members[who].turn(step % 7) {
-                    members[who] = world.member();
+            for member in &mut members {
+                if !member.turn(step % 7) {
+                    *member = world.member();
                 }
             }
             world.clock.advance(Duration::from_millis(300));
