@@ -16,7 +16,6 @@ use super::{Shared, strict};
 /// The caller may read: the token of `read` or `admin`. Stands first among a handler's arguments.
 pub struct Reader;
 
-#[allow(dead_code, reason = "used by what changes things, which follows")]
 /// The caller may change things: the token of `admin`. Stands first among a handler's arguments.
 pub struct Admin {
     /// For the audit log.

@@ -21,6 +21,8 @@ mod send;
 mod shown;
 mod statistics;
 mod strict;
+mod trial;
+mod users;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -44,6 +46,7 @@ use crate::worker::ports::{Append, AppendError, Clock, Line};
 pub use access::{Access, AccessError, Role, Tokens};
 pub use desk::Desk;
 use problem::Problem;
+pub use trial::Trial;
 
 /// One event (contract, section 4).
 pub const MAX_EVENT_BYTES: usize = 1024 * 1024;
@@ -65,6 +68,7 @@ pub struct Api {
     pub follower: Arc<Follower>,
     /// What is seen of this worker.
     pub live: Arc<Live>,
+    pub trial: Trial,
 }
 
 /// What ingest is given to work with.
@@ -92,9 +96,9 @@ pub enum CampaignState {
 
 /// All routes.
 pub fn router(api: Api) -> Router {
-    let Api { access, ingest, desk, follower, live } = api;
+    let Api { access, ingest, desk, follower, live, trial } = api;
     let room = Arc::new(Semaphore::new(MAX_BYTES_IN_FLIGHT / body::PERMIT_BYTES));
-    let shared = Arc::new(Shared { access, ingest, desk, follower, live, room });
+    let shared = Arc::new(Shared { access, ingest, desk, follower, live, trial, room });
     let (router, document) = OpenApiRouter::with_openapi(openapi::head())
         .merge(ingest::routes())
         .merge(send::routes())
@@ -103,6 +107,8 @@ pub fn router(api: Api) -> Router {
         .merge(statistics::routes())
         .merge(exposed::routes())
         .merge(live::routes())
+        .merge(trial::routes())
+        .merge(users::routes())
         .split_for_parts();
     router
         .merge(openapi::routes(document))
@@ -121,6 +127,7 @@ struct Shared {
     desk: Desk,
     follower: Arc<Follower>,
     live: Arc<Live>,
+    trial: Trial,
     /// For bodies, in permits of [`body::PERMIT_BYTES`].
     room: Arc<Semaphore>,
 }
@@ -138,7 +145,6 @@ impl Shared {
     }
 
     /// Reads a JSON body of at most [`MAX_REQUEST_BYTES`], strictly.
-    #[allow(dead_code, reason = "used by what takes bodies, which follows")]
     async fn json<T: DeserializeOwned>(&self, request: Request) -> Result<T, Problem> {
         strict::json(&body::read(request, MAX_REQUEST_BYTES, &self.room).await?.bytes)
     }

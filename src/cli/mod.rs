@@ -1,5 +1,8 @@
 //! The commands. Everything may be imported here; nothing imports it.
 
+#[macro_use]
+mod output;
+
 mod apply;
 mod assemble;
 mod backfill;
@@ -18,6 +21,8 @@ mod settings;
 mod simulate;
 mod stats;
 mod test;
+mod test_send;
+mod user;
 mod validate;
 
 use std::fmt;
@@ -46,6 +51,8 @@ enum Command {
     Simulate(simulate::SimulateArgs),
     Backfill(backfill::BackfillArgs),
     Explain(explain::ExplainArgs),
+    TestSend(test_send::TestSendArgs),
+    User(user::UserArgs),
     Get(get::GetArgs),
     Stats(stats::StatsArgs),
     Schema(schema::SchemaArgs),
@@ -108,6 +115,8 @@ pub fn main() -> ExitCode {
         Command::Simulate(args) => simulate::run(&args),
         Command::Backfill(args) => backfill::run(&args),
         Command::Explain(args) => explain::run(&args),
+        Command::TestSend(args) => test_send::run(&args),
+        Command::User(args) => user::run(&args),
         Command::Get(args) => get::run(&args),
         Command::Stats(args) => stats::run(&args),
         Command::Schema(args) => schema::run(&args),

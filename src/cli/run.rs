@@ -15,7 +15,7 @@ use super::init::retries_are_kept;
 use super::settings::{Loaded, init_log, load};
 use super::{ConfigArgs, Failure, runtime};
 use crate::adapter::webhook::{WebhookClient, WebhookSettings};
-use crate::api::{self, Access, Api, CampaignState, Desk, Ingest};
+use crate::api::{self, Access, Api, CampaignState, Desk, Ingest, Trial};
 use crate::engine::definition::Trigger;
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::probes::{self, Health};
@@ -180,7 +180,9 @@ impl Http {
 fn api_parts(loaded: &Loaded, worker: &Assembled) -> Result<Api, Failure> {
     let access = Access::new(loaded.tokens(), loaded.config.http.listen).map_err(|error| Failure::Refused(error.to_string()))?;
     let desk = Desk::open(worker.parts.store.clone()).map_err(|error| Failure::Refused(format!("the system gives no thread: {error}")))?;
-    Ok(Api { access, ingest: ingest(loaded, worker), desk, follower: worker.follower.clone(), live: worker.live.clone() })
+    let secrets = loaded.secrets.clone();
+    let trial = Trial::new(worker.make_exchange(), Arc::new(move |name| secrets.get(name)));
+    Ok(Api { access, ingest: ingest(loaded, worker), desk, follower: worker.follower.clone(), live: worker.live.clone(), trial })
 }
 
 fn ingest(loaded: &Loaded, worker: &Assembled) -> Ingest {

@@ -20,7 +20,7 @@ use super::definitions::Follower;
 use super::offsets::{Offsets, Progress};
 use super::outcomes::{self, DeadEvent};
 use super::ports::{Append, Message, Partition, Source, SourceError};
-use super::read_positions::{Asking, Ends, ReadPositions};
+use super::read_positions::{Ends, ReadPositions};
 use super::settings::Settings;
 use super::store_clock::StoreClock;
 use super::turn::{Origin, Work};
@@ -88,7 +88,7 @@ impl Reader {
             offsets: Offsets::default(),
             appending: Appending::default(),
             stalled: None,
-            ends: Ends::new(Asking::Always),
+            ends: Ends::default(),
         }
     }
 

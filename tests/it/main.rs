@@ -12,6 +12,7 @@ mod support {
     pub mod foreign;
     pub mod hostile;
     pub mod kafka;
+    pub mod kafka_log;
     pub mod load;
     pub mod names;
     pub mod plane;
@@ -51,6 +52,7 @@ mod state_local;
 mod state_redis;
 mod state_spanning;
 mod statistics;
+mod users;
 mod webhook;
 mod webhook_addresses;
 mod webhook_hostile;

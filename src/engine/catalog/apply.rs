@@ -77,7 +77,7 @@ pub fn apply(current: &Catalog, written: Vec<Written>, options: &Apply, now: Tim
     let mut changes: BTreeMap<Name, Change> = BTreeMap::new();
     for document in &written {
         let name = name(document);
-        match decide(next.get(&name), document, options) {
+        match decide(next.get(&name), document, options, now) {
             Ok((stored, what)) => {
                 changes.insert(name.clone(), change(&stored, what));
                 next.insert(name, stored);
@@ -95,7 +95,9 @@ pub fn apply(current: &Catalog, written: Vec<Written>, options: &Apply, now: Tim
         return Err(problems);
     }
     let mut catalog = Catalog { revision: current.revision, documents: next.into_values().collect(), ..Catalog::default() };
-    catalog.tracked = trackers(&catalog, &options.read).tracked_since(&current.tracked, now);
+    let trackers = trackers(&catalog, &options.read);
+    catalog.tracked = trackers.tracked_since(&current.tracked, now);
+    catalog.asked = trackers.asked_with(&current.asked, |id| current.tracked.contains_key(&id), current.revision.saturating_add(1));
     catalog.backfills = current.still_wanted(&catalog.tracked);
     Ok((catalog, changes.into_values().collect()))
 }
@@ -104,7 +106,7 @@ pub fn apply(current: &Catalog, written: Vec<Written>, options: &Apply, now: Tim
 /// refer to may be among the others and is not missed.
 pub fn check_sound(written: Vec<Written>, read: ReadOptions) -> Vec<Problem> {
     let options = Apply { read, ..Apply::default() };
-    let made = written.iter().filter_map(|document| Some((name(document), decide(None, document, &options).ok()?.0)));
+    let made = written.iter().filter_map(|document| Some((name(document), decide(None, document, &options, Timestamp::MIN).ok()?.0)));
     let next: BTreeMap<Name, Document> = made.collect();
     let mut problems = check_all(written, &next, &BTreeMap::new(), &options, false);
     sort(&mut problems);
@@ -122,12 +124,13 @@ fn change(stored: &Document, what: What) -> Change {
 }
 
 /// What is to be stored for a written document.
-fn decide(stored: Option<&Document>, written: &Written, options: &Apply) -> Result<(Document, What), Problem> {
+fn decide(stored: Option<&Document>, written: &Written, options: &Apply, now: Timestamp) -> Result<(Document, What), Problem> {
     let wanted = campaign_of(written).and_then(|campaign| campaign.status);
     let Some(stored) = stored else {
         let status = (written.kind == Kind::Campaign).then(|| wanted.unwrap_or(Status::Ready));
         let (kind, key, canonical) = (written.kind, written.key.clone(), written.canonical.clone());
-        return Ok((Document { kind, key, version: 1, status, canonical }, What::Created));
+        let since = status.map(|_| now);
+        return Ok((Document { kind, key, version: 1, status, since, canonical }, What::Created));
     };
     let edited = stored.canonical != written.canonical;
     let status = match stored.status {
@@ -146,7 +149,9 @@ fn decide(stored: Option<&Document>, written: &Written, options: &Apply) -> Resu
         _ => What::Unchanged,
     };
     let version = stored.version.saturating_add(u32::from(edited));
-    Ok((Document { version, status, canonical: written.canonical.clone(), ..stored.clone() }, what))
+    let begins = edited || (stored.status, status) == (Some(Status::Ready), Some(Status::Running));
+    let since = if begins { status.map(|_| now) } else { stored.since };
+    Ok((Document { version, status, since, canonical: written.canonical.clone(), ..stored.clone() }, what))
 }
 
 /// Why a status or an edit is refused.
