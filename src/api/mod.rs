@@ -12,13 +12,16 @@ pub mod check;
 mod definitions;
 mod desk;
 mod event;
+mod exposed;
 mod extract;
 mod ingest;
+mod live;
 mod openapi;
 mod overview;
 mod problem;
 mod send;
 mod shown;
+mod statistics;
 mod strict;
 mod trial;
 mod users;
@@ -40,6 +43,7 @@ use crate::engine::catalog::{Catalog, InForce};
 use crate::engine::definition::{ReadOptions, Status};
 use crate::telemetry::metrics::IngestMetrics;
 use crate::worker::definitions::Follower;
+use crate::worker::live::Live;
 use crate::worker::ports::{Append, AppendError, Clock, Line};
 
 pub use access::{Access, AccessError, Role, Tokens};
@@ -68,6 +72,8 @@ pub struct Api {
     pub desk: Desk,
     /// The definitions in force on this worker.
     pub follower: Arc<Follower>,
+    /// What is seen of this worker.
+    pub live: Arc<Live>,
     pub trial: Trial,
 }
 
@@ -96,14 +102,17 @@ pub enum CampaignState {
 
 /// All routes.
 pub fn router(api: Api) -> Router {
-    let Api { access, ingest, desk, follower, trial } = api;
+    let Api { access, ingest, desk, follower, live, trial } = api;
     let room = Arc::new(Semaphore::new(MAX_BYTES_IN_FLIGHT / body::PERMIT_BYTES));
-    let shared = Arc::new(Shared { access, ingest, desk, follower, trial, room });
+    let shared = Arc::new(Shared { access, ingest, desk, follower, live, trial, room });
     let (router, document) = OpenApiRouter::with_openapi(openapi::head())
         .merge(ingest::routes())
         .merge(send::routes())
         .merge(definitions::routes())
         .merge(campaigns::routes())
+        .merge(statistics::routes())
+        .merge(exposed::routes())
+        .merge(live::routes())
         .merge(trial::routes())
         .merge(users::routes())
         .split_for_parts();
@@ -123,6 +132,7 @@ struct Shared {
     ingest: Ingest,
     desk: Desk,
     follower: Arc<Follower>,
+    live: Arc<Live>,
     trial: Trial,
     /// For bodies, in permits of [`body::PERMIT_BYTES`].
     room: Arc<Semaphore>,

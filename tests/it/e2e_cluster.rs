@@ -63,7 +63,9 @@ fn everything_arrives_whatever_happens_to_the_servers() {
         let _stopped = Stopped(&steady);
         let load = steady.start(scope, Load::new(&deployment.events, USERS, Mix::Whole));
         steady.goes_on(BETWEEN);
-        if std::env::var("ONLY_MACHINES").is_err() { what_operators_do(&deployment, &mut workers, &redis, &steady); }
+        if std::env::var("ONLY_MACHINES").is_err() {
+            what_operators_do(&deployment, &mut workers, &redis, &steady);
+        }
         what_machines_do(&mut kafka, &mut redis, &deployment, &workers, &steady, &mut faults);
         steady.stop();
         load.join().expect("the load was written")
@@ -137,7 +139,13 @@ fn all_arrives(load: &Load, endpoints: &Endpoints, deployment: &Deployment, work
     if let Err(why) = waited {
         for worker in &workers {
             let text = worker.probe("/metrics").map(|reply| reply.body).unwrap_or_default();
-            text.lines().filter(|l| ["campanile_event_lag", "campanile_deliver", "campanile_timers", "campanile_breaker", "campanile_retry"].iter().any(|p| l.starts_with(p))).for_each(|l| println!("DBG {l}"));
+            text.lines()
+                .filter(|l| {
+                    ["campanile_event_lag", "campanile_deliver", "campanile_timers", "campanile_breaker", "campanile_retry"]
+                        .iter()
+                        .any(|p| l.starts_with(p))
+                })
+                .for_each(|l| println!("DBG {l}"));
         }
         let arrived: std::collections::BTreeSet<_> = arrivals(&endpoints.seen()).into_values().map(|a| a.message).collect();
         let missing: Vec<_> = load.expected.keys().filter(|m| !arrived.contains(m)).collect();
