@@ -21,7 +21,7 @@ use tokio::net::TcpListener;
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 
-use crate::support::plane::idle;
+use crate::support::plane::{idle, trial, unseen};
 
 const NOW: &str = "2026-11-20T10:00:00Z";
 
@@ -102,8 +102,16 @@ impl Server {
             metrics: metrics.ingest.clone(),
         };
         let (desk, follower, archive) = idle();
-        let (access, topics) = (Access::new(tokens, address).expect("loopback"), Topics::new(&["events".into()], "campanile"));
-        let router = api::router(Api { access, ingest, desk, follower, archive, topics });
+        let router = api::router(Api {
+            access: Access::new(tokens, address).expect("loopback"),
+            ingest,
+            desk,
+            follower,
+            live: unseen(),
+            trial: trial(),
+            archive,
+            topics: Topics::new(&["events".into()], "campanile"),
+        });
         let serving = tokio::spawn(async move { axum::serve(listener, router).await.expect("it serves") });
         let _ = rustls::crypto::ring::default_provider().install_default();
         let client = Client::builder().no_proxy().build().expect("a client");

@@ -39,6 +39,15 @@ pub fn last(ledger: &Ledger, campaign: &Campaign, key: ExposureKey, arm: Arm) ->
     ledger.exposures.iter().filter(same).filter(counts).map(|known| known.last).max()
 }
 
+/// Over all keys: when this campaign last reached this user, and how often. Who is held out was not reached.
+pub fn exposed(ledger: &Ledger, campaign: CampaignId) -> Option<(Timestamp, u64)> {
+    let reached = ledger.exposures.iter().filter(|known| known.campaign == campaign && known.arm == Arm::Treatment);
+    reached.fold(None, |all, known| match all {
+        None => Some((known.last, u64::from(known.count))),
+        Some((last, times)) => Some((known.last.max(last), times + u64::from(known.count))),
+    })
+}
+
 pub(super) fn note(ledger: &mut Ledger, campaign: &Campaign, key: ExposureKey, arm: Arm, now: Timestamp) {
     let of_campaign = |known: &Exposure| known.campaign == campaign.id && known.arm == arm;
     if let Some(known) = ledger.exposures.iter_mut().find(|known| of_campaign(known) && known.key == key) {

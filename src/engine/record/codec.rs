@@ -26,41 +26,41 @@ pub enum CodecError {
 }
 
 pub fn encode(record: &Record) -> Vec<u8> {
-    if record.resumed.is_empty() { write(FORMAT, record) } else { write(NEWEST, &(record, &record.resumed)) }
+    if record.resumed.is_empty() { write(record) } else { write_as(NEWEST, &(record, &record.resumed)) }
 }
 
 pub fn decode(bytes: &[u8]) -> Result<Record, CodecError> {
     if bytes.first() != Some(&NEWEST) {
-        return read(FORMAT, bytes);
+        return read(bytes);
     }
-    let (record, resumed): (Record, Resumed) = read(NEWEST, bytes)?;
+    let (record, resumed): (Record, Resumed) = read_as(NEWEST, bytes)?;
     Ok(Record { resumed, ..record })
 }
 
 /// What a dead letter keeps of its delivery.
 pub fn encode_dead(dead: &Dead) -> Vec<u8> {
-    write(FORMAT, dead)
+    write(dead)
 }
 
 pub fn decode_dead(bytes: &[u8]) -> Result<Dead, CodecError> {
-    read(FORMAT, bytes)
+    read(bytes)
 }
 
 pub fn encode_profile(profile: &Profile) -> Vec<u8> {
-    write(FORMAT, profile)
+    write(profile)
 }
 
 pub fn decode_profile(bytes: &[u8]) -> Result<Profile, CodecError> {
-    read(FORMAT, bytes)
+    read(bytes)
 }
 
 /// A campaign's walks, kept beside the records of users.
 pub fn encode_agenda(agenda: &Agenda) -> Vec<u8> {
-    write(FORMAT, agenda)
+    write(agenda)
 }
 
 pub fn decode_agenda(bytes: &[u8]) -> Result<Agenda, CodecError> {
-    read(FORMAT, bytes)
+    read(bytes)
 }
 
 /// How many bytes a part of a record takes.
@@ -74,7 +74,11 @@ const ENCODED_GUESS: usize = 1024;
 /// The format byte and the checksum.
 const HEAD_BYTES: usize = 5;
 
-fn write<T: Serialize>(format: u8, value: &T) -> Vec<u8> {
+pub(in crate::engine) fn write<T: Serialize>(value: &T) -> Vec<u8> {
+    write_as(FORMAT, value)
+}
+
+fn write_as<T: Serialize>(format: u8, value: &T) -> Vec<u8> {
     let mut head = Vec::with_capacity(ENCODED_GUESS);
     head.extend_from_slice(&[format, 0, 0, 0, 0]);
     #[expect(
@@ -108,7 +112,11 @@ impl Flavor for Growing {
     }
 }
 
-fn read<T: DeserializeOwned>(format: u8, bytes: &[u8]) -> Result<T, CodecError> {
+pub(in crate::engine) fn read<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, CodecError> {
+    read_as(FORMAT, bytes)
+}
+
+fn read_as<T: DeserializeOwned>(format: u8, bytes: &[u8]) -> Result<T, CodecError> {
     match bytes.split_first() {
         Some((&found, _)) if found == format => {}
         Some((&format, _)) if format > NEWEST => return Err(CodecError::NewerFormat(format)),

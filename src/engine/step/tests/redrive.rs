@@ -1,6 +1,7 @@
 //! Dead letters that are sent again: once, with the next attempt, and only what the record still knows as over.
 
 use super::*;
+use crate::engine::calendar::TimeOfDay;
 use crate::engine::record::MAX_RESUMED;
 
 #[test]
@@ -187,7 +188,7 @@ fn an_old_letter_is_refused() {
 #[test]
 fn quiet_hours_put_it_off() {
     // START is 10:00 UTC: 23:00 is 13 h later.
-    let quiet = QuietHours { from: TimeOfDay(22 * 60), to: TimeOfDay(8 * 60), on_hit: OnQuiet::Drop };
+    let quiet = QuietHours { from: TimeOfDay::of_minutes(22 * 60), to: TimeOfDay::of_minutes(8 * 60), on_hit: OnQuiet::Drop };
     let workspace = Workspace { quiet_hours: Some(quiet), ..Workspace::default() };
     check_in(
         workspace,
