@@ -6,12 +6,14 @@ mod apply;
 mod backfill;
 mod destinations;
 mod in_force;
+mod lifecycle;
 mod secrets;
 
 pub use apply::{Apply, Change, What, apply, check_sound};
 pub use backfill::{Backfill, Unfinished};
 pub use destinations::{DEFAULT_MAX_IN_FLIGHT, Route};
 pub use in_force::{CampaignInForce, InForce, Policy};
+pub use lifecycle::{Act, Refusal, act, delete};
 pub use secrets::secrets_named;
 
 use std::collections::BTreeMap;
@@ -129,6 +131,12 @@ impl Catalog {
 }
 
 impl Document {
+    /// When it became what it is with this status and, perhaps, another text; `None` = as unknown as before.
+    fn since_as(&self, status: Option<Status>, edited: bool, now: Timestamp) -> Option<Timestamp> {
+        let begins = edited || (self.status, status) == (Some(Status::Ready), Some(Status::Running));
+        if begins { status.map(|_| now) } else { self.since }
+    }
+
     /// How problems of a stored document are headed, which has no file any more.
     fn shown_as(&self) -> String {
         format!("(stored {} {})", self.kind, self.key)

@@ -19,9 +19,11 @@ use super::record::{Record, Request};
 use super::time::Timestamp;
 use super::value::Value;
 
+mod about;
 mod actions;
 mod applied;
 mod backfill;
+mod belongs;
 pub mod bounds;
 mod chain;
 mod claim;
@@ -43,9 +45,11 @@ mod wake;
 #[cfg(test)]
 mod tests;
 
+pub use about::{About, Clock, Delivering, Exposed, Remembered, about};
+pub use belongs::belongs;
 use chain::Internals;
 pub use chain::MAX_CHAIN;
-pub use explain::{GateView, Passage, Shown, explain};
+pub use explain::{GateView, Passage, Shown, explain, verdict};
 pub use gates::Gate;
 pub use seen::{Part, SeenView, seen};
 pub use wake::wake;
