@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Installs what is missing for `build` (compiler, librdkafka's needs) and `test` (Redis, Java, Kafka's jars, Python's schemathesis), and
-# says what.
-# usage: scripts/setup.sh build [test]
+# Installs what is missing for `build` (compiler, librdkafka's needs), `test` (Redis, Java, Kafka's jars, Python's schemathesis) and
+# `deploy` (helm, promtool and others, into .cache), and says what.
+# usage: scripts/setup.sh build [test] [deploy]
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -26,8 +26,11 @@ for part in "$@"; do
             want maven mvn --version
             want python3-venv python3 -c 'import ensurepip'
             ;;
+        deploy)
+            want python3-venv python3 -c "import ensurepip, venv"
+            ;;
         *)
-            echo "setup: '$part' is not known; use build or test" >&2
+            echo "setup: '$part' is not known; use build, test or deploy" >&2
             exit 2
             ;;
     esac
@@ -66,4 +69,7 @@ case " $* " in
         scripts/kafka.sh fetch
         python_packages
         ;;
+esac
+case " $* " in
+    *" deploy "*) scripts/deploy-tools.sh ;;
 esac

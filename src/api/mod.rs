@@ -12,14 +12,19 @@ pub mod check;
 mod definitions;
 mod desk;
 mod event;
+mod exposed;
 mod extract;
 mod ingest;
+mod live;
 mod openapi;
 mod overview;
 mod problem;
 mod send;
 mod shown;
+mod statistics;
 mod strict;
+mod trial;
+mod users;
 pub mod yaml;
 
 use std::sync::Arc;
@@ -38,12 +43,14 @@ use crate::engine::catalog::{Catalog, InForce};
 use crate::engine::definition::{ReadOptions, Status};
 use crate::telemetry::metrics::IngestMetrics;
 use crate::worker::definitions::Follower;
+use crate::worker::live::Live;
 use crate::worker::ports::{Append, AppendError, Clock, Line};
 
 pub use access::{Access, AccessError, Role, Tokens};
 pub use change::AUDIT;
 pub use desk::Desk;
 use problem::Problem;
+pub use trial::Trial;
 
 /// One event (contract, section 4).
 pub const MAX_EVENT_BYTES: usize = 1024 * 1024;
@@ -65,6 +72,9 @@ pub struct Api {
     pub desk: Desk,
     /// The definitions in force on this worker.
     pub follower: Arc<Follower>,
+    /// What is seen of this worker.
+    pub live: Arc<Live>,
+    pub trial: Trial,
 }
 
 /// What ingest is given to work with.
@@ -92,14 +102,19 @@ pub enum CampaignState {
 
 /// All routes.
 pub fn router(api: Api) -> Router {
-    let Api { access, ingest, desk, follower } = api;
+    let Api { access, ingest, desk, follower, live, trial } = api;
     let room = Arc::new(Semaphore::new(MAX_BYTES_IN_FLIGHT / body::PERMIT_BYTES));
-    let shared = Arc::new(Shared { access, ingest, desk, follower, room });
+    let shared = Arc::new(Shared { access, ingest, desk, follower, live, trial, room });
     let (router, document) = OpenApiRouter::with_openapi(openapi::head())
         .merge(ingest::routes())
         .merge(send::routes())
         .merge(definitions::routes())
         .merge(campaigns::routes())
+        .merge(statistics::routes())
+        .merge(exposed::routes())
+        .merge(live::routes())
+        .merge(trial::routes())
+        .merge(users::routes())
         .split_for_parts();
     router
         .merge(openapi::routes(document))
@@ -117,6 +132,8 @@ struct Shared {
     ingest: Ingest,
     desk: Desk,
     follower: Arc<Follower>,
+    live: Arc<Live>,
+    trial: Trial,
     /// For bodies, in permits of [`body::PERMIT_BYTES`].
     room: Arc<Semaphore>,
 }
@@ -139,7 +156,6 @@ impl Shared {
     }
 
     /// Reads a JSON body of at most [`MAX_REQUEST_BYTES`], strictly.
-    #[allow(dead_code, reason = "used by what takes bodies, which follows")]
     async fn json<T: DeserializeOwned>(&self, request: Request) -> Result<T, Problem> {
         body::expect_type(request.headers(), &["application/json"])?;
         strict::json(&body::read(request, MAX_REQUEST_BYTES, &self.room).await?.bytes)

@@ -86,7 +86,7 @@ pub fn apply(current: &Catalog, written: Vec<Written>, options: &Apply, now: Tim
     }
     if options.prune {
         let names: BTreeSet<Name> = written.iter().map(name).collect();
-        prune(&names, &mut next, &mut changes, now);
+        prune(&names, &mut next, &mut changes);
     }
     problems.extend(check_all(written, &next, &changes, options, true));
     if !problems.is_empty() {
@@ -154,7 +154,7 @@ fn decide(stored: Option<&Document>, written: &Written, options: &Apply, now: Ti
         _ => What::Unchanged,
     };
     let version = stored.version.saturating_add(u32::from(edited));
-    let since = if stored.status == status { stored.since } else { Some(now) };
+    let since = stored.since_as(status, edited, now);
     Ok((Document { version, status, since, canonical: written.canonical.clone(), ..stored.clone() }, what))
 }
 
@@ -183,14 +183,14 @@ fn next_status(from: Status, wanted: Option<Status>, edited: bool, cycle: bool) 
 }
 
 /// Ends campaigns and removes everything else that is not among `names`.
-fn prune(names: &BTreeSet<Name>, next: &mut BTreeMap<Name, Document>, changes: &mut BTreeMap<Name, Change>, now: Timestamp) {
+fn prune(names: &BTreeSet<Name>, next: &mut BTreeMap<Name, Document>, changes: &mut BTreeMap<Name, Change>) {
     next.retain(|name, document| {
         if names.contains(name) || document.status == Some(Status::Ended) {
             return true;
         }
         let stays = document.kind == Kind::Campaign;
         if stays {
-            (document.status, document.since) = (Some(Status::Ended), Some(now));
+            document.status = Some(Status::Ended);
         }
         changes.insert(name.clone(), change(document, if stays { What::Ended } else { What::Removed }));
         stays

@@ -68,7 +68,7 @@ pub fn act(current: &Catalog, key: &str, act: Act, read: &ReadOptions, now: Time
     if act == Act::Start {
         check_start(current, stored, read).map_err(Refusal::Invalid)?;
     }
-    let turned = Document { status: Some(to), since: Some(now), ..stored.clone() };
+    let turned = Document { status: Some(to), since: stored.since_as(Some(to), false, now), ..stored.clone() };
     let change =
         Change { kind: Kind::Campaign, key: key.into(), what: What::Status { from }, version: turned.version, status: turned.status };
     let documents = current.documents.iter().map(|document| if document == stored { turned.clone() } else { document.clone() });
@@ -94,7 +94,9 @@ impl Catalog {
     /// These documents, with what is tracked for them since when.
     pub(super) fn with_documents(&self, documents: Vec<Document>, read: &ReadOptions, now: Timestamp) -> Catalog {
         let mut catalog = Catalog { revision: self.revision, documents, ..Catalog::default() };
-        catalog.tracked = trackers(&catalog, read).tracked_since(&self.tracked, now);
+        let trackers = trackers(&catalog, read);
+        catalog.tracked = trackers.tracked_since(&self.tracked, now);
+        catalog.asked = trackers.asked_with(&self.asked, |id| self.tracked.contains_key(&id), self.revision.saturating_add(1));
         catalog.backfills = self.still_wanted(&catalog.tracked);
         catalog
     }

@@ -7,12 +7,14 @@ mod backfill;
 mod destinations;
 mod in_force;
 mod lifecycle;
+mod secrets;
 
 pub use apply::{Apply, Change, What, apply, check_sound};
 pub use backfill::{Backfill, Unfinished};
 pub use destinations::{DEFAULT_MAX_IN_FLIGHT, Route};
 pub use in_force::{CampaignInForce, InForce, Policy};
 pub use lifecycle::{Act, Refusal, act, delete};
+pub use secrets::secrets_named;
 
 use std::collections::BTreeMap;
 
@@ -20,6 +22,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use super::definition::{Kind, Status};
+use super::history::Asked;
 use super::id::TrackerId;
 use super::time::Timestamp;
 
@@ -35,6 +38,8 @@ pub struct Catalog {
     pub documents: Vec<Document>,
     /// Since when each tracker of the history has been asked for, by its id: what happened before is not known.
     pub tracked: BTreeMap<TrackerId, Timestamp>,
+    /// The revision with which each of them was asked for, see [`Asked`].
+    pub asked: Asked,
     /// Backfills that began and did not end.
     pub backfills: Vec<Backfill>,
 }
@@ -48,7 +53,8 @@ pub struct Document {
     pub version: u32,
     /// Campaigns have one, others do not.
     pub status: Option<Status>,
-    /// Since when it has that status; `None` where that was not noted.
+    /// When a campaign became what it is: created, edited, or first started. `None` = not known (others have none, and neither had versions
+    /// before this was kept).
     pub since: Option<Timestamp>,
     /// See [`super::definition::Document::canonical`].
     pub canonical: String,
@@ -76,6 +82,7 @@ impl Catalog {
             format: FORMAT,
             documents: documents.collect(),
             tracked: self.tracked.iter().map(|(id, since)| (id.0, *since)).collect(),
+            asked: self.asked.iter().map(|(id, revision)| (id.0, *revision)).collect(),
             backfills: self.backfills.clone(),
         };
         serde_json::to_vec(&file).unwrap_or_default()
@@ -105,13 +112,16 @@ impl Catalog {
             revision,
             documents: documents.collect(),
             tracked: file.tracked.into_iter().map(|(id, since)| (TrackerId(id), since)).collect(),
+            asked: file.asked.into_iter().map(|(id, revision)| (TrackerId(id), revision)).collect(),
             backfills: file.backfills,
         })
     }
 
-    /// Takes everything that is asked for as tracked since then: where past events are run from there, or a scenario begins.
-    pub fn track_since(&mut self, since: Timestamp) {
-        self.tracked.values_mut().for_each(|known| *known = since);
+    /// Takes every campaign as begun then, and everything that is asked for as tracked since: where past events are run from there, or a
+    /// scenario begins.
+    pub fn begin_at(&mut self, begin: Timestamp) {
+        self.tracked.values_mut().for_each(|known| *known = begin);
+        self.documents.iter_mut().filter(|document| document.status.is_some()).for_each(|campaign| campaign.since = Some(begin));
     }
 
     /// The stored document of this name.
@@ -121,6 +131,12 @@ impl Catalog {
 }
 
 impl Document {
+    /// When it became what it is with this status and, perhaps, another text; `None` = as unknown as before.
+    fn since_as(&self, status: Option<Status>, edited: bool, now: Timestamp) -> Option<Timestamp> {
+        let begins = edited || (self.status, status) == (Some(Status::Ready), Some(Status::Running));
+        if begins { status.map(|_| now) } else { self.since }
+    }
+
     /// How problems of a stored document are headed, which has no file any more.
     fn shown_as(&self) -> String {
         format!("(stored {} {})", self.kind, self.key)
@@ -140,6 +156,8 @@ struct StoredFile<'a> {
     /// Ids as text: JSON has no other keys.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     tracked: BTreeMap<u64, Timestamp>,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    asked: BTreeMap<u64, u64>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     backfills: Vec<Backfill>,
 }

@@ -49,7 +49,7 @@ pub struct ReadOptions {
     pub allow_http: bool,
 }
 
-/// Where the fields of a document stand that may hold templates: `webhook.body.text`, `headers.X-Key`.
+/// Where the fields of a document stand that may hold templates or secrets: `webhook.body.text`, `headers.X-Key`.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Places(BTreeMap<Box<str>, Place>);
 
@@ -179,7 +179,7 @@ fn document(node: &Node, options: &ReadOptions, problems: &Problems) -> Option<D
     places.0.insert("".into(), node.place);
     for entry in entries {
         places.0.insert(entry.key.clone(), entry.place);
-        if matches!(&*entry.key, "webhook" | "headers") {
+        if matches!(&*entry.key, "webhook" | "headers" | "auth" | "sign" | "ca") {
             places.insert(&entry.key, &entry.value);
         }
     }

@@ -2,8 +2,9 @@
 //! to its end at once unless the line says otherwise. Every look is made twice: the second time must change nothing.
 
 use super::*;
+use crate::engine::calendar::{Cron, DateValue};
 use crate::engine::catalog::Policy;
-use crate::engine::definition::{Active, Crossing, Times, Webhook, Workspace};
+use crate::engine::definition::{Active, Crossing, Webhook, Workspace};
 use crate::engine::delivery::Backoff;
 
 fn policy() -> Policy {
@@ -22,11 +23,11 @@ fn policy() -> Policy {
 }
 
 fn cron(text: &str, zone: ZoneChoice) -> Trigger {
-    Trigger::Schedule(Schedule { times: Times::Cron(text.into()), zone })
+    Trigger::Schedule(Schedule { times: calendar::Schedule::Cron(Cron::parse(text).unwrap()), zone })
 }
 
 fn at(text: &str) -> Trigger {
-    Trigger::Schedule(Schedule { times: Times::AtLocal(text.into()), zone: ZoneChoice::Workspace })
+    Trigger::Schedule(Schedule { times: calendar::Schedule::At(DateValue::parse(text).unwrap()), zone: ZoneChoice::Workspace })
 }
 
 /// A day's time in December 2026, UTC: `7T09:00`.
@@ -44,18 +45,19 @@ fn shown(at: Timestamp) -> String {
 struct Life {
     trigger: Trigger,
     version: u32,
+    since: Option<Timestamp>,
     revision: u64,
     agenda: Option<Agenda>,
 }
 
 impl Life {
     fn new(trigger: Trigger) -> Life {
-        Life { trigger, version: 1, revision: 0, agenda: None }
+        Life { trigger, version: 1, since: None, revision: 0, agenda: None }
     }
 
     fn in_force(&self, status: Option<Status>) -> InForce {
         let webhook = Webhook::new("https://h.example/", "h.example");
-        let campaign = Campaign { status, version: self.version, ..Campaign::new("c", self.trigger.clone(), webhook) };
+        let campaign = Campaign { status, version: self.version, since: self.since, ..Campaign::new("c", self.trigger.clone(), webhook) };
         let campaigns = if status.is_some() { vec![campaign] } else { Vec::new() };
         InForce::assemble(self.revision, campaigns, Vec::new(), Workspace::default(), policy())
     }
@@ -113,6 +115,17 @@ fn check(life: &mut Life, script: &[(&str, &str)]) {
     for (line, expect) in script {
         assert_eq!(life.line(line), *expect, "{line}");
     }
+}
+
+/// Definitions are followed a moment after they were changed.
+#[test]
+fn a_start_that_is_noticed_late_misses_no_run() {
+    let started = |at: &str| Life { since: Some(time(at)), ..Life::new(cron("0 9 * * *", ZoneChoice::Workspace)) };
+    check(&mut started("7T08:59"), &[("7T09:02 running", "run 7T09:00 07T09:00, until 8T09:00")]);
+    check(&mut started("7T09:00"), &[("7T09:02 running", "run 7T09:00 07T09:00, until 8T09:00")]);
+    check(&mut started("7T09:01"), &[("7T09:02 running", "until 8T09:00")]);
+    // Nobody was there for long.
+    check(&mut started("5T08:59"), &[("7T09:30 running", "stale 5T09:00, run 7T09:00 07T09:00, until 8T09:00")]);
 }
 
 #[test]
