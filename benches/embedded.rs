@@ -48,7 +48,7 @@ async fn append(embedded: &Embedded) {
     let log = embedded.append();
     let line = |number: usize| Line { topic: "events".into(), key: Some(number.to_be_bytes().to_vec()), value: vec![b'e'; EVENT_BYTES] };
     for _ in 0..ROUNDS {
-        log.append((0..BATCH).map(line).collect()).await.expect("the disk takes it");
+        log.append(&(0..BATCH).map(line).collect::<Vec<_>>()).await.expect("the disk takes it");
     }
 }
 

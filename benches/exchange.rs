@@ -85,7 +85,7 @@ impl Sender {
         let body = Some(vec![b'x'; BODY_BYTES]);
         match self {
             Sender::Campanile(client) => {
-                let headers = headers.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
+                let headers = headers.map(|(name, value)| (name.into(), value.into())).into();
                 let request =
                     HttpRequest { method: Method::Post, url, headers, body, ca: None, timeout: TIMEOUT, keep_bytes: EXCERPT_BYTES };
                 client.exchange(request).await.status.map_err(|failure| anyhow::anyhow!("{failure:?}"))

@@ -1,13 +1,18 @@
 //! Who may do what: three tokens, three roles. Tokens are compared in constant time and never printed.
 
+use std::fmt;
 use std::net::SocketAddr;
 
 use axum::http::{HeaderMap, header};
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
+use sha2::{Digest, Sha256};
 use subtle::{Choice, ConstantTimeEq};
 
 use crate::secrets::Secret;
+
+/// Enough to tell tokens apart in a log, too few to recover one.
+const FINGERPRINT_BYTES: usize = 4;
 
 /// What a request needs to be allowed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,9 +73,9 @@ impl Access {
 
     /// Allowed with the token of the role or the admin's, as a bearer; ingest also with its token as the user name of Basic, which
     /// is how Segment's libraries send a write key.
-    pub fn check(&self, headers: &HeaderMap, needed: Role) -> Result<(), Denied> {
+    pub fn check(&self, headers: &HeaderMap, needed: Role) -> Result<Caller, Denied> {
         if self.open {
-            return Ok(());
+            return Ok(Caller { role: None, fingerprint: None });
         }
         let presented = headers.get(header::AUTHORIZATION).and_then(|value| presented(value.as_bytes())).ok_or(Denied::Unknown)?;
         let is = |token: &Option<Secret>| match token {
@@ -85,12 +90,46 @@ impl Access {
             Role::Read => admin || read,
             Role::Ingest => admin || ingest,
         };
+        let role = if admin { Role::Admin } else { needed };
         match allowed {
-            true => Ok(()),
+            true => Ok(Caller { role: Some(role), fingerprint: Some(fingerprint(&presented.token)) }),
             false if admin || read || ingest => Err(Denied::Forbidden),
             false => Err(Denied::Unknown),
         }
     }
+}
+
+/// Who asks, as far as that is known: for the audit log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Caller {
+    /// `None` where no tokens are set: whoever is on this machine.
+    role: Option<Role>,
+    fingerprint: Option<String>,
+}
+
+impl fmt::Display for Caller {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (self.role, &self.fingerprint) {
+            (Some(role), Some(fingerprint)) => write!(f, "{role} {fingerprint}"),
+            _ => f.write_str("local"),
+        }
+    }
+}
+
+impl fmt::Display for Role {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Role::Admin => "admin",
+            Role::Read => "read",
+            Role::Ingest => "ingest",
+        })
+    }
+}
+
+/// Tells tokens apart and is none: the first bytes of its SHA-256.
+fn fingerprint(token: &[u8]) -> String {
+    let digest = Sha256::digest(token);
+    digest.iter().take(FINGERPRINT_BYTES).map(|byte| format!("{byte:02x}")).collect()
 }
 
 struct Presented {
@@ -143,7 +182,7 @@ mod tests {
     #[test]
     fn without_tokens_this_machine_may_do_everything() {
         let open = Access::new(Tokens::default(), LOCAL.parse().unwrap()).unwrap();
-        assert_eq!(open.check(&HeaderMap::new(), Role::Admin), Ok(()));
+        assert_eq!(open.check(&HeaderMap::new(), Role::Admin).unwrap().to_string(), "local");
     }
 
     #[test]
@@ -155,7 +194,7 @@ mod tests {
         let check = |authorization: &str, role: Role, expect: Result<(), Denied>| {
             let mut headers = HeaderMap::new();
             headers.insert(header::AUTHORIZATION, authorization.parse().unwrap());
-            assert_eq!(access.check(&headers, role), expect, "{authorization} for {role:?}");
+            assert_eq!(access.check(&headers, role).map(drop), expect, "{authorization} for {role:?}");
         };
         for (authorization, admin, read, ingest) in [
             ("Bearer a-token", Ok(()), Ok(()), Ok(())),
@@ -177,5 +216,13 @@ mod tests {
             check(authorization, Ingest, ingest);
         }
         assert_eq!(access.check(&HeaderMap::new(), Ingest), Err(Unknown));
+    }
+
+    #[test]
+    fn a_caller_is_known_by_a_fingerprint_that_is_not_the_token() {
+        let access = Access::new(tokens(), LOCAL.parse().unwrap()).unwrap();
+        let mut headers = HeaderMap::new();
+        headers.insert(header::AUTHORIZATION, "Bearer a-token".parse().unwrap());
+        assert_eq!(access.check(&headers, Role::Read).unwrap().to_string(), "admin 1f6076e3");
     }
 }

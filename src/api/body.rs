@@ -38,13 +38,27 @@ pub async fn read(request: Request, limit: usize, room: &Arc<Semaphore>) -> Resu
     }
     let needed = if gzip { limit } else { announced.unwrap_or(limit) };
     let permits = u32::try_from(needed.div_ceil(PERMIT_BYTES).max(1)).unwrap_or(u32::MAX);
-    let room = room.clone().try_acquire_many_owned(permits).map_err(|_| Problem::busy())?;
+    let room = room
+        .clone()
+        .try_acquire_many_owned(permits)
+        .map_err(|_| Problem::busy("too much waits for the log already: send it again a little later"))?;
     let bytes = timeout(READ_WITHIN, collect(body, limit))
         .await
         .map_err(|_| Problem::too_slow(format!("the body took longer than {} s", READ_WITHIN.as_secs())))??;
     let bytes = bytes.ok_or_else(too_large)?;
     let bytes = if gzip { unpack(&bytes, limit)?.ok_or_else(too_large)? } else { bytes };
     Ok(Bounded { bytes, _room: room })
+}
+
+/// Refuses a body that says it is something else than one of these; one that says nothing is taken.
+pub fn expect_type(headers: &HeaderMap, known: &[&str]) -> Result<(), Problem> {
+    let Some(written) = headers.get(header::CONTENT_TYPE) else { return Ok(()) };
+    let written = written.to_str().unwrap_or("?");
+    let essence = written.split(';').next().unwrap_or_default().trim();
+    match known.iter().any(|known| essence.eq_ignore_ascii_case(known)) {
+        true => Ok(()),
+        false => Err(Problem::unsupported_type(written, known)),
+    }
 }
 
 fn is_gzip(headers: &HeaderMap) -> Result<bool, Problem> {

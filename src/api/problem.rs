@@ -3,11 +3,14 @@
 use axum::http::{HeaderValue, Method, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::access::Denied;
+use crate::engine::definition;
 use crate::engine::reading::Unreadable;
+use crate::worker::ports::StateError;
 
-/// Long enough for the bodies in flight to be acknowledged.
+/// Long enough for what is in flight to be done, and for a store that restarts to be found.
 const RETRY_AFTER_SECONDS: u32 = 1;
 
 /// An answer that is not a success.
@@ -20,10 +23,25 @@ pub struct Problem {
     /// A code of contract section 4.
     reason: Option<&'static str>,
     refused: Vec<Refusal>,
+    errors: Vec<Mistake>,
+}
+
+/// What is wrong with a text, and where.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct Mistake {
+    /// As it was sent; the body's own name is `body`.
+    pub file: String,
+    /// From 1.
+    pub line: u32,
+    /// From 1, in characters.
+    pub column: u32,
+    pub problem: String,
+    /// What was probably meant, or the way out.
+    pub meant: Option<String>,
 }
 
 /// An event of a batch that was not accepted.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub struct Refusal {
     /// Its place in the batch, from 0.
     pub index: usize,
@@ -34,7 +52,7 @@ pub struct Refusal {
 
 impl Problem {
     fn new(status: StatusCode, detail: impl Into<String>) -> Problem {
-        Problem { status, detail: detail.into(), at: None, reason: None, refused: Vec::new() }
+        Problem { status, detail: detail.into(), at: None, reason: None, refused: Vec::new(), errors: Vec::new() }
     }
 
     /// The body cannot be accepted as it is.
@@ -50,6 +68,11 @@ impl Problem {
         Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, format!("content-encoding `{encoding}` is not supported: use gzip or none"))
     }
 
+    pub fn unsupported_type(media_type: &str, known: &[&str]) -> Problem {
+        let detail = format!("content-type `{media_type}` is not supported here: use {}", known.join(" or "));
+        Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, detail)
+    }
+
     pub fn too_slow(detail: impl Into<String>) -> Problem {
         Problem::new(StatusCode::REQUEST_TIMEOUT, detail)
     }
@@ -58,8 +81,9 @@ impl Problem {
         Problem::new(StatusCode::BAD_REQUEST, detail)
     }
 
-    pub fn busy() -> Problem {
-        Problem::new(StatusCode::TOO_MANY_REQUESTS, "too much waits for the log already: send it again a little later")
+    /// Too much is under way: come again.
+    pub fn busy(detail: impl Into<String>) -> Problem {
+        Problem::new(StatusCode::TOO_MANY_REQUESTS, detail)
     }
 
     pub fn unavailable(detail: impl Into<String>) -> Problem {
@@ -78,6 +102,12 @@ impl Problem {
         Problem::new(StatusCode::CONFLICT, detail)
     }
 
+    /// Another revision is stored than the one that was seen.
+    pub fn other_revision(seen: u64, stored: u64) -> Problem {
+        let detail = format!("the definitions are at revision {stored}, not {seen}: read them again, then decide");
+        Problem::new(StatusCode::PRECONDITION_FAILED, detail)
+    }
+
     pub fn method_not_allowed(method: &Method, uri: &Uri) -> Problem {
         Problem::new(StatusCode::METHOD_NOT_ALLOWED, format!("{method} is not supported at {}", uri.path()))
     }
@@ -94,6 +124,24 @@ impl Problem {
 
     pub fn refused(self, refused: Vec<Refusal>) -> Problem {
         Problem { refused, ..self }
+    }
+
+    pub fn errors(self, problems: &[definition::Problem]) -> Problem {
+        Problem { errors: problems.iter().map(Mistake::from).collect(), ..self }
+    }
+
+    pub fn detail(&self) -> &str {
+        &self.detail
+    }
+
+    /// Where in the request it lies.
+    pub fn place(&self) -> Option<&str> {
+        self.at.as_deref()
+    }
+
+    /// Ours, not the request's.
+    pub fn is_fault(&self) -> bool {
+        self.status.is_server_error()
     }
 
     /// How many events it turns away.
@@ -118,6 +166,23 @@ impl From<Unreadable> for Problem {
     }
 }
 
+impl From<&definition::Problem> for Mistake {
+    fn from(problem: &definition::Problem) -> Mistake {
+        let definition::Problem { file, place, severity: _, message, help } = problem;
+        Mistake { file: file.to_string(), line: place.line, column: place.column, problem: message.clone(), meant: help.clone() }
+    }
+}
+
+impl From<StateError> for Problem {
+    fn from(error: StateError) -> Problem {
+        match error {
+            // After a loss of writes the worker begins again: who comes again finds it.
+            StateError::Unavailable(_) | StateError::RolledBack(_) => Problem::unavailable(error.to_string()),
+            StateError::Refused(why) => Problem::internal(why),
+        }
+    }
+}
+
 impl From<Denied> for Problem {
     fn from(denied: Denied) -> Problem {
         match denied {
@@ -129,30 +194,42 @@ impl From<Denied> for Problem {
 
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
-        #[derive(Serialize)]
-        struct Body<'a> {
-            title: &'a str,
-            status: u16,
-            detail: &'a str,
-            #[serde(rename = "where", skip_serializing_if = "Option::is_none")]
-            at: Option<&'a str>,
-            #[serde(skip_serializing_if = "Option::is_none")]
-            reason: Option<&'a str>,
-            #[serde(skip_serializing_if = "<[_]>::is_empty")]
-            refused: &'a [Refusal],
-        }
-        let title = self.status.canonical_reason().unwrap_or("error");
-        let (detail, at) = (self.detail.as_str(), self.at.as_deref());
-        let body = Body { title, status: self.status.as_u16(), detail, at, reason: self.reason, refused: &self.refused };
+        let Problem { status, detail, at, reason, refused, errors } = self;
+        let title = status.canonical_reason().unwrap_or("error").to_owned();
+        let body = ProblemBody { title, status: status.as_u16(), detail, at, reason, refused, errors };
         // Nothing in it can fail to serialise; an empty body would still have its status.
         let body = serde_json::to_vec(&body).unwrap_or_default();
-        let mut response = (self.status, [(header::CONTENT_TYPE, "application/problem+json")], body).into_response();
+        let mut response = (status, [(header::CONTENT_TYPE, "application/problem+json")], body).into_response();
         let headers = response.headers_mut();
-        match self.status {
+        match status {
             StatusCode::UNAUTHORIZED => drop(headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"))),
-            StatusCode::TOO_MANY_REQUESTS => drop(headers.insert(header::RETRY_AFTER, RETRY_AFTER_SECONDS.into())),
+            StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE => {
+                drop(headers.insert(header::RETRY_AFTER, RETRY_AFTER_SECONDS.into()))
+            }
             _ => {}
         }
         response
     }
+}
+
+/// A problem as it is sent (RFC 9457).
+#[derive(Serialize, ToSchema)]
+#[schema(as = Problem)]
+pub struct ProblemBody {
+    pub title: String,
+    pub status: u16,
+    /// What is wrong, and the way out.
+    pub detail: String,
+    /// A place in the request, such as `recipients[3].user_id`.
+    #[serde(rename = "where", skip_serializing_if = "Option::is_none")]
+    at: Option<String>,
+    /// Of an event that cannot be read: the code under which it would be dead-lettered.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<&'static str>,
+    /// The events of a batch that were not accepted.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    refused: Vec<Refusal>,
+    /// All that is wrong with the definitions that were sent.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    errors: Vec<Mistake>,
 }

@@ -115,9 +115,9 @@ async fn put(store: &dyn crate::worker::ports::Store, definitions: &str) -> Resu
 
 /// Appends the sample events, as a producer would.
 fn feed(runtime: &Runtime, append: &dyn Append) -> Result<(), Failure> {
-    let lines =
-        EVENTS.lines().map(|event| Line { topic: "events".into(), key: user_of(event), value: event.as_bytes().to_vec() }).collect();
-    runtime.block_on(append.append(lines)).map_err(|error| Failure::Refused(error.to_string()))
+    let line = |event: &str| Line { topic: "events".into(), key: user_of(event), value: event.as_bytes().to_vec() };
+    let lines: Vec<Line> = EVENTS.lines().map(line).collect();
+    runtime.block_on(append.append(&lines)).map_err(|error| Failure::Refused(error.to_string()))
 }
 
 fn user_of(event: &str) -> Option<Vec<u8>> {

@@ -203,7 +203,7 @@ impl Target {
                     }
                 }
                 counts.sent += lines.len() as u64;
-                append.append(lines).await.map_err(|error| match error {
+                append.append(&lines).await.map_err(|error| match error {
                     AppendError::Unavailable(_) => Failure::Unreachable(error.to_string()),
                     AppendError::Refused(_) => Failure::Refused(error.to_string()),
                 })

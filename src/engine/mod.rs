@@ -38,4 +38,8 @@ pub mod step;
 
 pub mod catalog;
 
+pub mod preview;
+
 pub mod runs;
+
+pub mod statistics;

@@ -3,9 +3,14 @@
 use std::cmp::Ordering;
 use std::fmt;
 
+use compact_str::CompactString;
 use serde::de::{MapAccess, SeqAccess, Visitor};
 use serde::ser::{SerializeMap, SerializeSeq};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+/// Text of keys and values: up to 24 bytes in place, which is most of them. An event's properties are parsed on one thread and dropped on
+/// another, the dearest way to use an allocator.
+pub type Text = CompactString;
 
 /// A JSON value. Objects keep the order in which they were written.
 #[derive(Clone, Debug, Default)]
@@ -17,14 +22,14 @@ pub enum Value {
     /// Only above `i64::MAX`.
     Unsigned(u64),
     Float(f64),
-    Text(Box<str>),
+    Text(Text),
     List(Vec<Value>),
     Object(Object),
 }
 
 /// A JSON object: a short list of keys and values, in the order of the text; of a repeated key the last counts.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Object(Vec<(Box<str>, Value)>);
+pub struct Object(Vec<(Text, Value)>);
 
 impl Object {
     pub fn new() -> Object {
@@ -36,7 +41,7 @@ impl Object {
     }
 
     /// Sets a key, in its old place if it was there.
-    pub fn insert(&mut self, key: impl Into<Box<str>>, value: Value) {
+    pub fn insert(&mut self, key: impl Into<Text>, value: Value) {
         let key = key.into();
         match self.0.iter_mut().find(|(name, _)| *name == key) {
             Some((_, old)) => *old = value,
@@ -73,13 +78,21 @@ impl Object {
     }
 }
 
+/// What has more keys than this probably has many more: an event's properties. Small objects get no more room than they need, so that
+/// a text full of them does not become ten times its size.
+const FEW_KEYS: usize = 4;
+const MORE_KEYS: usize = 12;
+
 /// Up to this many keys, duplicates are found by looking through all.
 const SHORT_OBJECT: usize = 48;
 
-impl FromIterator<(Box<str>, Value)> for Object {
-    fn from_iter<I: IntoIterator<Item = (Box<str>, Value)>>(pairs: I) -> Object {
-        let mut list: Vec<(Box<str>, Value)> = pairs.into_iter().collect();
+impl From<Vec<(Text, Value)>> for Object {
+    fn from(mut list: Vec<(Text, Value)>) -> Object {
         if list.len() <= SHORT_OBJECT {
+            let is_repeated = |at: usize| list[..at].iter().any(|(key, _)| *key == list[at].0);
+            if !(1..list.len()).any(is_repeated) {
+                return Object(list);
+            }
             let mut object = Object(Vec::with_capacity(list.len()));
             list.into_iter().for_each(|(key, value)| object.insert(key, value));
             return object;
@@ -96,8 +109,14 @@ impl FromIterator<(Box<str>, Value)> for Object {
     }
 }
 
+impl FromIterator<(Text, Value)> for Object {
+    fn from_iter<I: IntoIterator<Item = (Text, Value)>>(pairs: I) -> Object {
+        pairs.into_iter().collect::<Vec<(Text, Value)>>().into()
+    }
+}
+
 impl Value {
-    pub fn text(text: impl Into<Box<str>>) -> Value {
+    pub fn text(text: impl Into<Text>) -> Value {
         Value::Text(text.into())
     }
 
@@ -214,7 +233,7 @@ enum TaggedRef<'a> {
     Float(f64),
     Text(&'a str),
     List(&'a [Value]),
-    Object(&'a [(Box<str>, Value)]),
+    Object(&'a [(Text, Value)]),
 }
 
 #[derive(Deserialize)]
@@ -224,9 +243,9 @@ enum Tagged {
     Int(i64),
     Unsigned(u64),
     Float(f64),
-    Text(Box<str>),
+    Text(Text),
     List(Vec<Value>),
-    Object(Vec<(Box<str>, Value)>),
+    Object(Vec<(Text, Value)>),
 }
 
 impl Serialize for Value {
@@ -348,11 +367,14 @@ impl<'de> Visitor<'de> for JsonVisitor {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut pairs: A) -> Result<Value, A::Error> {
-        let mut list = Vec::with_capacity(pairs.size_hint().unwrap_or(0));
-        while let Some(pair) = pairs.next_entry::<Box<str>, Value>()? {
+        let mut list = Vec::new();
+        while let Some(pair) = pairs.next_entry::<Text, Value>()? {
+            if list.len() == FEW_KEYS {
+                list.reserve(MORE_KEYS);
+            }
             list.push(pair);
         }
-        Ok(Value::Object(list.into_iter().collect()))
+        Ok(Value::Object(list.into()))
     }
 }
 

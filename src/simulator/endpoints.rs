@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use crate::engine::definition::Method;
+use crate::engine::delivery::wire::Header;
 use crate::engine::delivery::{Answer, Failure, Secret};
 use crate::engine::id::{DeliveryId, UserId};
 use crate::engine::record::codec;
@@ -25,7 +26,7 @@ pub struct Seen {
     pub method: Method,
     pub url: String,
     /// All of them, the attempt's own too.
-    pub headers: Vec<(String, String)>,
+    pub headers: Vec<Header>,
     /// Parsed where it is JSON, else its text.
     pub body: Option<Value>,
     pub status: u16,
@@ -104,7 +105,7 @@ impl SimulatedExchange {
         self.store.look_for(&mut |user, record| {
             let record = codec::decode(record).unwrap_or_default();
             let entry = record.pending.into_iter().find(|entry| entry.id == id);
-            pending = entry.map(|entry| (entry.claim.campaign, user.clone()));
+            pending = entry.map(|entry| (entry.claim.campaign.clone(), user.clone()));
             pending.is_some()
         });
         pending
@@ -171,7 +172,7 @@ impl Inner {
 }
 
 fn header(request: &HttpRequest, name: &str) -> Option<String> {
-    request.headers.iter().find(|(known, _)| known.eq_ignore_ascii_case(name)).map(|(_, value)| value.clone())
+    request.headers.iter().find(|(known, _)| known.eq_ignore_ascii_case(name)).map(|(_, value)| value.clone().into_owned())
 }
 
 fn answer(status: u16, retry_after: Option<String>, body: Option<String>) -> Answer {

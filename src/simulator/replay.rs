@@ -85,7 +85,7 @@ impl Replay {
         self.until(at)?;
         let line = Line { topic: self.settings.topics.events[0].clone(), key: None, value: json };
         // The log in memory refuses nothing, and there are no faults.
-        let _ = ready(self.world.log.append(vec![line]));
+        let _ = ready(self.world.log.append(&[line]));
         self.brief += 1;
         if self.worker.event_round()? || self.brief >= BRIEF_ROUNDS {
             return self.settle();

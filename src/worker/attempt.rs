@@ -224,7 +224,7 @@ async fn fail(outside: &Outside, delivery: Delivery, cause: &str, status: Option
         cause,
         attempts: attempt,
         status,
-        request: delivery.entry.request.as_ref(),
+        request: delivery.entry.request.as_deref(),
     };
     let dead = outcomes::dead_delivery(&outside.settings.topics, &dead);
     append_surely(&*outside.append, vec![line, dead]).await;

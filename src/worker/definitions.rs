@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
+use tokio::sync::Mutex;
 
 use crate::engine::catalog::{Catalog, InForce, Policy};
 use crate::engine::definition::{Problem, Workspace};
@@ -13,19 +14,21 @@ use super::ports::{State, StateError};
 pub struct Follower {
     in_force: ArcSwap<InForce>,
     policy: Policy,
+    /// Held while one catches up: of two who do so at once, the slower could put what is older in force again.
+    following: Mutex<()>,
 }
 
 impl Follower {
     /// Begins with nothing in force.
     pub fn new(policy: Policy) -> Follower {
         let nothing = InForce::assemble(0, Vec::new(), Vec::new(), Workspace::default(), policy.clone());
-        Follower { in_force: ArcSwap::from_pointee(nothing), policy }
+        Follower { in_force: ArcSwap::from_pointee(nothing), policy, following: Mutex::new(()) }
     }
 
     /// Begins with these in force, of a store that has no others: for benchmarks and tests of what comes after reading.
     pub fn holding(in_force: InForce) -> Follower {
         let policy = in_force.policy.clone();
-        Follower { in_force: ArcSwap::from_pointee(in_force), policy }
+        Follower { in_force: ArcSwap::from_pointee(in_force), policy, following: Mutex::new(()) }
     }
 
     pub fn in_force(&self) -> Arc<InForce> {
@@ -34,6 +37,7 @@ impl Follower {
 
     /// Asks for a newer revision and puts it in force. A set that cannot be read keeps the last one in force and says so.
     pub async fn catch_up(&self, state: &mut dyn State) -> Result<bool, StateError> {
+        let _alone = self.following.lock().await;
         let known = self.in_force.load().revision;
         let Some(documents) = state.documents(Some(known)).await? else { return Ok(false) };
         let catalog = match Catalog::decode(documents.revision, &documents.body) {

@@ -286,7 +286,7 @@ impl Lane {
             Waiting::Retry(message, ticket) => {
                 let RetryMessage { user, delivery_id, attempt, unstarted, request, .. } = *message;
                 self.granted.push((delivery_id, request.destination.clone(), slot));
-                let input = Input::Retry { id: delivery_id, attempt, unstarted, request: Box::new(request) };
+                let input = Input::Retry { id: delivery_id, attempt, unstarted, request };
                 self.unanswered.push(Work { user, input, origin: Some(Origin { ticket, raw: None }) });
             }
         }

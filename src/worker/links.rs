@@ -90,8 +90,8 @@ async fn one(outside: &Outside, campaign: &str, wanted: &Wanted) -> Result<Value
         method: Method::Get,
         url: wanted.url.to_string(),
         headers: vec![
-            ("user-agent".to_owned(), wire::USER_AGENT.to_owned()),
-            ("accept".to_owned(), "application/json, text/*;q=0.9, */*;q=0.1".to_owned()),
+            ("user-agent".into(), wire::USER_AGENT.into()),
+            ("accept".into(), "application/json, text/*;q=0.9, */*;q=0.1".into()),
         ],
         body: None,
         ca: None,

@@ -14,7 +14,7 @@ use crate::engine::id::{DeliveryId, UserId};
 use crate::engine::record::{Claim, Frozen, Piece, Quoting, Request};
 use crate::engine::time::Timestamp;
 
-use super::ports::{Line, Message};
+use super::ports::{Line, Message, Partition};
 use super::settings::{Settings, Topics};
 
 /// Every line says the version of its form.
@@ -156,22 +156,27 @@ pub fn attempt(topics: &Topics, attempt: &Attempt<'_>) -> Line {
 
 /// What an input that cannot be used is kept as: its bytes, its place and the reason.
 pub struct DeadEvent {
-    pub topic: Arc<str>,
-    pub partition: i32,
-    pub offset: i64,
-    pub key: Option<Vec<u8>>,
-    pub value: Vec<u8>,
+    partition: Partition,
+    offset: i64,
+    /// How many of the bytes are its key, if it has one.
+    key: Option<usize>,
+    /// Key and value: every event that is handed out is kept so until it is applied, which is to cost one allocation.
+    bytes: Box<[u8]>,
 }
 
 impl DeadEvent {
-    pub fn of(message: &Message<'_>) -> DeadEvent {
-        DeadEvent {
-            topic: message.topic.into(),
-            partition: message.partition,
-            offset: message.offset,
-            key: message.key.map(<[u8]>::to_vec),
-            value: message.value.unwrap_or_default().to_vec(),
-        }
+    /// A record of this partition.
+    pub fn of(partition: &Partition, message: &Message<'_>) -> DeadEvent {
+        let bytes = [message.key.unwrap_or_default(), message.value.unwrap_or_default()].concat();
+        DeadEvent { partition: partition.clone(), offset: message.offset, key: message.key.map(<[u8]>::len), bytes: bytes.into() }
+    }
+
+    fn key(&self) -> Option<&[u8]> {
+        self.key.map(|length| &self.bytes[..length])
+    }
+
+    fn value(&self) -> &[u8] {
+        &self.bytes[self.key.unwrap_or(0)..]
     }
 }
 
@@ -182,14 +187,14 @@ pub fn dead_event(topics: &Topics, at: Timestamp, event: &DeadEvent, reason: &st
         kind: "event",
         reason,
         error,
-        topic: Some(&event.topic),
-        partition: Some(event.partition),
+        topic: Some(&event.partition.topic),
+        partition: Some(event.partition.number),
         offset: Some(event.offset),
-        key: event.key.as_deref().map(|key| String::from_utf8_lossy(key).into_owned()),
-        value: Some(STANDARD.encode(&event.value)),
+        key: event.key().map(|key| String::from_utf8_lossy(key).into_owned()),
+        value: Some(STANDARD.encode(event.value())),
         ..DeadLetter::default()
     };
-    Line { topic: topics.dead.clone(), key: event.key.clone(), value: json(&letter) }
+    Line { topic: topics.dead.clone(), key: event.key().map(<[u8]>::to_vec), value: json(&letter) }
 }
 
 /// A delivery that finally failed.

@@ -12,6 +12,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::engine::delivery::Answer;
+use crate::engine::delivery::wire::Header;
 use crate::engine::id::UserId;
 use crate::engine::time::Timestamp;
 
@@ -61,6 +62,9 @@ pub trait Source: Send {
     /// All partitions of the topics it reads, assigned here or not.
     fn partitions(&mut self) -> Result<Vec<Partition>, SourceError>;
 }
+
+/// Opens a reader, whenever it is wanted.
+pub type OpenSource = Arc<dyn Fn() -> Result<Box<dyn Source>, SourceError> + Send + Sync>;
 
 /// What a poll learned beside records. `revoked` comes before `assigned` in time, and records of a newly assigned partition come
 /// only in later polls.
@@ -116,7 +120,7 @@ pub trait Append: Send + Sync {
     /// fails when any was not (some of the others may be written: appending is at least once). The client itself retries
     /// passing faults for as long as its delivery timeout says. The lines are handed over before this returns,
     /// whether or not the future is ever polled.
-    fn append(&self, lines: Vec<Line>) -> SendFuture<'static, Result<(), AppendError>>;
+    fn append(&self, lines: &[Line]) -> SendFuture<'static, Result<(), AppendError>>;
 }
 
 #[derive(Clone, Debug, thiserror::Error)]
@@ -317,7 +321,7 @@ pub enum StateError {
 pub struct HttpRequest {
     pub method: crate::engine::definition::Method,
     pub url: String,
-    pub headers: Vec<(String, String)>,
+    pub headers: Vec<Header>,
     pub body: Option<Vec<u8>>,
     /// Authorities of the destination, PEM: trusted beside the others, for this request.
     pub ca: Option<Arc<str>>,

@@ -20,7 +20,7 @@ use super::definitions::Follower;
 use super::offsets::{Offsets, Progress};
 use super::outcomes::{self, DeadEvent};
 use super::ports::{Append, Message, Partition, Source, SourceError};
-use super::read_positions::{Asking, Ends, ReadPositions};
+use super::read_positions::{Ends, ReadPositions};
 use super::settings::Settings;
 use super::store_clock::StoreClock;
 use super::turn::{Origin, Work};
@@ -88,7 +88,7 @@ impl Reader {
             offsets: Offsets::default(),
             appending: Appending::default(),
             stalled: None,
-            ends: Ends::new(Asking::Always),
+            ends: Ends::default(),
         }
     }
 
@@ -135,8 +135,14 @@ impl Reader {
             failed: None,
         };
         let polled = self.source.poll(wait, &mut |message| sorter.take(&message));
-        let Sorter { stalled, failed, counters, now, .. } = sorter;
+        let Sorter { stalled, failed, counters, now, run, .. } = sorter;
         counters.end_run(now);
+        let offsets = &self.offsets;
+        match &polled {
+            // A poll that did not wait may have had no time to find anything.
+            Ok(polled) => counters.answered(now, polled, run.is_none() && !wait.is_zero(), || offsets.partitions()),
+            Err(_) => counters.away(now, || offsets.partitions()),
+        }
         if let Some((lane, work)) = stalled {
             self.stalled = Some(Stalled { lane, work, since: self.clock.monotonic(), paused: false });
         }
@@ -160,6 +166,7 @@ impl Reader {
                     self.source.hold(&self.offsets.partitions(), true)?;
                 }
                 self.stalled = Some(Stalled { lane, work, since, paused: pause });
+                self.counters.stalled(self.clock.now());
                 Ok(Looked::Stalled)
             }
         }
@@ -192,6 +199,8 @@ struct Sorter<'a> {
     failed: Option<SourceError>,
 }
 
+/// One partition's: its progress, and what its users' marks are kept by.
+#[derive(Clone)]
 struct Run {
     partition: Partition,
     progress: Arc<Progress>,
@@ -200,49 +209,49 @@ struct Run {
 
 impl Sorter<'_> {
     fn take(&mut self, message: &Message<'_>) -> ControlFlow<()> {
-        let Some((progress, source)) = self.run(message) else {
+        let Some(run) = self.run(message) else {
             self.failed =
                 Some(SourceError::Fatal(format!("a record of {}/{} came that is not assigned", message.topic, message.partition)));
             return ControlFlow::Break(());
         };
         let Some(value) = message.value else {
             self.counters.read("empty", message.time);
-            progress.pass(message.offset);
+            run.progress.pass(message.offset);
             return ControlFlow::Continue(());
         };
-        match self.interest(message, source, value) {
+        match self.interest(message, run.source, value) {
             Ok(None) => {
                 self.counters.uninteresting(message.time);
-                progress.pass(message.offset);
+                run.progress.pass(message.offset);
                 ControlFlow::Continue(())
             }
             Ok(Some(event)) => {
                 self.counters.read("handled", message.time);
-                self.hand_out(message, &progress, event)
+                self.hand_out(message, &run, event)
             }
             Err(unreadable) => {
                 self.counters.dead(unreadable.reason, message.time);
-                let dead = DeadEvent::of(message);
+                let dead = DeadEvent::of(&run.partition, message);
                 let line = outcomes::dead_event(&self.settings.topics, self.now, &dead, unreadable.reason, &unreadable.error);
-                self.appending.push(self.append, line, Some(progress.open(message.offset)));
+                self.appending.push(self.append, line, Some(run.progress.open(message.offset)));
                 ControlFlow::Continue(())
             }
         }
     }
 
-    /// The progress of the record's partition, and what its users' marks are kept by.
-    fn run(&mut self, message: &Message<'_>) -> Option<(Arc<Progress>, SourceId)> {
+    /// The run that the record belongs to; `None` when its partition is not assigned.
+    fn run(&mut self, message: &Message<'_>) -> Option<Run> {
         if let Some(run) = &self.run
             && run.partition.number == message.partition
             && *run.partition.topic == *message.topic
         {
-            return Some((run.progress.clone(), run.source));
+            return Some(run.clone());
         }
         let (partition, progress) = self.offsets.find(message.topic, message.partition)?;
         self.counters.begin_run(partition, self.now);
         let source = SourceId::of(message.topic, self.settings.generation, message.partition);
         self.run = Some(Run { partition: partition.clone(), progress: progress.clone(), source });
-        Some((progress.clone(), source))
+        self.run.clone()
     }
 
     /// The event, if anything asks for it.
@@ -258,9 +267,9 @@ impl Sorter<'_> {
         interest(self.in_force, reading::header(value)?, &place, self.now, &mut self.matches)
     }
 
-    fn hand_out(&mut self, message: &Message<'_>, progress: &Arc<Progress>, event: Event) -> ControlFlow<()> {
+    fn hand_out(&mut self, message: &Message<'_>, run: &Run, event: Event) -> ControlFlow<()> {
         let lane = self.settings.lane_of(&event.user);
-        let origin = Origin { ticket: progress.open(message.offset), raw: Some(Box::new(DeadEvent::of(message))) };
+        let origin = Origin { ticket: run.progress.open(message.offset), raw: Some(DeadEvent::of(&run.partition, message)) };
         let work = Work { user: event.user.clone(), input: Input::Event(Arc::new(event)), origin: Some(origin) };
         match self.intake.offer(lane, work) {
             Ok(()) => ControlFlow::Continue(()),

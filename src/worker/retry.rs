@@ -40,7 +40,7 @@ pub struct RetryMessage {
     /// How often in a row its destination was not called when its time had come.
     #[serde(default, skip_serializing_if = "is_default")]
     pub halts: u32,
-    pub request: Request,
+    pub request: Arc<Request>,
 }
 
 fn is_default<T: Default + PartialEq>(value: &T) -> bool {
@@ -56,7 +56,7 @@ pub const HEAP_SPAN: Duration = Duration::from_secs(60);
 pub const HEAP_BYTES: usize = 64 << 20;
 
 impl RetryMessage {
-    pub fn new(user: UserId, delivery_id: DeliveryId, attempt: u32, not_before: Timestamp, request: Request) -> RetryMessage {
+    pub fn new(user: UserId, delivery_id: DeliveryId, attempt: u32, not_before: Timestamp, request: Arc<Request>) -> RetryMessage {
         RetryMessage { v: VERSION, user, delivery_id, attempt, not_before, unstarted: false, leased: false, halts: 0, request }
     }
 
@@ -283,7 +283,7 @@ fn take(offsets: &Offsets, message: &Message<'_>, read: &mut Vec<Read>) -> usize
     let ticket = progress.open(message.offset);
     let parsed = match RetryMessage::read(value) {
         Ok(parsed) => Ok(Held { not_before: parsed.not_before, bytes: value.len(), message: Box::new(parsed), ticket }),
-        Err(error) => Err((DeadEvent::of(message), error, ticket)),
+        Err(error) => Err((DeadEvent::of(partition, message), error, ticket)),
     };
     read.push(Read { partition: partition.clone(), time: message.time, message: parsed });
     value.len()

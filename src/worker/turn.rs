@@ -38,7 +38,7 @@ pub struct Work {
 pub struct Origin {
     pub ticket: Ticket,
     /// The record as it was, for the dead-letter topic should its step fail.
-    pub raw: Option<Box<DeadEvent>>,
+    pub raw: Option<DeadEvent>,
 }
 
 /// What a turn leaves to be done.
@@ -343,7 +343,10 @@ impl Turn {
                 self.count(&effect);
                 let (id, failure) = match effect {
                     Effect::Decided(decision) => {
-                        lines.extend(outcomes::decision(&self.settings, &decision));
+                        match outcomes::decision(&self.settings, &decision) {
+                            Some(line) => lines.push(line),
+                            None => self.metrics.not_written(&decision),
+                        }
                         continue;
                     }
                     Effect::Converted(conversion) => {
@@ -375,7 +378,7 @@ impl Turn {
                 self.cache.put(user, Remembered { token, wake, known });
             }
         }
-        let decided = if lines.is_empty() { Ack::done() } else { Ack::of(self.append.append(lines)) };
+        let decided = if lines.is_empty() { Ack::done() } else { Ack::of(self.append.append(&lines)) };
         for Starting { user, entry, failure, since } in starting {
             let delivery = Delivery { since, ..Delivery::new(user, entry, decided.clone()) };
             match failure {
@@ -434,7 +437,7 @@ fn finish(done: Work, postponed: &[(DeliveryId, Timestamp)], turned: &mut Turned
     if let Input::Retry { id, attempt, unstarted, request } = done.input
         && let Some((_, until)) = postponed.iter().find(|(postponed, _)| *postponed == id)
     {
-        let message = RetryMessage { unstarted, ..RetryMessage::new(done.user, id, attempt, *until, *request) };
+        let message = RetryMessage { unstarted, ..RetryMessage::new(done.user, id, attempt, *until, request) };
         turned.postponed.push((Box::new(message), ticket));
     } else {
         ticket.finish();

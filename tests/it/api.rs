@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use campanile::api::{self, Access, CampaignState, Ingest, MAX_BATCH, MAX_EVENT_BYTES, MAX_REQUEST_BYTES, Tokens};
+use campanile::api::{self, Access, Api, CampaignState, Ingest, MAX_BATCH, MAX_EVENT_BYTES, MAX_REQUEST_BYTES, Tokens};
 use campanile::engine::definition::Status;
 use campanile::engine::time::Timestamp;
 use campanile::secrets::Secret;
@@ -19,6 +19,8 @@ use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
+
+use crate::support::plane::{idle, trial, unseen};
 
 const NOW: &str = "2026-11-20T10:00:00Z";
 
@@ -34,10 +36,10 @@ struct Log {
 }
 
 impl Append for Log {
-    fn append(&self, lines: Vec<Line>) -> SendFuture<'static, Result<(), AppendError>> {
+    fn append(&self, lines: &[Line]) -> SendFuture<'static, Result<(), AppendError>> {
         let fault = self.fault.lock().expect("no panic while held").clone();
         if fault.is_none() {
-            self.lines.lock().expect("no panic while held").extend(lines);
+            self.lines.lock().expect("no panic while held").extend_from_slice(lines);
         }
         self.taken.notify_one();
         match self.hangs {
@@ -90,14 +92,22 @@ impl Server {
             "cart" => CampaignState::NotApi,
             _ => CampaignState::Unknown,
         };
-        let router = api::router(Ingest {
-            access: Access::new(tokens, address).expect("loopback"),
+        let ingest = Ingest {
             append: log.clone(),
             events_topic: "events".into(),
             campaigns: Arc::new(campaigns),
             clock: Arc::new(FixedClock),
             max_lateness: Duration::from_secs(72 * 3600),
             metrics: metrics.ingest.clone(),
+        };
+        let (desk, follower) = idle();
+        let router = api::router(Api {
+            access: Access::new(tokens, address).expect("loopback"),
+            ingest,
+            desk,
+            follower,
+            live: unseen(),
+            trial: trial(),
         });
         let serving = tokio::spawn(async move { axum::serve(listener, router).await.expect("it serves") });
         let _ = rustls::crypto::ring::default_provider().install_default();

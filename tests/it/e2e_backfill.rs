@@ -43,7 +43,7 @@ impl World {
         };
         let lines: Vec<ports::Line> = users.map(line).collect();
         self.written += lines.len();
-        wait(self.append.append(lines)).expect("events written");
+        wait(self.append.append(&lines)).expect("events written");
     }
 
     fn is_read(&self) -> bool {

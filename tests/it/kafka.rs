@@ -201,7 +201,7 @@ fn a_missing_topic_stops_with_the_way_out() {
     let asked = member(shared(), &fresh("group"), &name).source.partitions();
     assert!(matches!(&asked, Err(SourceError::Fatal(text)) if text.contains("campanile init")), "{asked:?}");
     let line = vec![Line { topic: name.as_str().into(), key: None, value: b"v".to_vec() }];
-    let written = wait(append_on(shared()).append(line));
+    let written = wait(append_on(shared()).append(&line));
     assert!(matches!(&written, Err(AppendError::Refused(text)) if text.contains(&name) && text.contains("campanile init")), "{written:?}");
 }
 
@@ -245,7 +245,7 @@ fn a_broker_restarted_in_the_middle_is_survived() {
 
     broker.stop();
     let line = |number: u32| Line { topic: topic.as_str().into(), key: Some(number.to_string().into()), value: number.to_string().into() };
-    let written = append.append((500..600).map(line).collect());
+    let written = append.append(&(500..600).map(line).collect::<Vec<_>>());
     let commit = Partition { topic: topic.as_str().into(), number: 0 };
     let told = reader.source.commit(&[Offset { partition: commit, next: 1, note: String::new() }]);
     assert!(matches!(told, Err(SourceError::Unavailable(_))), "{told:?}");
@@ -322,7 +322,7 @@ fn keys_lie_where_javas_producers_put_them() {
     // Murmur2 as in the tests of Kafka's own `Utils`, without the sign, modulo 12.
     let expected = [("21", 0), ("foobar", 6), ("a-little-bit-long-string", 8)];
     let line = |(key, _): &(&str, i32)| Line { topic: topic.as_str().into(), key: Some((*key).into()), value: b"0".to_vec() };
-    wait(append_on(shared()).append(expected.iter().map(line).collect())).expect("an acknowledgement");
+    wait(append_on(shared()).append(&expected.iter().map(line).collect::<Vec<_>>())).expect("an acknowledgement");
     let mut reader = member(shared(), &fresh("group"), &topic);
     reader.until_assigned(12);
     reader.until_the_end();
@@ -347,10 +347,10 @@ fn a_line_too_large_is_refused_and_the_others_are_written() {
     let mut line = |bytes: usize| Line { topic: topic.as_str().into(), key: None, value: (0..bytes).map(|_| byte()).collect() };
     // The topic takes 2 MiB, the producer 4.
     for bytes in [3 * 1024 * 1024, 5 * 1024 * 1024] {
-        let told = wait(append.append(vec![line(1), line(bytes)]));
+        let told = wait(append.append(&[line(1), line(bytes)]));
         assert!(matches!(&told, Err(AppendError::Refused(text)) if text.contains(&bytes.to_string())), "{bytes}: {told:?}");
     }
-    wait(append.append(vec![line(1)])).expect("an acknowledgement");
+    wait(append.append(&[line(1)])).expect("an acknowledgement");
     let mut reader = member(shared(), &fresh("group"), &topic);
     reader.until_assigned(1);
     reader.until_the_end();

@@ -225,8 +225,9 @@ pub fn bytes_come_back_as_they_were_written(make: impl Fn(i32) -> Log) {
         (Some(b"large".to_vec()), megabyte),
         (None, b"the last".to_vec()),
     ];
-    let lines = written.iter().map(|(key, value)| Line { topic: topic.as_str().into(), key: key.clone(), value: value.clone() }).collect();
-    wait(log.append.append(lines)).expect("an acknowledgement");
+    let lines: Vec<Line> =
+        written.iter().map(|(key, value)| Line { topic: topic.as_str().into(), key: key.clone(), value: value.clone() }).collect();
+    wait(log.append.append(&lines)).expect("an acknowledgement");
     let mut reader = join(log, &topic, Begin::Earliest, 1);
     reader.until_the_end();
     let read: Vec<_> = reader.seen.into_iter().map(|seen| (seen.key, seen.value.expect("a value"))).collect();
@@ -241,14 +242,14 @@ pub fn many_lines_of_many_threads_are_acknowledged(make: impl Fn(i32) -> Log) {
             let (topic, append) = (&topic, &log.append);
             scope.spawn(move || {
                 let line = |number: u32| Line { topic: topic.as_str().into(), key: None, value: number.to_string().into() };
-                let first = append.append((part * 5_000..part * 5_000 + 2_500).map(line).collect());
-                let second = append.append((part * 5_000 + 2_500..part * 5_000 + 5_000).map(line).collect());
+                let first = append.append(&(part * 5_000..part * 5_000 + 2_500).map(line).collect::<Vec<_>>());
+                let second = append.append(&(part * 5_000 + 2_500..part * 5_000 + 5_000).map(line).collect::<Vec<_>>());
                 wait(second).expect("an acknowledgement of the second");
                 wait(first).expect("an acknowledgement of the first");
             });
         }
     });
-    wait(log.append.append(Vec::new())).expect("nothing is acknowledged at once");
+    wait(log.append.append(&[])).expect("nothing is acknowledged at once");
     let mut reader = join(log, &topic, Begin::Earliest, 3);
     reader.until_the_end();
     assert_eq!(reader.numbers(), (0..20_000).collect::<Vec<u32>>());
@@ -415,7 +416,7 @@ pub fn topics_do_not_mix(make: impl Fn(i32) -> Log) {
         let key = (number % 7 > 0).then(|| (number % 7).to_string().into());
         Line { topic: topics[number % 3].as_str().into(), key, value: number.to_string().into() }
     });
-    wait(log.append.append(lines.collect())).expect("an acknowledgement");
+    wait(log.append.append(&lines.collect::<Vec<_>>())).expect("an acknowledgement");
     for read in [&[0, 1][..], &[2]] {
         let names: Vec<&str> = read.iter().map(|at| topics[*at].as_str()).collect();
         let mut reader = Reader::new((log.join)(&fresh("group"), &names, Begin::Earliest));

@@ -163,7 +163,7 @@ fn write_events(deployment: &Deployment, names: &[&str]) {
         let value = format!(r#"{{"type":"track","messageId":"m-{name}","userId":"user-{name}","event":"{name}"}}"#);
         Line { topic: deployment.events.as_str().into(), key: None, value: value.into_bytes() }
     };
-    wait(append_on(shared()).append(names.iter().map(line).collect())).expect("a reachable broker");
+    wait(append_on(shared()).append(&names.iter().map(line).collect::<Vec<_>>())).expect("a reachable broker");
 }
 
 fn arrived(endpoint: &Endpoint, count: usize) -> Vec<Seen> {
@@ -252,7 +252,7 @@ fn a_panic_shows_no_secret() {
     let request = HttpRequest {
         method: Method::Post,
         url: format!("https://sms.example/v1?key={PARAM}"),
-        headers: vec![("authorization".into(), format!("Bearer {BEARER}"))],
+        headers: vec![("authorization".into(), format!("Bearer {BEARER}").into())],
         body: Some(BODY.into()),
         ca: Some(Arc::from(authority)),
         timeout: Duration::from_secs(3),

@@ -33,7 +33,7 @@ fn post(url: String) -> HttpRequest {
     HttpRequest {
         method: Method::Post,
         url,
-        headers: headers.map(|(name, value)| (name.to_owned(), value.to_owned())).into(),
+        headers: headers.map(|(name, value)| (name.into(), value.into())).into(),
         body: Some(br#"{"to":"+82"}"#.to_vec()),
         ca: None,
         timeout: PATIENCE,
@@ -271,7 +271,7 @@ async fn a_header_that_cannot_be_written_is_never_sent() {
         ("Connection", "close"),
     ] {
         let mut request = post(endpoint.url("/"));
-        request.headers.push((name.to_owned(), value.to_owned()));
+        request.headers.push((name.to_owned().into(), value.to_owned().into()));
         assert_eq!(ask(&settings(&endpoint), request).await.status, Err(Failure::Protocol));
     }
     assert!(endpoint.seen().is_empty());
@@ -286,7 +286,7 @@ async fn the_receiver_for_trying_answers_as_told() {
     for (attempt, expect) in [("1", 503), ("2", 200)] {
         let mut request = post(format!("http://{}/sms?x=1", receiver.address()));
         request.headers.retain(|(name, _)| name != "webhook-attempt");
-        request.headers.push(("webhook-attempt".to_owned(), attempt.to_owned()));
+        request.headers.push(("webhook-attempt".into(), attempt.to_owned().into()));
         assert_eq!(client.exchange(request).await.status, Ok(expect));
         let received = receiver.next().await.expect("a request");
         assert_eq!((received.path.as_str(), received.attempt.to_string().as_str(), received.answered), ("/sms?x=1", attempt, expect));

@@ -40,7 +40,7 @@ impl EmbeddedLog {
 }
 
 impl Append for EmbeddedLog {
-    fn append(&self, lines: Vec<Line>) -> SendFuture<'static, Result<(), AppendError>> {
+    fn append(&self, lines: &[Line]) -> SendFuture<'static, Result<(), AppendError>> {
         if let Some(line) = lines.iter().find(|line| size(line) > MAX_LINE_BYTES) {
             let refused = format!("a line of {} bytes for {}, at most {MAX_LINE_BYTES} fit", size(line), line.topic);
             return Box::pin(std::future::ready(Err(AppendError::Refused(refused))));
@@ -50,7 +50,7 @@ impl Append for EmbeddedLog {
             let behind = format!("{waiting} bytes wait for the disk of the embedded store");
             return Box::pin(std::future::ready(Err(AppendError::Unavailable(behind))));
         }
-        let bytes = lines.iter().map(size).sum();
+        let (bytes, lines) = (lines.iter().map(size).sum(), lines.to_vec());
         let turn = self.shared.rotation.fetch_add(1, Ordering::Relaxed);
         let (partitions, retention, clock) = (self.shared.partitions, self.shared.retention, Arc::clone(&self.shared.clock));
         let written = self.shared.writer.call(bytes, move |tables| write(tables, &lines, partitions, turn, clock.now(), retention));

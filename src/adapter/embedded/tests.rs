@@ -44,7 +44,7 @@ fn at(path: &Path) -> Result<Embedded, OpenError> {
 }
 
 fn append(embedded: &Embedded, lines: Vec<Line>) {
-    block_on(embedded.append().append(lines)).unwrap();
+    block_on(embedded.append().append(&lines)).unwrap();
 }
 
 fn lines(range: std::ops::Range<usize>) -> Vec<Line> {
@@ -156,7 +156,7 @@ fn calls_that_wait_share_a_transaction() {
     });
     has_started.recv().unwrap();
     let before = embedded.transactions();
-    let appended: Vec<_> = (0..20).map(|number| embedded.append().append(lines(number..number + 1))).collect();
+    let appended: Vec<_> = (0..20).map(|number| embedded.append().append(&lines(number..number + 1))).collect();
     let waiting = sessions.iter_mut().enumerate().map(|(index, session)| async move {
         let user = format!("u{index}");
         session.commit(&[change(&user, None, "r"), change("shared", None, "r")]).await.unwrap()
@@ -267,7 +267,7 @@ fn a_topic_keeps_its_partitions() {
 fn a_line_that_is_too_long_is_refused() {
     let embedded = in_memory();
     let long = Line { topic: "events".into(), key: Some(vec![0; 1]), value: vec![0; log::MAX_LINE_BYTES] };
-    let error = block_on(embedded.append().append([lines(0..1), vec![long]].concat()));
+    let error = block_on(embedded.append().append(&[lines(0..1), vec![long]].concat()));
     assert!(matches!(error, Err(AppendError::Refused(_))), "{error:?}");
     assert_eq!(values(&mut *join(&embedded, "g")), [""; 0]);
 }

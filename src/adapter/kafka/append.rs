@@ -81,9 +81,9 @@ impl KafkaAppend {
 }
 
 impl Append for KafkaAppend {
-    fn append(&self, lines: Vec<Line>) -> SendFuture<'static, Result<(), AppendError>> {
+    fn append(&self, lines: &[Line]) -> SendFuture<'static, Result<(), AppendError>> {
         let batch = Arc::new(Batch { open: AtomicUsize::new(lines.len()), failed: OnceLock::new(), waiting: AtomicWaker::new() });
-        self.hand_over(&lines, &batch);
+        self.hand_over(lines, &batch);
         Box::pin(Acknowledged(batch))
     }
 }
@@ -187,14 +187,14 @@ mod tests {
         let append = KafkaAppend::open(&KafkaSettings::new("127.0.0.1:1", "g")).unwrap();
         let first = append.producer().unwrap();
         let line = || vec![Line { topic: "t".into(), key: None, value: b"v".to_vec() }];
-        let held = append.append(line());
+        let held = append.append(&line());
         // SAFETY: the client is alive, and so is the text.
         unsafe {
             let code = rdkafka::types::RDKafkaRespErr::RD_KAFKA_RESP_ERR_OUT_OF_ORDER_SEQUENCE_NUMBER;
             rdkafka::bindings::rd_kafka_test_fatal_error(first.client().native_ptr(), code, c"a test".as_ptr());
         }
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-        let told = runtime.block_on(append.append(line()));
+        let told = runtime.block_on(append.append(&line()));
         assert!(matches!(told, Err(AppendError::Unavailable(_))), "the caller writes again: {told:?}");
         assert!(!Arc::ptr_eq(&first, &append.producer().unwrap()), "the next one is another");
         drop(first);

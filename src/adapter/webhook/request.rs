@@ -1,6 +1,7 @@
 //! From the port's request to what goes on the wire: the URL is parsed once, and its parts, the headers' values and the body are moved,
 //! not copied.
 
+use std::borrow::Cow;
 use std::net::IpAddr;
 use std::str::FromStr;
 
@@ -14,6 +15,7 @@ use url::{Position, Url};
 
 use crate::engine::definition::Method;
 use crate::engine::delivery::Failure;
+use crate::engine::delivery::wire::Header;
 use crate::worker::ports::HttpRequest;
 
 /// Headers that frame a message or belong to its connection: they follow from the request, and a second one would let two readers see
@@ -77,13 +79,17 @@ pub fn prepare(request: HttpRequest) -> Result<(Origin, Request<Full<Bytes>>), F
 
 /// A header that cannot be written (a line break in a secret) is nothing that another attempt would mend, but no address
 /// either: the exchange is refused as not HTTP.
-fn headers(authority: Bytes, pairs: Vec<(String, String)>) -> Result<HeaderMap, Failure> {
+fn headers(authority: Bytes, pairs: Vec<Header>) -> Result<HeaderMap, Failure> {
     // Ours beside them: `host`, and `content-length` from hyper.
     let mut headers = HeaderMap::with_capacity(pairs.len() + 2);
     headers.append(HOST, HeaderValue::from_maybe_shared(authority).map_err(|_| Failure::Protocol)?);
     for (name, value) in pairs {
         let name = header_name(&name).ok_or(Failure::Protocol)?;
-        let value = HeaderValue::from_maybe_shared(Bytes::from(value)).map_err(|_| Failure::Protocol)?;
+        let value = match value {
+            Cow::Borrowed(value) => Bytes::from_static(value.as_bytes()),
+            Cow::Owned(value) => Bytes::from(value),
+        };
+        let value = HeaderValue::from_maybe_shared(value).map_err(|_| Failure::Protocol)?;
         headers.append(name, value);
     }
     Ok(headers)

@@ -78,6 +78,6 @@ impl Waiting {
 /// A request as the contract shows it: the body as JSON where it is, else as text.
 fn shown(request: &Seen) -> Value {
     let headers = request.headers.iter().filter(|(name, _)| !ATTEMPTS_OWN.contains(&name.to_ascii_lowercase().as_str()));
-    let headers: serde_json::Map<String, Value> = headers.map(|(name, value)| (name.clone(), Value::from(value.as_str()))).collect();
+    let headers: serde_json::Map<String, Value> = headers.map(|(name, value)| (name.to_string(), Value::from(&**value))).collect();
     json!({"method": request.method.as_str(), "url": request.url, "headers": headers, "body": request.body})
 }

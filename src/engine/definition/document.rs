@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::problem::{Place, Problem, Problems, meant};
 use super::text::{Data, Entry, Node, documents};
 use super::{Definition, Members, campaign, cohort, destination, reader, rule, trigger, workspace};
-use crate::engine::value::{Object, Value};
+use crate::engine::value::{Object, Text, Value};
 
 /// What a document is. Together with the key it names it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -49,7 +49,7 @@ pub struct ReadOptions {
     pub allow_http: bool,
 }
 
-/// Where the fields of a document stand that may hold templates: `webhook.body.text`, `headers.X-Key`.
+/// Where the fields of a document stand that may hold templates or secrets: `webhook.body.text`, `headers.X-Key`.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Places(BTreeMap<Box<str>, Place>);
 
@@ -90,7 +90,7 @@ impl Document {
         let Definition::Cohort(cohort) = &mut self.definition else { return };
         let Ok(Value::Object(written)) = Value::from_json(&self.canonical) else { return };
         let list = Value::List(users.iter().map(|user| Value::text(&**user)).collect());
-        let mut pairs: Vec<(Box<str>, Value)> =
+        let mut pairs: Vec<(Text, Value)> =
             written.iter().filter(|(key, _)| *key != "users_file").map(|(key, value)| (key.into(), value.clone())).collect();
         pairs.push(("users".into(), list));
         pairs.sort_by(|a, b| a.0.cmp(&b.0));
@@ -117,13 +117,22 @@ impl fmt::Display for Kind {
     }
 }
 
-/// Reads all documents of a file (YAML 1.2 or JSON, separated by `---`): those without errors, and every problem in the
+/// Reads all documents of a file (YAML 1.2 or JSON, separated by `---`, or as the items of a list): those without errors, and every problem in the
 /// order of the text. What only shows when documents are seen together is [`super::check_together`]'s.
 pub fn read(file: &str, text: &str, options: &ReadOptions) -> (Vec<Document>, Vec<Problem>) {
     let problems = Problems::of(file);
     let trees = documents(text, &problems);
-    let read = trees.iter().filter_map(|tree| document(&tree.root, options, &problems).filter(|_| tree.sound)).collect();
+    let roots = trees.iter().flat_map(|tree| one_by_one(&tree.root).iter().map(|root| (root, tree.sound)));
+    let read = roots.filter_map(|(root, sound)| document(root, options, &problems).filter(|_| sound)).collect();
     (read, problems.into_sorted())
+}
+
+/// The items of a list, else the one.
+fn one_by_one(root: &Node) -> &[Node] {
+    match &root.data {
+        Data::List(items) => items,
+        Data::Map(_) | Data::Scalar(_) | Data::Broken => std::slice::from_ref(root),
+    }
 }
 
 /// Reads a canonical text back. `name` stands for the file in problems, which have no place of their own any more.
@@ -170,7 +179,7 @@ fn document(node: &Node, options: &ReadOptions, problems: &Problems) -> Option<D
     places.0.insert("".into(), node.place);
     for entry in entries {
         places.0.insert(entry.key.clone(), entry.place);
-        if matches!(&*entry.key, "webhook" | "headers") {
+        if matches!(&*entry.key, "webhook" | "headers" | "auth" | "sign" | "ca") {
             places.insert(&entry.key, &entry.value);
         }
     }
@@ -187,7 +196,7 @@ fn cohorts(node: &Node) -> Vec<(Box<str>, Place)> {
         }
     }
     if let Some(Node { place, data: Data::Scalar(Value::Text(key)) }) = node.at("trigger").and_then(trigger::cohort_named) {
-        found.push((key.clone(), *place));
+        found.push((key.as_str().into(), *place));
     }
     found
 }
@@ -208,10 +217,10 @@ fn kind(node: &Node, entries: &[Entry], problems: &Problems) -> Option<Kind> {
 }
 
 fn canonical(entries: &[Entry]) -> String {
-    let mut written: Vec<(Box<str>, Value)> = entries
+    let mut written: Vec<(Text, Value)> = entries
         .iter()
         .filter(|entry| &*entry.key != "status" && !entry.value.is_null())
-        .map(|entry| (entry.key.clone(), sorted(&entry.key, &entry.value)))
+        .map(|entry| ((&*entry.key).into(), sorted(&entry.key, &entry.value)))
         .collect();
     written.sort_by(|a, b| a.0.cmp(&b.0));
     Value::Object(written.into_iter().collect::<Object>()).to_string()
@@ -222,10 +231,10 @@ fn sorted(key: &str, node: &Node) -> Value {
     match &node.data {
         Data::Map(_) if matches!(key, "headers" | "params" | "body") => node.to_value(),
         Data::Map(entries) => {
-            let mut pairs: Vec<(Box<str>, Value)> = entries
+            let mut pairs: Vec<(Text, Value)> = entries
                 .iter()
                 .filter(|entry| !entry.value.is_null())
-                .map(|entry| (entry.key.clone(), sorted(&entry.key, &entry.value)))
+                .map(|entry| ((&*entry.key).into(), sorted(&entry.key, &entry.value)))
                 .collect();
             pairs.sort_by(|a, b| a.0.cmp(&b.0));
             Value::Object(pairs.into_iter().collect())

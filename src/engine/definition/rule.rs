@@ -41,7 +41,7 @@ pub(super) fn cohorts_named(node: &Node, found: &mut Vec<(Box<str>, Place)>) {
     match &node.data {
         Data::List(items) => items.iter().for_each(|item| cohorts_named(item, found)),
         Data::Map(entries) => entries.iter().for_each(|entry| match (&*entry.key, &entry.value.data) {
-            ("cohort", Data::Scalar(Value::Text(key))) => found.push((key.clone(), entry.value.place)),
+            ("cohort", Data::Scalar(Value::Text(key))) => found.push((key.as_str().into(), entry.value.place)),
             ("all" | "any" | "not", _) => cohorts_named(&entry.value, found),
             _ => {}
         }),

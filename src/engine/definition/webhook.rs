@@ -159,7 +159,7 @@ fn body(webhook: &mut Reader<'_>, method: Method, content_type: ContentType, pla
             warn_of_doubts(node, problems);
             Some(Body::Map(node.to_value()))
         }
-        Data::Scalar(Value::Text(text)) => Some(Body::Text(text.clone())),
+        Data::Scalar(Value::Text(text)) => Some(Body::Text(text.as_str().into())),
         Data::Scalar(_) | Data::List(_) => {
             problems.error(node.place, format!("`body` must be a map or text, not {}", node.kind()));
             None

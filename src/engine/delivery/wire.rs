@@ -1,6 +1,7 @@
 //! A frozen request made ready for one attempt: secrets resolved, the attempt's own headers and the destination's credentials added,
 //! signed. This is the only place where a secret's value meets a request, and the result goes nowhere but to the wire.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
@@ -28,12 +29,15 @@ pub struct Attempt {
     pub at: Timestamp,
 }
 
+/// A header's name and value. What every request carries is not copied for each.
+pub type Header = (Cow<'static, str>, Cow<'static, str>);
+
 /// A request as it goes on the wire. Not `Debug`: it holds secrets.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Prepared {
     pub url: String,
     /// In a fixed order: the attempt's own, `authorization`, then the definition's by name. Names as written; values are UTF-8.
-    pub headers: Vec<(String, String)>,
+    pub headers: Vec<Header>,
     pub body: Option<String>,
     /// Authorities to trust as well, PEM; an error for who needs them.
     pub ca: Option<Result<Arc<str>, SecretError>>,
@@ -53,11 +57,11 @@ pub fn prepare(
     if !asked.keys.is_empty() {
         let signed = body.as_deref().unwrap_or_default();
         let signatures = signature::sign(&asked.keys, &attempt.id.to_string(), &timestamp(attempt), signed.as_bytes());
-        headers.push((signature::SIGNATURE.to_owned(), signatures));
+        headers.push((signature::SIGNATURE.into(), signatures.into()));
     }
-    headers.extend(asked.authorization.map(|value| (AUTHORIZATION.to_owned(), value)));
+    headers.extend(asked.authorization.map(|value| (AUTHORIZATION.into(), value.into())));
     for (name, value) in &request.headers {
-        headers.push((name.to_string(), resolve_header(value, secrets)?));
+        headers.push((name.to_string().into(), resolve_header(value, secrets)?.into()));
     }
     Ok(Prepared { url: resolve(&request.url, secrets)?, headers, body, ca: asked.ca })
 }
@@ -66,15 +70,15 @@ const AUTHORIZATION: &str = "authorization";
 
 /// The attempt's own headers (contract, section 5); a definition cannot replace them. `content-type` belongs to requests with
 /// a body and, as JSON, to those without one (H2: on every request).
-pub fn attempt_headers(attempt: &Attempt, content_type: Option<ContentType>) -> Vec<(String, String)> {
-    let own = [
-        ("webhook-id", attempt.id.to_string()),
-        ("webhook-timestamp", timestamp(attempt)),
-        ("webhook-attempt", attempt.number.to_string()),
-        ("user-agent", USER_AGENT.to_owned()),
-        ("content-type", content_type.unwrap_or(ContentType::Json).media_type().to_owned()),
+pub fn attempt_headers(attempt: &Attempt, content_type: Option<ContentType>) -> Vec<Header> {
+    let own: [(&'static str, Cow<'static, str>); 5] = [
+        ("webhook-id", attempt.id.to_string().into()),
+        ("webhook-timestamp", timestamp(attempt).into()),
+        ("webhook-attempt", attempt.number.to_string().into()),
+        ("user-agent", USER_AGENT.into()),
+        ("content-type", content_type.unwrap_or(ContentType::Json).media_type().into()),
     ];
-    own.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
+    own.into_iter().map(|(name, value)| (name.into(), value)).collect()
 }
 
 /// Whole seconds since 1970, as the specification wants.

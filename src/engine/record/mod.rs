@@ -6,6 +6,8 @@ mod history;
 
 pub use history::{Backfilled, Bucket, Data, Distinct, Early, Instants, Kept, Sample, Samples, Totals, Tracked, ValueHash};
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 
 use super::definition::{ContentType, Method, Trigger};
@@ -87,6 +89,19 @@ pub enum TimerKind {
     /// H5: the lease of a fetch of linked content. `due` is when a clock of the send fell due, `decided` when it was first decided if it was
     /// deferred.
     Linking { due: Option<Timestamp>, decided: Option<Timestamp> },
+}
+
+impl TimerKind {
+    /// For people.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            TimerKind::Inaction => "inaction",
+            TimerKind::EventDate | TimerKind::UserDate => "date",
+            TimerKind::Deferred { .. } => "deferred",
+            TimerKind::Linking { .. } => "linked content",
+            TimerKind::Membership => "membership",
+        }
+    }
 }
 
 /// What triggered, kept for when a send falls due.
@@ -232,15 +247,15 @@ pub struct CountedSend {
 pub struct Pending {
     pub id: DeliveryId,
     pub campaign: CampaignId,
-    pub claim: Claim,
+    pub claim: Arc<Claim>,
     pub counts: Counts,
     /// From when it is dead-lettered, whatever it waits for.
     pub expires: Timestamp,
     pub phase: Phase,
     /// What triggered it, kept where a campaign waits for what becomes of deliveries (`$delivered`, `$failed`).
     pub origin: Option<Box<Origin>>,
-    /// The frozen request. Absent only while parked: then the retry topic has it.
-    pub request: Option<Request>,
+    /// The frozen request, shared with whoever sends it. Absent only while parked: then the retry topic has it.
+    pub request: Option<Arc<Request>>,
 }
 
 /// Under what the ledger has a claim, so that it can be given back whatever the campaign says by then.

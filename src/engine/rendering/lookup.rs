@@ -110,15 +110,15 @@ fn whole<'v>(scope: &Scope<'v>, root: Root) -> Found<'v> {
     match root {
         Root::Event => Found::Object(scope.trigger.properties),
         Root::User => Found::Object(scope.user.traits()),
-        Root::Link => Found::Owned(Value::Object(scope.links.iter().cloned().collect())),
+        Root::Link => Found::Owned(Value::Object(scope.links.iter().map(|(name, value)| ((&**name).into(), value.clone())).collect())),
         Root::Events => {
-            let events = scope.trigger.others.iter().map(|(name, properties)| (name.clone(), Value::Object(properties.clone())));
+            let events = scope.trigger.others.iter().map(|(name, properties)| ((&**name).into(), Value::Object(properties.clone())));
             Found::Owned(Value::Object(events.collect()))
         }
         _ => {
             let fields = root.fields().iter().filter_map(|name| {
                 let value = lookup(scope, root, &[name]).with(|value| value.cloned())?;
-                Some((Box::from(*name), value))
+                Some(((*name).into(), value))
             });
             Found::Owned(Value::Object(fields.collect()))
         }

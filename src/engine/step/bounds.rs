@@ -59,5 +59,5 @@ fn size_without_requests(record: &Record) -> usize {
 }
 
 fn request_bytes(record: &Record) -> usize {
-    record.pending.iter().filter_map(|entry| entry.request.as_ref()).map(Request::weight).sum()
+    record.pending.iter().filter_map(|entry| entry.request.as_deref()).map(Request::weight).sum()
 }

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::cell::OnceCell;
+use std::sync::Arc;
 
 use super::gates::{self, Case, Stop};
 use super::happening::Happening;
@@ -277,12 +278,12 @@ impl Work<'_> {
         self.known.record.pending.push(Pending {
             id,
             campaign: definition.id,
-            claim,
+            claim: Arc::new(claim),
             counts,
             expires: self.now.after(policy.expires),
             phase: Phase::Sending { attempt: 1, lease },
             origin,
-            request: Some(rendered.request),
+            request: Some(Arc::new(rendered.request)),
         });
     }
 }

@@ -1,6 +1,7 @@
 //! Deliveries between claim and settlement: who may make the next attempt, and when it is over. The record is the arbiter: a
 //! message, a lease or a result that no longer fits what the record says loses.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::gates::{self, Case, Stop};
@@ -28,7 +29,7 @@ pub(super) const QUIET_GRACE: Duration = Duration::from_secs(5 * 60);
 impl Work<'_> {
     /// A retry message wins only against the very phase it was made for ([`Phase`] says what the numbers mean). Afterwards the
     /// request is in the record again and the attempt has a lease.
-    pub(super) fn retry(&mut self, id: DeliveryId, attempt: u32, unstarted: bool, request: &Request) {
+    pub(super) fn retry(&mut self, id: DeliveryId, attempt: u32, unstarted: bool, request: &Arc<Request>) {
         let Some(place) = self.place(id) else { return self.skip() };
         let wins = match self.known.record.pending[place].phase {
             // The message overtook the input that parks its entry, or has come twice. Winning here, two of them would be two requests;
@@ -141,7 +142,7 @@ impl Work<'_> {
         }
     }
 
-    fn start(&mut self, place: usize, attempt: u32, request: Request) {
+    fn start(&mut self, place: usize, attempt: u32, request: Arc<Request>) {
         let lease = self.now.after(lease::length(self.in_force.route(&request.destination).timeout));
         let entry = &mut self.known.record.pending[place];
         entry.phase = Phase::Sending { attempt, lease };
@@ -188,9 +189,10 @@ impl Work<'_> {
         let entry = &mut self.known.record.pending[place];
         entry.counts = counts;
         // The labels it counts under are today's; the version stays that of the frozen request.
-        entry.claim.at = self.now;
-        entry.claim.channel = campaign.channel.clone();
-        entry.claim.tags = campaign.tags.clone();
+        let claim = Arc::make_mut(&mut entry.claim);
+        claim.at = self.now;
+        claim.channel = campaign.channel.clone();
+        claim.tags = campaign.tags.clone();
         Ok(())
     }
 
@@ -202,7 +204,7 @@ impl Work<'_> {
         if let Some(campaign) = self.in_force.campaign(entry.campaign) {
             fatigue::give_back(ledger, &campaign.definition, &entry.claim, entry.counts);
             if stop.reason == Reason::ControlGroup {
-                entry.claim.arm = Arm::Control;
+                Arc::make_mut(&mut entry.claim).arm = Arm::Control;
                 fatigue::note_held_out(ledger, &campaign.definition, entry.counts.key, self.now);
                 fatigue::open_goal(ledger, &campaign.definition, None, self.now);
             }

@@ -159,7 +159,7 @@ impl OpenLog for MemoryLog {
 }
 
 impl Append for MemoryLog {
-    fn append(&self, lines: Vec<Line>) -> SendFuture<'static, Result<(), AppendError>> {
+    fn append(&self, lines: &[Line]) -> SendFuture<'static, Result<(), AppendError>> {
         let fate = self.faults.fate(Call::Append);
         if fate != Fate::FailBefore {
             self.lock().append(lines, self.clock.now());
@@ -291,13 +291,17 @@ impl World {
         self.topics.entry(Arc::clone(name)).or_insert_with(|| (0..partitions).map(|_| Kept::default()).collect())
     }
 
-    fn append(&mut self, lines: Vec<Line>, time: Timestamp) {
+    fn append(&mut self, lines: &[Line], time: Timestamp) {
         for Line { topic, key, value } in lines {
             self.turns = self.turns.wrapping_add(1);
             let hash = key.as_ref().map_or(self.turns, |key| stable_hash(&[key]));
-            let partitions = self.topic(&topic);
+            let partitions = self.topic(topic);
             let turn = hash % partitions.len() as u64;
-            partitions[turn as usize].records.push_back(Stored { time, key: key.map(Arc::from), value: Arc::from(value) });
+            partitions[turn as usize].records.push_back(Stored {
+                time,
+                key: key.as_deref().map(Arc::from),
+                value: Arc::from(value.as_slice()),
+            });
         }
     }
 

@@ -116,7 +116,7 @@ fn other_calls_tell_of_every_fault() {
     let line = Line { topic: "t".into(), key: Some(b"k".to_vec()), value: b"v".to_vec() };
     for (fate, expect) in [(Fate::FailBefore, 0), (Fate::FailAfter, 1)] {
         script.next(&[fate]);
-        assert!(matches!(block_on(log.append(vec![line.clone()])), Err(AppendError::Unavailable(_))));
+        assert!(matches!(block_on(log.append(std::slice::from_ref(&line))), Err(AppendError::Unavailable(_))));
         assert_eq!(log.records("t").len(), expect, "{fate:?}");
     }
     let mut source = log.source("g", &["t"]);

@@ -16,7 +16,7 @@ use crate::worker::commits::{Appending, Commits};
 use crate::worker::offsets::{Offsets, Ticket};
 use crate::worker::outcomes::{self, DeadEvent};
 use crate::worker::ports::{Message, Source, SourceError};
-use crate::worker::read_positions::{Asking, Ends};
+use crate::worker::read_positions::Ends;
 use crate::worker::reader::Shared;
 use crate::worker::turn::{Origin, Work};
 
@@ -66,7 +66,7 @@ impl RunReader {
             waiting_users: 0,
             full: false,
             walks: None,
-            ends: Ends::new(Asking::OnceReached),
+            ends: Ends::default(),
         }
     }
 
@@ -209,7 +209,7 @@ fn take(
     read: &mut Vec<(Box<str>, Waiting)>,
     dead: &mut Vec<(DeadEvent, String, Ticket)>,
 ) -> usize {
-    let Some((_, progress)) = offsets.find(message.topic, message.partition) else { return 0 };
+    let Some((partition, progress)) = offsets.find(message.topic, message.partition) else { return 0 };
     match message.value.map(Chunk::read) {
         Some(Ok(Chunk { campaign, run, at, users, .. })) if !users.is_empty() => {
             let count = users.len();
@@ -219,7 +219,7 @@ fn take(
             count
         }
         Some(Err(error)) => {
-            dead.push((DeadEvent::of(message), error, progress.open(message.offset)));
+            dead.push((DeadEvent::of(partition, message), error, progress.open(message.offset)));
             0
         }
         _ => {

@@ -213,7 +213,7 @@ impl Walker {
         let page = self.state.users(cursor.as_ref(), limit).await?;
         let lines = Chunk::lines(&self.shared.settings.topics, campaign, walk.run.as_ref(), now, &page.users);
         if !lines.is_empty()
-            && let Err(error) = self.shared.append.append(lines).await
+            && let Err(error) = self.shared.append.append(&lines).await
         {
             return self.not_appended(walking, error, now).await.map(|()| false);
         }

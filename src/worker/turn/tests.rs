@@ -13,7 +13,7 @@ use crate::engine::value::Object;
 use crate::simulator::ports::{MemoryLog, MemoryStore, SharedFaults, VirtualClock};
 use crate::telemetry::metrics::{CampaignLabel, Metrics};
 use crate::worker::offsets::Progress;
-use crate::worker::ports::{Clock, Store};
+use crate::worker::ports::{Clock, Message, Partition, Store};
 
 const NOW: Timestamp = Timestamp(1_795_000_000_000);
 
@@ -44,8 +44,11 @@ fn work(progress: &Arc<Progress>, user: &str, offset: i64) -> Work {
         context_traits: Object::new(),
         body: Body::Identify { traits: Object::new() },
     };
-    let raw = DeadEvent { topic: "events".into(), partition: 0, offset, key: None, value: format!("event {offset}").into_bytes() };
-    let origin = Origin { ticket: progress.open(offset), raw: Some(Box::new(raw)) };
+    let value = format!("event {offset}");
+    let partition = Partition { topic: "events".into(), number: 0 };
+    let message = Message { topic: "events", partition: 0, offset, time: NOW, key: None, value: Some(value.as_bytes()) };
+    let raw = DeadEvent::of(&partition, &message);
+    let origin = Origin { ticket: progress.open(offset), raw: Some(raw) };
     Work { user: user.into(), input: Input::Event(Arc::new(event)), origin: Some(origin) }
 }
 

@@ -147,7 +147,7 @@ impl EmbeddedLog {
 }
 
 impl Append for EmbeddedLog {
-    fn append(&self, lines: Vec<Line>) -> SendFuture<'static, Result<(), AppendError>> {
+    fn append(&self, lines: &[Line]) -> SendFuture<'static, Result<(), AppendError>> {
         let appended = self.runtime.block_on(self.embedded.append().append(lines));
         Box::pin(std::future::ready(appended))
     }

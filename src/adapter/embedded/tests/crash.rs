@@ -80,7 +80,7 @@ fn live(embedded: &Embedded, known: &mut Acknowledged) -> bool {
     let Ok(mut source) = embedded.source("g", &["events"], Start::Earliest) else { return false };
     let mut token = None;
     for round in 0..4 {
-        if block_on(embedded.append().append(lines(round * 3..round * 3 + 3))).is_err() {
+        if block_on(embedded.append().append(&lines(round * 3..round * 3 + 3))).is_err() {
             return false;
         }
         known.lines += 3;

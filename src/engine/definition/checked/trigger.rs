@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::{Condition, Path};
-use crate::engine::time::Timestamp;
+use crate::engine::calendar::{self, TimeOfDay};
 
 /// What starts a send.
 #[derive(Clone, Debug, PartialEq)]
@@ -26,6 +26,21 @@ pub enum Trigger {
     Api,
     /// T9: became, or is no longer, a member.
     Cohort { cohort: Box<str>, crossing: Crossing },
+}
+
+impl Trigger {
+    /// The kind of trigger, as it is written.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Trigger::Action(_) => "action",
+            Trigger::Actions(_) => "actions",
+            Trigger::Inaction(_) | Trigger::Absence(_) => "inaction",
+            Trigger::EventDate(_) | Trigger::UserDate(_) => "date",
+            Trigger::Schedule(_) => "schedule",
+            Trigger::Api => "api",
+            Trigger::Cohort { .. } => "cohort",
+        }
+    }
 }
 
 /// All of these happened, the last less than `within` after the first.
@@ -92,26 +107,10 @@ pub enum ZoneChoice {
     Named(Box<str>),
 }
 
-/// A wall-clock time, minutes after midnight (0 to 1439). Written `09:00`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct TimeOfDay(pub u16);
-
 #[derive(Clone, Debug, PartialEq)]
 pub struct Schedule {
-    pub times: Times,
+    pub times: calendar::Schedule,
     pub zone: ZoneChoice,
-}
-
-#[derive(Clone, Debug, PartialEq)]
-pub enum Times {
-    /// Once, at an instant.
-    At(Timestamp),
-    /// Once, at a local time, as text that `calendar` reads (`2026-12-01T09:00:00`).
-    AtLocal(Box<str>),
-    /// Five fields, checked.
-    Cron(Box<str>),
-    /// Day 1 to 31, `None` = the last; a missing day is the month's last.
-    Monthly { day: Option<u8>, at: TimeOfDay },
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -177,7 +177,7 @@ impl<'p> Builder<'p> {
             None => self.put(node)?,
             Some(key) => {
                 let text = match &node.data {
-                    Data::Scalar(Value::Text(text)) => Some(text.clone()),
+                    Data::Scalar(Value::Text(text)) => Some(text.as_str().into()),
                     _ => None,
                 };
                 let readable = text.is_some();

@@ -10,7 +10,7 @@ mod scalar;
 use saphyr_parser::{Parser, ScanError, Span};
 
 use super::problem::{Place, Problem, Problems};
-use crate::engine::value::{Object, Value};
+use crate::engine::value::Value;
 use builder::Builder;
 
 pub use scalar::truth_meant;
@@ -76,9 +76,7 @@ impl Node {
         match &self.data {
             Data::Scalar(value) => value.clone(),
             Data::List(items) => Value::List(items.iter().map(Node::to_value).collect()),
-            Data::Map(entries) => {
-                Value::Object(entries.iter().map(|entry| (entry.key.clone(), entry.value.to_value())).collect::<Object>())
-            }
+            Data::Map(entries) => Value::Object(entries.iter().map(|entry| ((&*entry.key).into(), entry.value.to_value())).collect()),
             Data::Broken => Value::Null,
         }
     }

@@ -19,14 +19,15 @@ fn any_value() -> impl Strategy<Value = Value> {
     leaf.prop_recursive(3, 24, 4, |inner| {
         prop_oneof![
             prop::collection::vec(inner.clone(), 0..4).prop_map(Value::List),
-            prop::collection::vec(("[ab.{}\"]{0,3}".prop_map(|key| key.into_boxed_str()), inner), 0..4)
+            prop::collection::vec(("[ab.{}\"]{0,3}".prop_map(crate::engine::value::Text::from), inner), 0..4)
                 .prop_map(|pairs| Value::Object(pairs.into_iter().collect())),
         ]
     })
 }
 
 fn any_properties() -> impl Strategy<Value = Object> {
-    prop::collection::vec(any_value(), 4).prop_map(|values| ["a", "b", "c", "d"].into_iter().map(Box::from).zip(values).collect())
+    prop::collection::vec(any_value(), 4)
+        .prop_map(|values| ["a", "b", "c", "d"].into_iter().map(crate::engine::value::Text::from).zip(values).collect())
 }
 
 fn variable() -> impl Strategy<Value = String> {

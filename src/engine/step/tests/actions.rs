@@ -83,7 +83,7 @@ fn templates_see_each_event_and_the_last_as_the_event() {
     bench.line(r#"9s track look {"n":2} id=late"#);
     assert_eq!(bench.line(r#"9s track open {"n":1} @3s"#), "sent both, both#1");
     let request = bench.deliveries["both"].1.clone();
-    let crate::engine::record::Piece::Text(text) = &request.body.unwrap().0[0] else { panic!("no text") };
+    let crate::engine::record::Piece::Text(text) = &request.body.as_ref().unwrap().0[0] else { panic!("no text") };
     assert_eq!(&**text, r#"{"open":"1","look":"2","last":"2 look actions"}"#);
     assert_eq!(&*bench.known.record.pending[0].claim.event_id, "late");
 }

@@ -70,7 +70,7 @@ fn a_request_comes_back_only_where_it_fits() {
     let mut postponed = 0;
     for (id, request) in &parked {
         bench.now = at("2s");
-        let answer = bench.give(&Input::Retry { id: *id, attempt: 1, unstarted: false, request: Box::new(request.clone()) });
+        let answer = bench.give(&Input::Retry { id: *id, attempt: 1, unstarted: false, request: request.clone() });
         postponed += usize::from(answer.starts_with("postpone"));
         assert!(size(&bench.known.record) <= RECORD_HARD_BYTES);
     }

@@ -124,7 +124,7 @@ struct Bench {
     offsets: BTreeMap<i32, i64>,
     events: BTreeMap<String, Arc<Event>>,
     /// The last delivery of each campaign.
-    deliveries: BTreeMap<String, (DeliveryId, Request)>,
+    deliveries: BTreeMap<String, (DeliveryId, Arc<Request>)>,
     /// Whose linked content was last asked for, by campaign.
     fetches: BTreeMap<String, DeliveryId>,
     /// Who was let in, by counter.
@@ -186,7 +186,7 @@ impl Bench {
             }
             "retry" => {
                 let (id, request) = delivery(self);
-                Input::Retry { id, attempt: attempt(), unstarted: unstarted(), request: Box::new(request) }
+                Input::Retry { id, attempt: attempt(), unstarted: unstarted(), request }
             }
             "run" => {
                 let due = option("due=").map_or(self.now, |due| at(&due));
@@ -349,7 +349,7 @@ impl Bench {
     }
 }
 
-fn show(effect: &Effect, known: &Known, deliveries: &BTreeMap<String, (DeliveryId, Request)>) -> String {
+fn show(effect: &Effect, known: &Known, deliveries: &BTreeMap<String, (DeliveryId, Arc<Request>)>) -> String {
     let name = |id: &DeliveryId| deliveries.iter().find(|(_, (known, _))| known == id).map_or("?", |(name, _)| name).to_owned();
     match effect {
         Effect::Decided(line) => match (line.outcome, line.reason, &line.rule) {
