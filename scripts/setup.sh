@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Installs what is missing for `build` (compiler, librdkafka's needs) and `test` (Redis, Java, Kafka's jars), and says what.
+# Installs what is missing for `build` (compiler, librdkafka's needs) and `test` (Redis, Java, Kafka's jars, Chromium and what drives
+# it), and says what.
 # usage: scripts/setup.sh build [test]
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -23,6 +24,10 @@ for part in "$@"; do
             want redis-server redis-server --version
             want openjdk-17-jre-headless java -version
             want maven mvn --version
+            # The console is clicked through in it.
+            want chromium test -x /usr/bin/chromium
+            want nodejs node --version
+            want npm npm --version
             ;;
         *)
             echo "setup: '$part' is not known; use build or test" >&2
@@ -50,6 +55,25 @@ if [ "$(printf '%s\n%s\n' "$wanted" "$have" | sort -V | head -n 1)" != "$wanted"
     exit 1
 fi
 
+# What drives Chromium, as tests/console/package-lock.json has it: from npm, without running anything of it.
+browser() {
+    local kept=.cache/console
+    if cmp -s tests/console/package-lock.json $kept/package-lock.json && [ -d $kept/node_modules ]; then return; fi
+    echo "setup: fetching what drives Chromium (npm) into $kept"
+    rm -rf $kept
+    mkdir -p $kept
+    cp tests/console/package.json $kept
+    cp tests/console/package-lock.json $kept/package-lock.json
+    if ! npm ci --prefix $kept --ignore-scripts --no-audit --no-fund --silent; then
+        rm -rf $kept
+        echo "setup: npm could not fetch it: is its registry reachable? then run this again" >&2
+        exit 1
+    fi
+}
+
 case " $* " in
-    *" test "*) scripts/kafka.sh fetch ;;
+    *" test "*)
+        scripts/kafka.sh fetch
+        browser
+        ;;
 esac

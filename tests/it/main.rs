@@ -26,6 +26,7 @@ mod support {
 mod api;
 mod architecture;
 mod cli_tools;
+mod console;
 mod control;
 mod corpus;
 mod corpus_live;
