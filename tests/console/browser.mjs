@@ -16,6 +16,8 @@ const pictures = process.env.CONSOLE_PICTURES;
 /** A machine that is busy with other tests is slow, not broken. */
 const PATIENCE_MS = 30_000;
 
+const AGAIN_AFTER_MS = 1000;
+
 export const LOOKS = {
   light: { viewport: { width: 1280, height: 860 }, colorScheme: "light" },
   dark: { viewport: { width: 1280, height: 860 }, colorScheme: "dark" },
@@ -84,6 +86,17 @@ export function labelled(page, name) {
 
 export async function see(page, text) {
   await page.getByText(text).filter({ visible: true }).first().waitFor();
+}
+
+/** Does something again and again until it shows: the tail begins to follow some seconds after it is opened. */
+export async function until(act, shown) {
+  const deadline = Date.now() + PATIENCE_MS;
+  for (;;) {
+    await act();
+    const seen = await shown.waitFor({ timeout: AGAIN_AFTER_MS }).then(() => true, () => false);
+    if (seen) return;
+    if (Date.now() > deadline) throw new Error("it never showed");
+  }
 }
 
 /** A picture of all of the page, and of how it does for those who cannot see it: the violations that hinder, in words. */

@@ -3,7 +3,7 @@
 
 import assert from "node:assert/strict";
 
-import { LOOKS, close, giveToken, go, labelled, look, open, pictureOfFailure, see, tab, track, world } from "./browser.mjs";
+import { LOOKS, close, giveToken, go, labelled, look, open, pictureOfFailure, see, tab, track, until, world } from "./browser.mjs";
 
 const { admin, read, ingest, hostile } = world;
 
@@ -242,14 +242,17 @@ const flows = {
     await see(page, "connected");
     await see(page, "Nothing yet.");
     const rows = page.locator(".tail > li");
+    const delivered = (id) => rows.filter({ hasText: `attempt 1 at sms-provider` }).filter({ has: page.getByRole("link", { name: id, exact: true }) });
+    let early = 0;
+    await until(() => track(`early-${++early}`, "signed_up"), rows.first());
     await track("live-1", "signed_up");
-    await rows.filter({ hasText: "live-1" }).filter({ hasText: "delivered" }).waitFor();
+    await delivered("live-1").waitFor();
     await button(page, "Pause").click();
     await track("live-2", "signed_up");
-    await page.getByRole("button", { name: /^Go on \([12] new\)/ }).waitFor();
+    await page.getByRole("button", { name: /^Go on \(\d+ new\)/ }).waitFor();
     assert.equal(await rows.filter({ hasText: "live-2" }).count(), 0);
     await page.getByRole("button", { name: /^Go on/ }).click();
-    await rows.filter({ hasText: "live-2" }).filter({ hasText: "delivered" }).waitFor();
+    await delivered("live-2").waitFor();
     await labelled(page, "Find").fill("live-1");
     await rows.filter({ hasText: "live-2" }).first().waitFor({ state: "detached" });
     await labelled(page, "Show").selectOption("attempt");
@@ -308,8 +311,7 @@ const flows = {
     await see(page, hostile.trait);
     await go(page, "live");
     await see(page, "connected");
-    await track(hostile.user, "signed_up");
-    await page.locator(".tail").getByText(hostile.user).first().waitFor();
+    await until(() => track(hostile.user, "signed_up"), page.locator(".tail").getByText(hostile.user).first());
     assert.equal(await page.locator("main img, main script, main b[onmouseover]").count(), 0);
     return page;
   },
@@ -389,8 +391,7 @@ const VIEWS = [
   }],
   ["live", "live", async (page) => {
     await see(page, "connected");
-    await track("watched", "signed_up");
-    await page.locator(".tail > li").first().waitFor();
+    await until(() => track("watched", "signed_up"), page.locator(".tail > li").first());
   }],
   ["trouble", "campaigns/no-such-campaign", (page) => see(page, "It is not there")],
 ];

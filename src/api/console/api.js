@@ -65,8 +65,14 @@ export function get(path, query = {}, signal = undefined) {
 }
 
 /** `revision` is the one that was looked at: the worker refuses when the definitions have another by now. */
-export function post(path, body = undefined, { query = {}, signal = undefined, revision = null } = {}) {
-  return json("POST", path, { body, query, signal, revision });
+export function post(path, body = undefined, { signal = undefined, revision = null } = {}) {
+  return json("POST", path, { body, signal, revision });
+}
+
+/** What a `post` would do, and the revision of the definitions that says so. */
+export async function dryRun(path) {
+  const response = await request("POST", path, { query: { dry_run: true } });
+  return { answer: await response.json(), revision: response.headers.get("etag") };
 }
 
 /** The path of something below `/v1`, from parts that may hold anything. */
@@ -74,19 +80,25 @@ export function at(...parts) {
   return `/v1/${parts.map(encodeURIComponent).join("/")}`;
 }
 
-/** Calls `heard` with each message of an event stream until it ends or `signal` stops it. */
-export async function listen(path, query, signal, heard, opened) {
-  const response = await request("GET", path, { query, signal, streams: true });
+/**
+ * Calls `heard` with the name (`message` where it has none) and the data of each event of a stream, until it ends or `signal` stops
+ * it. By hand, because the browser's own EventSource can send no token.
+ */
+export async function listen(path, signal, opened, heard) {
+  const response = await request("GET", path, { signal, streams: true });
   opened();
   let rest = "";
+  let name = "message";
   const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
   for (;;) {
     const { done, value } = await reader.read();
     if (done) return;
-    const lines = (rest + value).split("\n");
+    const lines = (rest + value).split(/\r?\n/);
     rest = lines.pop();
     for (const line of lines) {
-      if (line.startsWith("data:")) heard(JSON.parse(line.slice(5)));
+      if (line.startsWith("event:")) name = line.slice(6).trim();
+      else if (line.startsWith("data:")) heard(name, line.slice(5).trim());
+      else if (line === "") name = "message";
     }
   }
 }
@@ -124,7 +136,7 @@ async function exchange(method, path, token, { body, query = {}, signal, revisio
   const headers = { accept: streams ? "text/event-stream" : "application/json" };
   if (token) headers.authorization = `Bearer ${token}`;
   if (body !== undefined) headers["content-type"] = "application/json";
-  if (revision !== null) headers["if-match"] = `"${revision}"`;
+  if (revision !== null) headers["if-match"] = revision;
   const limits = [signal, streams ? null : AbortSignal.timeout(ANSWERS_WITHIN_MS)].filter(Boolean);
   try {
     return await fetch(url, {

@@ -1,6 +1,6 @@
 // One campaign: what it is and how it does, starting and stopping it, and the ways to its other pages.
 
-import { at, get, post } from "./api.js";
+import { at, dryRun, get, post } from "./api.js";
 import { h, link, to } from "./dom.js";
 import { exposed } from "./exposed.js";
 import { numbers } from "./numbers.js";
@@ -72,9 +72,9 @@ function askFor(what, { key, status }, changed) {
   const resumes = status === "paused";
   let revision = null;
   const looked = async () => {
-    const looked = await post(at("campaigns", key, "start"), undefined, { query: { dry_run: true } });
-    revision = looked.revision ?? null;
-    return startOverview(looked);
+    const looked = await dryRun(at("campaigns", key, "start"));
+    revision = looked.revision;
+    return startOverview(looked.answer);
   };
   const asked = {
     start: () => ({
@@ -115,9 +115,11 @@ function startOverview({ estimated_audience, next_run, destination, caps, warnin
   ];
 }
 
+/** An estimate costs a look at many users: it is made where somebody is about to start. */
 function audience(estimate) {
-  if (!estimate) return "everyone who triggers it";
-  return `about ${number(estimate.users)} of ${number(estimate.of)} known users${estimate.sampled ? " (from a sample)" : ""}`;
+  if (!estimate) return null;
+  const more = estimate.sampled ? "; there are more" : "";
+  return `${number(estimate.users)} of the ${number(estimate.of)} users that were looked at${more}`;
 }
 
 function sendsTo(destination) {
@@ -131,7 +133,7 @@ function capList(caps) {
 
 function overview(page) {
   const { campaign } = page;
-  const { trigger, priority, running_since, next_run, destination, caps, estimated_audience, warnings } = campaign;
+  const { trigger, priority, running_since, next_run, destination, caps, warnings } = campaign;
   const card = h(
     "section",
     { class: "card" },
@@ -143,7 +145,6 @@ function overview(page) {
       ["Sends to", sendsTo(destination)],
       ["Priority", priority],
       ["Caps", capList(caps)],
-      ["Audience", audience(estimated_audience)],
     ),
     (warnings ?? []).length > 0 && h("div", { class: "warning" }, h("ul", warnings.map((one) => h("li", one)))),
   );

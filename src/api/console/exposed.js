@@ -2,33 +2,33 @@
 
 import { at, get } from "./api.js";
 import { fill, h, link } from "./dom.js";
-import { button, field, mark, nothing, number, region, select, table, time } from "./parts.js";
+import { button, mark, nothing, number, region, table, time } from "./parts.js";
 
 const PAGE = 50;
-const OUTCOMES = [["sent", "were sent it"], ["delivered", "got it delivered"], ["failed", "it failed for"], ["control", "are in the control group"]];
 
 export function exposed(page) {
-  const outcome = select(OUTCOMES, page.query.get("outcome") ?? "sent", () => {
-    page.replaceQuery({ outcome: outcome.value });
-    refresh();
-  });
-  const { place, refresh } = region(page.signal, async (signal) => {
-    const users = [];
+  const { place } = region(page.signal, async (signal) => {
+    /** By id: while others are being reached the worker may tell one twice. */
+    const users = new Map();
     const rows = h("div");
     await more(null);
     return rows;
 
+    /** A page may be empty and not the last: where few were reached, many are looked at in vain. */
     async function more(cursor) {
-      const next = await get(at("campaigns", page.key, "users"), { outcome: outcome.value, limit: PAGE, cursor }, signal);
-      users.push(...next.users);
-      fill(rows, drawn(users), next.next && h("p", button("Show more", () => more(next.next))));
+      let part = { users: [], next: cursor };
+      do {
+        part = await get(at("campaigns", page.key, "users"), { outcome: "sent", limit: PAGE, cursor: part.next }, signal);
+      } while (part.users.length === 0 && part.next);
+      for (const user of part.users) users.set(user.user_id, user);
+      fill(rows, drawn([...users.values()]), part.next && h("p", button("Show more", () => more(part.next))));
     }
   });
-  return h("section", { class: "card" }, h("div", { class: "row" }, h("h2", "Who got it"), field("Users who", outcome)), place);
+  return h("section", { class: "card" }, h("h2", "Who got it"), place);
 }
 
 function drawn(users) {
-  if (users.length === 0) return nothing("Nobody yet.", "Users appear here once the campaign has decided on them.");
-  const row = ({ user_id, at, times, arm }) => [link(user_id, "users", user_id), time(at), number(times), mark(arm ?? "treatment")];
+  if (users.length === 0) return nothing("Nobody yet.", "Users appear here once something was sent to them.");
+  const row = ({ user_id, at, times, arm }) => [link(user_id, "users", user_id), time(at), number(times), mark(arm)];
   return table("Users", [["User", "wide"], ["Last", ""], ["Times", "number"], ["Arm", ""]], users.map(row));
 }

@@ -20,6 +20,7 @@ export function live(page) {
   const list = h("ol", { class: "tail", "aria-label": "Decisions, newest first" });
   const state = h("p", { class: "line muted", role: "status" });
   const empty = h("div");
+  const lost = h("p", { class: "waits" });
   const wanted = h("input", { type: "search", value: page.query.get("q") ?? "", placeholder: "user, campaign, reason", on: { input: chosen } });
   const kind = select(KINDS, page.query.get("kind") ?? "", chosen);
   const pause = button("Pause", () => {
@@ -39,8 +40,9 @@ export function live(page) {
     draw();
   }
 
-  function heard(line) {
-    lines.unshift(line);
+  function heard(name, data) {
+    if (name === "dropped") return void fill(lost, `Too fast to follow: ${number(Number(data))} lines were left out.`);
+    lines.unshift(JSON.parse(data));
     lines.length = Math.min(lines.length, KEPT);
     unseen += 1;
     plan();
@@ -72,6 +74,7 @@ export function live(page) {
     h("h1", page.title("Live")),
     h("form", { class: "filters", role: "search", on: { submit: (event) => event.preventDefault() } }, field("Find", wanted), field("Show", kind), h("div", { class: "buttons" }, pause, clear)),
     state,
+    lost,
     empty,
     list,
   ];
@@ -84,9 +87,13 @@ async function follow(signal, heard, told) {
     told(false, "connecting");
     let why = "the stream ended";
     try {
-      await listen(at("tail"), {}, signal, heard, () => {
+      const opened = () => {
         wait = FIRST_WAIT_MS;
         told(true, `the last ${KEPT} are kept`);
+      };
+      await listen(at("tail"), signal, opened, (name, data) => {
+        if (name === "ended") throw new Error(data);
+        heard(name, data);
       });
     } catch (error) {
       if (signal.aborted) return;

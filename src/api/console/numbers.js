@@ -8,8 +8,8 @@ import * as words from "./words.js";
 
 const EVERY_MS = 5000;
 const DAY_MS = 86_400_000;
-/** `[days back, title]` */
-const PERIODS = [["", "all the time"], ["1", "last day"], ["7", "last 7 days"], ["30", "last 30 days"]];
+/** `[days with today, title]`; days are those of UTC, as the worker counts. */
+const PERIODS = [["", "all the time"], ["1", "today (UTC)"], ["7", "7 days"], ["30", "30 days"], ["90", "90 days"]];
 
 export function numbers(page) {
   const period = select(PERIODS, page.query.get("days") ?? "", () => {
@@ -21,7 +21,7 @@ export function numbers(page) {
 }
 
 function stats(key, days, signal) {
-  const from = days ? new Date(Date.now() - Number(days) * DAY_MS).toISOString() : null;
+  const from = days ? new Date(Date.now() - (Number(days) - 1) * DAY_MS).toISOString().slice(0, 10) : null;
   return get(at("campaigns", key, "stats"), { from }, signal);
 }
 
@@ -35,7 +35,7 @@ function drawn({ totals, reasons, failed_by, by_day, conversions, as_of }) {
     counts("Failed by", failed_by, (cause) => cause, totals.failed),
     outcome(conversions),
     days(by_day ?? []),
-    h("p", { class: "muted small" }, "As of ", time(as_of)),
+    as_of && h("p", { class: "muted small" }, "Last counted ", time(as_of)),
   ];
 }
 
@@ -48,11 +48,11 @@ function counts(title, map, word, whole) {
 
 function outcome(conversions) {
   const { treatment, control, lift } = conversions ?? {};
-  if (!treatment) return null;
+  if (!treatment?.conversions && !control?.conversions) return null;
   const row = (name, arm) => [name, number(arm.users), number(arm.conversions), arm.users ? `${(arm.rate * 100).toFixed(1)} %` : null];
   const rows = [row("got it", treatment), control && row("control group", control)].filter(Boolean);
   const effect = lift === null || lift === undefined ? null : h("p", "Lift over the control group: ", h("b", `${lift >= 0 ? "+" : ""}${(lift * 100).toFixed(1)} %`));
-  return [h("h3", "Reached the goal"), table("Reached the goal", [["Arm", "wide"], ["Users", "number"], ["Conversions", "number"], ["Rate", "number"]], rows), effect];
+  return [h("h3", "Reached the goal"), table("Reached the goal", [["Arm", "wide"], ["Exposures", "number"], ["Conversions", "number"], ["Rate", "number"]], rows), effect];
 }
 
 function days(by_day) {

@@ -67,11 +67,13 @@ export const passage = (code) => PASSAGES[code] ?? code;
 export const status = (code) => STATUSES[code] ?? code;
 export const trigger = (code) => TRIGGERS[code] ?? code;
 
-/** A frequency cap as a sentence; any other rule as it is written. */
+/** A cap, a limit or a resend rule as a sentence; any other rule as it is written. */
 export function rule(shown) {
   if (shown === null || shown === undefined) return null;
   if (typeof shown !== "object") return String(shown);
-  const { limit, per, calendar, channel, tag } = shown;
+  const { limit, per, calendar, channel, tag, resend } = shown;
+  if (resend !== undefined) return resend === "never" ? "once per user, ever" : `again after ${resend.after} at the earliest`;
+  if (limit?.users !== undefined) return `at most ${limit.users} users${limit.per ? ` a ${limit.per}` : ""}`;
   if (limit === undefined) return JSON.stringify(shown);
   const window = calendar ? `a calendar ${calendar}` : `in ${per}`;
   return [`at most ${limit} ${window}`, channel && `on ${channel}`, tag && `tagged ${tag}`].filter(Boolean).join(", ");
