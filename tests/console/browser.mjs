@@ -39,7 +39,12 @@ export function close() {
 
 /** A tab of its own, with its own session storage. What must never happen in it is in `wrongs`. */
 export async function tab(look = LOOKS.light) {
-  const context = await browser.newContext({ ...look, timezoneId: "Asia/Seoul", locale: "en-GB", permissions: ["clipboard-read", "clipboard-write"] });
+  const context = await browser.newContext({
+    ...look,
+    timezoneId: "Asia/Seoul",
+    locale: "en-GB",
+    permissions: ["clipboard-read", "clipboard-write"],
+  });
   context.setDefaultTimeout(PATIENCE_MS);
   const page = await context.newPage();
   newest = page;
@@ -93,7 +98,10 @@ export async function until(act, shown) {
   const deadline = Date.now() + PATIENCE_MS;
   for (;;) {
     await act();
-    const seen = await shown.waitFor({ timeout: AGAIN_AFTER_MS }).then(() => true, () => false);
+    const seen = await shown.waitFor({ timeout: AGAIN_AFTER_MS }).then(
+      () => true,
+      () => false,
+    );
     if (seen) return;
     if (Date.now() > deadline) throw new Error("it never showed");
   }
@@ -102,8 +110,12 @@ export async function until(act, shown) {
 /** A picture of all of the page, and of how it does for those who cannot see it: the violations that hinder, in words. */
 export async function look(page, name) {
   await page.screenshot({ path: path.join(pictures, `${name}.png`), fullPage: true });
-  const { violations } = await page.evaluate(`(() => { const module = undefined, define = undefined; ${axe}; return axe.run(document); })()`);
-  const wrongs = violations.filter(({ impact }) => ["serious", "critical", "moderate"].includes(impact)).map((one) => `${name}: ${one.id}: ${one.help}: ${one.nodes.map((node) => node.html).join(" ")}`);
+  const { violations } = await page.evaluate(
+    `(() => { const module = undefined, define = undefined; ${axe}; return axe.run(document); })()`,
+  );
+  const wrongs = violations
+    .filter(({ impact }) => ["serious", "critical", "moderate"].includes(impact))
+    .map((one) => `${name}: ${one.id}: ${one.help}: ${one.nodes.map((node) => node.html).join(" ")}`);
   const beyond = await page.evaluate(() => document.documentElement.scrollWidth - window.innerWidth);
   return beyond > 0 ? [...wrongs, `${name}: ${beyond} px wider than the screen`] : wrongs;
 }

@@ -21,7 +21,10 @@ const flows = {
   async "a token is asked once, and refused in words"() {
     const page = await tab();
     await page.goto(world.url);
-    for (const [token, words] of [["wrong", "The token is not known"], [ingest, "Your token may not do that"]]) {
+    for (const [token, words] of [
+      ["wrong", "The token is not known"],
+      [ingest, "Your token may not do that"],
+    ]) {
       await labelled(page, "Token").fill(token);
       await button(page, "Open the console").click();
       await see(page, words);
@@ -242,7 +245,8 @@ const flows = {
     await see(page, "connected");
     await see(page, "Nothing yet.");
     const rows = page.locator(".tail > li");
-    const delivered = (id) => rows.filter({ hasText: `attempt 1 at sms-provider` }).filter({ has: page.getByRole("link", { name: id, exact: true }) });
+    const delivered = (id) =>
+      rows.filter({ hasText: `attempt 1 at sms-provider` }).filter({ has: page.getByRole("link", { name: id, exact: true }) });
     let early = 0;
     await until(() => track(`early-${++early}`, "signed_up"), rows.first());
     await track("live-1", "signed_up");
@@ -329,7 +333,16 @@ const flows = {
       await page.keyboard.press("Shift+Tab");
       passed.push(await focused());
     }
-    assert.deepEqual(passed, ["Sign out", "Live", "Dead letters", "Destinations", "Users", "Campaigns", "Campanile", "Skip to the content"]);
+    assert.deepEqual(passed, [
+      "Sign out",
+      "Live",
+      "Dead letters",
+      "Destinations",
+      "Users",
+      "Campaigns",
+      "Campanile",
+      "Skip to the content",
+    ]);
     await page.keyboard.press("Enter");
     assert.equal(await page.evaluate(() => document.activeElement.id), "main");
     assert.match(page.url(), /#\/campaigns/);
@@ -371,28 +384,44 @@ const VIEWS = [
   ["campaigns", "campaigns", (page) => see(page, "Welcome after signing up")],
   ["campaign", "campaigns/welcome", (page) => page.getByRole("row", { name: /^Delivered [1-9]/ }).waitFor()],
   ["ready", "campaigns/hostile", (page) => see(page, "not started yet")],
-  ["start", "campaigns/hostile", async (page) => {
-    await button(page, "Start").click();
-    await asked(page).getByText("Sends to").waitFor();
-  }],
-  ["preview", "campaigns/welcome/try", async (page) => {
-    await labelled(page, "User id").fill("mina");
-    await button(page, "Preview").click();
-    await see(page, "As cURL");
-  }],
+  [
+    "start",
+    "campaigns/hostile",
+    async (page) => {
+      await button(page, "Start").click();
+      await asked(page).getByText("Sends to").waitFor();
+    },
+  ],
+  [
+    "preview",
+    "campaigns/welcome/try",
+    async (page) => {
+      await labelled(page, "User id").fill("mina");
+      await button(page, "Preview").click();
+      await see(page, "As cURL");
+    },
+  ],
   ["exposed", "campaigns/welcome/users", (page) => page.getByRole("link", { name: "mina", exact: true }).waitFor()],
   ["definition", "campaigns/welcome/definition", (page) => see(page, "signed_up")],
   ["users", "users", (page) => see(page, "Whom are you looking for?")],
   ["user", "users/mina?campaign=welcome", (page) => see(page, "Do the frequency caps allow it?")],
   ["destinations", "destinations", (page) => see(page, "sms-provider")],
-  ["dead", "dead", async (page) => {
-    await page.locator(".letters summary").first().click();
-    await see(page, "Last status");
-  }],
-  ["live", "live", async (page) => {
-    await see(page, "connected");
-    await until(() => track("watched", "signed_up"), page.locator(".tail > li").first());
-  }],
+  [
+    "dead",
+    "dead",
+    async (page) => {
+      await page.locator(".letters summary").first().click();
+      await see(page, "Last status");
+    },
+  ],
+  [
+    "live",
+    "live",
+    async (page) => {
+      await see(page, "connected");
+      await until(() => track("watched", "signed_up"), page.locator(".tail > li").first());
+    },
+  ],
   ["trouble", "campaigns/no-such-campaign", (page) => see(page, "It is not there")],
 ];
 

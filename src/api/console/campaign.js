@@ -34,7 +34,8 @@ export function campaign(page) {
 }
 
 function tabs(key, here) {
-  const one = ([name, title]) => h("a", { href: name ? to("campaigns", key, name) : to("campaigns", key), "aria-current": name === here ? "page" : null }, title);
+  const one = ([name, title]) =>
+    h("a", { href: name ? to("campaigns", key, name) : to("campaigns", key), "aria-current": name === here ? "page" : null }, title);
   return h("nav", { class: "tabs", "aria-label": "Campaign" }, TABS.map(one));
 }
 
@@ -43,7 +44,16 @@ function head(campaign, changed) {
   return h(
     "div",
     { class: "head" },
-    h("p", { class: "line" }, mark(status), h("span", words.status(status)), h("code", key), h("span", `version ${version}`), channel && h("span", channel), (tags ?? []).map((tag) => h("span", { class: "tag" }, tag))),
+    h(
+      "p",
+      { class: "line" },
+      mark(status),
+      h("span", words.status(status)),
+      h("code", key),
+      h("span", `version ${version}`),
+      channel && h("span", channel),
+      (tags ?? []).map((tag) => h("span", { class: "tag" }, tag)),
+    ),
     description && h("p", description),
     h("p", { class: "buttons" }, lifecycle(campaign, changed)),
     status !== "ended" && whyDisabled(),
@@ -85,7 +95,10 @@ function askFor(what, { key, status }, changed) {
     }),
     pause: () => ({
       title: "Pause this campaign?",
-      body: h("p", "Nothing new is sent. Timers are held, retries of what is started finish. It can be resumed; what is overdue by then by more than triggers.max_overdue is not sent any more."),
+      body: h(
+        "p",
+        "Nothing new is sent. Timers are held, retries of what is started finish. It can be resumed; what is overdue by then by more than triggers.max_overdue is not sent any more.",
+      ),
       action: "Pause",
       said: "it is paused",
     }),
@@ -108,9 +121,22 @@ function askFor(what, { key, status }, changed) {
 /** What should be known before it starts. */
 function startOverview({ estimated_audience, next_run, destination, caps, warnings }) {
   return [
-    facts(["Audience", audience(estimated_audience)], ["Next run", time(next_run)], ["Sends to", sendsTo(destination)], ["Caps", capList(caps)]),
+    facts(
+      ["Audience", audience(estimated_audience)],
+      ["Next run", time(next_run)],
+      ["Sends to", sendsTo(destination)],
+      ["Caps", capList(caps)],
+    ),
     (warnings ?? []).length > 0
-      ? h("div", { class: "warning" }, h("p", h("strong", "Before you start")), h("ul", warnings.map((one) => h("li", one))))
+      ? h(
+          "div",
+          { class: "warning" },
+          h("p", h("strong", "Before you start")),
+          h(
+            "ul",
+            warnings.map((one) => h("li", one)),
+          ),
+        )
       : h("p", { class: "muted" }, "No warnings."),
   ];
 }
@@ -123,12 +149,21 @@ function audience(estimate) {
 }
 
 function sendsTo(destination) {
-  return destination && [destination.host ?? "", destination.name && destination.name !== destination.host ? [" (", link(destination.name, "destinations"), ")"] : null];
+  return (
+    destination && [
+      destination.host ?? "",
+      destination.name && destination.name !== destination.host ? [" (", link(destination.name, "destinations"), ")"] : null,
+    ]
+  );
 }
 
 function capList(caps) {
   if (!caps || caps.length === 0) return "none";
-  return h("ul", { class: "plain" }, caps.map(({ rule, scope }) => h("li", words.rule(rule), scope && h("span", { class: "muted" }, ` (${scope})`))));
+  return h(
+    "ul",
+    { class: "plain" },
+    caps.map(({ rule, scope }) => h("li", words.rule(rule), scope && h("span", { class: "muted" }, ` (${scope})`))),
+  );
 }
 
 function overview(page) {
@@ -146,14 +181,26 @@ function overview(page) {
       ["Priority", priority],
       ["Caps", capList(caps)],
     ),
-    (warnings ?? []).length > 0 && h("div", { class: "warning" }, h("ul", warnings.map((one) => h("li", one)))),
+    (warnings ?? []).length > 0 &&
+      h(
+        "div",
+        { class: "warning" },
+        h(
+          "ul",
+          warnings.map((one) => h("li", one)),
+        ),
+      ),
   );
   return h("div", { class: "two" }, numbers(page), card);
 }
 
 function definition({ campaign }) {
   if (!campaign.yaml) return nothing("The worker did not say how it is defined.");
-  return h("section", h("h2", { class: "unseen" }, "Definition"), code(campaign.yaml, { lines: campaign.yaml.trimEnd().split("\n").map(yamlLine) }));
+  return h(
+    "section",
+    h("h2", { class: "unseen" }, "Definition"),
+    code(campaign.yaml, { lines: campaign.yaml.trimEnd().split("\n").map(yamlLine) }),
+  );
 }
 
 /** Keys and comments a little apart from the values. */

@@ -25,7 +25,14 @@ export function campaigns(page) {
     async (signal) => {
       const [{ campaigns }, stats] = await Promise.all([get(at("campaigns"), {}, signal), get(at("stats"), {}, signal)]);
       if (campaigns.length === 0) {
-        return nothing("No campaigns yet.", "Write one as YAML and apply it: ", h("code", "campanile apply DIRECTORY"), ". ", h("code", "campanile demo --serve"), " shows what it looks like.");
+        return nothing(
+          "No campaigns yet.",
+          "Write one as YAML and apply it: ",
+          h("code", "campanile apply DIRECTORY"),
+          ". ",
+          h("code", "campanile demo --serve"),
+          " shows what it looks like.",
+        );
       }
       loaded = { campaigns, stats };
       draw();
@@ -35,12 +42,27 @@ export function campaigns(page) {
     },
     { every: EVERY_MS, label: "Loading the campaigns" },
   );
-  const filters = h("form", { class: "filters", role: "search", on: { submit: (event) => event.preventDefault() } }, field("Find", wanted), field("Status", status));
+  const filters = h(
+    "form",
+    { class: "filters", role: "search", on: { submit: (event) => event.preventDefault() } },
+    field("Find", wanted),
+    field("Status", status),
+  );
   return [h("h1", page.title("Campaigns")), filters, place];
 }
 
 function overAll({ matched, sent, delivered, failed }) {
-  return ["Over all: ", h("b", number(matched)), " matched, ", h("b", number(sent)), " sent, ", h("b", number(delivered)), " delivered, ", h("b", number(failed)), " failed"];
+  return [
+    "Over all: ",
+    h("b", number(matched)),
+    " matched, ",
+    h("b", number(sent)),
+    " sent, ",
+    h("b", number(delivered)),
+    " delivered, ",
+    h("b", number(failed)),
+    " failed",
+  ];
 }
 
 function drawn({ campaigns, stats }, wanted, status) {
@@ -48,7 +70,16 @@ function drawn({ campaigns, stats }, wanted, status) {
   const shown = campaigns.filter((one) => (status === "" || one.status === status) && fits(one));
   if (shown.length === 0) return nothing("No campaign fits.", "Try another word or status.");
   shown.sort((a, b) => ORDER.indexOf(a.status) - ORDER.indexOf(b.status) || a.key.localeCompare(b.key));
-  const columns = [["Campaign", "wide"], ["Status", ""], ["Trigger", ""], ["Funnel", "spare"], ["Matched", "number"], ["Sent", "number"], ["Delivered", "number"], ["Failed", "number"]];
+  const columns = [
+    ["Campaign", "wide"],
+    ["Status", ""],
+    ["Trigger", ""],
+    ["Funnel", "spare"],
+    ["Matched", "number"],
+    ["Sent", "number"],
+    ["Delivered", "number"],
+    ["Failed", "number"],
+  ];
   const rows = shown.map((one) => row(one, stats.campaigns?.[one.key] ?? {}));
   return h("div", { class: "sheet" }, table("Campaigns", columns, rows, { stack: true }));
 }

@@ -2,14 +2,34 @@
 
 import { at, get, post } from "./api.js";
 import { fill, h, link } from "./dom.js";
-import { adminButton, button, code, confirm, facts, field, mark, nothing, number, region, say, select, time, whyDisabled } from "./parts.js";
+import {
+  adminButton,
+  button,
+  code,
+  confirm,
+  facts,
+  field,
+  mark,
+  nothing,
+  number,
+  region,
+  say,
+  select,
+  time,
+  whyDisabled,
+} from "./parts.js";
 
 const PAGE = 50;
-const KINDS = [["", "both"], ["delivery", "deliveries that failed"], ["event", "events that could not be read"]];
+const KINDS = [
+  ["", "both"],
+  ["delivery", "deliveries that failed"],
+  ["event", "events that could not be read"],
+];
 const FILTERS = ["kind", "campaign", "destination", "reason", "since"];
 
 export function dead(page) {
-  const input = (name, attributes = {}) => h("input", { name, value: page.query.get(name) ?? "", autocomplete: "off", spellcheck: "false", autocapitalize: "off", ...attributes });
+  const input = (name, attributes = {}) =>
+    h("input", { name, value: page.query.get(name) ?? "", autocomplete: "off", spellcheck: "false", autocapitalize: "off", ...attributes });
   const kind = select(KINDS, page.query.get("kind") ?? "");
   kind.name = "kind";
   const wanted = () => Object.fromEntries(FILTERS.map((name) => [name, form.elements.namedItem(name).value.trim()]));
@@ -32,7 +52,11 @@ export function dead(page) {
   return [
     h("h1", page.title("Dead letters")),
     form,
-    h("p", { class: "buttons" }, adminButton("Send again …", () => redrive(wanted(), refresh))),
+    h(
+      "p",
+      { class: "buttons" },
+      adminButton("Send again …", () => redrive(wanted(), refresh)),
+    ),
     whyDisabled(),
     place,
   ];
@@ -56,13 +80,23 @@ async function listed(query, signal) {
       page = await get(at("dead"), { ...query, limit: PAGE, cursor: page.next }, signal);
     } while (page.records.length === 0 && page.next);
     records.push(...page.records);
-    fill(place, drawn(records, Object.values(query).some(Boolean)), page.next && h("p", button("Show more", () => more(page.next))));
+    fill(
+      place,
+      drawn(records, Object.values(query).some(Boolean)),
+      page.next &&
+        h(
+          "p",
+          button("Show more", () => more(page.next)),
+        ),
+    );
   }
 }
 
 function drawn(records, filtered) {
   if (records.length === 0) {
-    return filtered ? nothing("None fits.", "Ask for less.") : nothing("No dead letters.", "What finally fails, or cannot be read, waits here to be looked at and sent again.");
+    return filtered
+      ? nothing("None fits.", "Ask for less.")
+      : nothing("No dead letters.", "What finally fails, or cannot be read, waits here to be looked at and sent again.");
   }
   return h("ul", { class: "letters" }, records.map(letter));
 }
@@ -73,7 +107,16 @@ function letter(record) {
     "li",
     h(
       "details",
-      h("summary", time(at), " ", mark(reason, "failed"), " ", h("span", campaign ?? kind), " ", h("span", { class: "muted" }, user_id ?? position ?? "")),
+      h(
+        "summary",
+        time(at),
+        " ",
+        mark(reason, "failed"),
+        " ",
+        h("span", campaign ?? kind),
+        " ",
+        h("span", { class: "muted" }, user_id ?? position ?? ""),
+      ),
       h("p", error),
       facts(
         ["Campaign", campaign && link(campaign, "campaigns", campaign)],
@@ -84,7 +127,9 @@ function letter(record) {
         ["Came from", record.topic && h("code", `${record.topic}/${record.partition}/${record.offset}`)],
         ["Position", position && h("code", position)],
       ),
-      record.request ? code(typeof record.request === "string" ? record.request : JSON.stringify(record.request, null, 2)) : record.value && code(decoded(record.value)),
+      record.request
+        ? code(typeof record.request === "string" ? record.request : JSON.stringify(record.request, null, 2))
+        : record.value && code(decoded(record.value)),
     ),
   );
 }
@@ -99,9 +144,20 @@ function redrive(filter, done) {
   const perSecond = h("input", { type: "number", min: 0.001, step: "any", inputmode: "decimal" });
   const { kind, ...wanted } = asked(filter);
   const named = Object.entries(wanted).filter(([, value]) => value);
-  const which = named.length > 0 ? h("ul", named.map(([name, value]) => h("li", `${name}: `, h("b", value)))) : h("p", { class: "warning" }, "No filter is set: all of them.");
+  const which =
+    named.length > 0
+      ? h(
+          "ul",
+          named.map(([name, value]) => h("li", `${name}: `, h("b", value))),
+        )
+      : h("p", { class: "warning" }, "No filter is set: all of them.");
   const body = [
-    h("p", "Deliveries that finally failed are tried again with the same ", h("code", "webhook-id"), ". What is delivered already is skipped, so twice is harmless."),
+    h(
+      "p",
+      "Deliveries that finally failed are tried again with the same ",
+      h("code", "webhook-id"),
+      ". What is delivered already is skipped, so twice is harmless.",
+    ),
     which,
     field("At most so many a second", perSecond, "left empty: as fast as the destinations take them"),
   ];
@@ -110,7 +166,11 @@ function redrive(filter, done) {
     let [redriven, cursor] = [0, null];
     const skipped = {};
     do {
-      const asked = { ...Object.fromEntries(named), ...(perSecond.value && { per_second: Number(perSecond.value) }), ...(cursor && { cursor }) };
+      const asked = {
+        ...Object.fromEntries(named),
+        ...(perSecond.value && { per_second: Number(perSecond.value) }),
+        ...(cursor && { cursor }),
+      };
       const part = await post(at("dead", "redrive"), asked, { signal });
       redriven += part.redriven;
       for (const [why, count] of Object.entries(part.skipped ?? {})) skipped[why] = (skipped[why] ?? 0) + count;

@@ -13,13 +13,33 @@ const BREAKERS = {
 };
 
 export function destinations(page) {
-  const { place } = region(page.signal, async (signal) => drawn((await get(at("destinations"), {}, signal)).destinations), { every: EVERY_MS, label: "Looking" });
-  return [h("h1", page.title("Destinations")), h("p", { class: "muted" }, "As the worker that answers this page sees them; limits hold over all workers."), place];
+  const { place } = region(page.signal, async (signal) => drawn((await get(at("destinations"), {}, signal)).destinations), {
+    every: EVERY_MS,
+    label: "Looking",
+  });
+  return [
+    h("h1", page.title("Destinations")),
+    h("p", { class: "muted" }, "As the worker that answers this page sees them; limits hold over all workers."),
+    place,
+  ];
 }
 
 function drawn(list) {
-  if (list.length === 0) return nothing("No destinations yet.", "Every host that a running campaign calls appears here; a definition of kind ", h("code", "destination"), " gives one limits, credentials and retries of its own.");
-  const columns = [["Destination", "wide"], ["Health", "wide"], ["In flight", "number"], ["Slots", "bars"], ["Waiting", "number"], ["Rate", ""]];
+  if (list.length === 0)
+    return nothing(
+      "No destinations yet.",
+      "Every host that a running campaign calls appears here; a definition of kind ",
+      h("code", "destination"),
+      " gives one limits, credentials and retries of its own.",
+    );
+  const columns = [
+    ["Destination", "wide"],
+    ["Health", "wide"],
+    ["In flight", "number"],
+    ["Slots", "bars"],
+    ["Waiting", "number"],
+    ["Rate", ""],
+  ];
   return h("div", { class: "sheet" }, table("Destinations", columns, list.map(row), { stack: true }));
 }
 

@@ -21,7 +21,15 @@ export function exposed(page) {
         part = await get(at("campaigns", page.key, "users"), { outcome: "sent", limit: PAGE, cursor: part.next }, signal);
       } while (part.users.length === 0 && part.next);
       for (const user of part.users) users.set(user.user_id, user);
-      fill(rows, drawn([...users.values()]), part.next && h("p", button("Show more", () => more(part.next))));
+      fill(
+        rows,
+        drawn([...users.values()]),
+        part.next &&
+          h(
+            "p",
+            button("Show more", () => more(part.next)),
+          ),
+      );
     }
   });
   return h("section", { class: "card" }, h("h2", "Who got it"), place);
@@ -30,5 +38,14 @@ export function exposed(page) {
 function drawn(users) {
   if (users.length === 0) return nothing("Nobody yet.", "Users appear here once something was sent to them.");
   const row = ({ user_id, at, times, arm }) => [link(user_id, "users", user_id), time(at), number(times), mark(arm)];
-  return table("Users", [["User", "wide"], ["Last", ""], ["Times", "number"], ["Arm", ""]], users.map(row));
+  return table(
+    "Users",
+    [
+      ["User", "wide"],
+      ["Last", ""],
+      ["Times", "number"],
+      ["Arm", ""],
+    ],
+    users.map(row),
+  );
 }

@@ -31,7 +31,14 @@ export function funnel(totals) {
     "table",
     { class: "funnel" },
     h("caption", { class: "unseen" }, "Funnel"),
-    h("thead", { class: "unseen" }, h("tr", ["Stage", "Count", "Share of matched", "Bar"].map((title) => h("th", { scope: "col" }, title)))),
+    h(
+      "thead",
+      { class: "unseen" },
+      h(
+        "tr",
+        ["Stage", "Count", "Share of matched", "Bar"].map((title) => h("th", { scope: "col" }, title)),
+      ),
+    ),
     h("tbody", STAGES.map(row)),
   );
 }
@@ -44,5 +51,9 @@ export function smallFunnel(totals) {
     const height = whole > 0 && value > 0 ? Math.max(2, (value / whole) * 20) : 1;
     return svg("rect", { class: value > 0 ? "fill" : "rail", x: index * 14, y: 20 - height, width: 11, height, rx: 1.5 });
   };
-  return svg("svg", { class: "small-funnel", viewBox: "0 0 53 20", width: 53, height: 20, "aria-hidden": "true", focusable: "false" }, steps.map(step));
+  return svg(
+    "svg",
+    { class: "small-funnel", viewBox: "0 0 53 20", width: 53, height: 20, "aria-hidden": "true", focusable: "false" },
+    steps.map(step),
+  );
 }

@@ -8,7 +8,15 @@ import * as words from "./words.js";
 const KEPT = 300;
 const FIRST_WAIT_MS = 500;
 const LONGEST_WAIT_MS = 10_000;
-const KINDS = [["", "everything"], ["sent", "sent"], ["suppressed", "held back"], ["deferred", "deferred"], ["attempt", "attempts"], ["failed", "failed"], ["conversion", "conversions"]];
+const KINDS = [
+  ["", "everything"],
+  ["sent", "sent"],
+  ["suppressed", "held back"],
+  ["deferred", "deferred"],
+  ["attempt", "attempts"],
+  ["failed", "failed"],
+  ["conversion", "conversions"],
+];
 
 export function live(page) {
   /** The newest first. */
@@ -21,19 +29,32 @@ export function live(page) {
   const state = h("p", { class: "line muted", role: "status" });
   const empty = h("div");
   const lost = h("p", { class: "waits" });
-  const wanted = h("input", { type: "search", value: page.query.get("q") ?? "", placeholder: "user, campaign, reason", on: { input: chosen } });
+  const wanted = h("input", {
+    type: "search",
+    value: page.query.get("q") ?? "",
+    placeholder: "user, campaign, reason",
+    on: { input: chosen },
+  });
   const kind = select(KINDS, page.query.get("kind") ?? "", chosen);
-  const pause = button("Pause", () => {
-    frozen = frozen ? null : [...lines];
-    pause.setAttribute("aria-pressed", String(frozen !== null));
-    unseen = 0;
-    draw();
-  }, { "aria-pressed": "false" });
-  const clear = button("Clear", () => {
-    lines.length = 0;
-    if (frozen) frozen = [];
-    draw();
-  }, { class: "quiet" });
+  const pause = button(
+    "Pause",
+    () => {
+      frozen = frozen ? null : [...lines];
+      pause.setAttribute("aria-pressed", String(frozen !== null));
+      unseen = 0;
+      draw();
+    },
+    { "aria-pressed": "false" },
+  );
+  const clear = button(
+    "Clear",
+    () => {
+      lines.length = 0;
+      if (frozen) frozen = [];
+      draw();
+    },
+    { class: "quiet" },
+  );
 
   function chosen() {
     page.replaceQuery({ q: wanted.value, kind: kind.value });
@@ -65,14 +86,28 @@ export function live(page) {
     const shown = known.filter((line) => fits(line, kind.value, text));
     pause.textContent = frozen ? "Go on" : "Pause";
     fill(list, shown.map(row));
-    fill(empty, shown.length === 0 && (known.length === 0 ? nothing("Nothing yet.", "Decisions appear here as they are made. Send an event that a running campaign waits for.") : nothing("None of the last ones fits.", "Ask for less.")));
+    fill(
+      empty,
+      shown.length === 0 &&
+        (known.length === 0
+          ? nothing("Nothing yet.", "Decisions appear here as they are made. Send an event that a running campaign waits for.")
+          : nothing("None of the last ones fits.", "Ask for less.")),
+    );
   }
 
-  follow(page.signal, heard, (connected, words) => fill(state, mark(connected ? "connected" : "waiting", connected ? "open" : "waits"), h("span", words)));
+  follow(page.signal, heard, (connected, words) =>
+    fill(state, mark(connected ? "connected" : "waiting", connected ? "open" : "waits"), h("span", words)),
+  );
   draw();
   return [
     h("h1", page.title("Live")),
-    h("form", { class: "filters", role: "search", on: { submit: (event) => event.preventDefault() } }, field("Find", wanted), field("Show", kind), h("div", { class: "buttons" }, pause, clear)),
+    h(
+      "form",
+      { class: "filters", role: "search", on: { submit: (event) => event.preventDefault() } },
+      field("Find", wanted),
+      field("Show", kind),
+      h("div", { class: "buttons" }, pause, clear),
+    ),
     state,
     lost,
     empty,
@@ -108,17 +143,24 @@ async function follow(signal, heard, told) {
 function pauseFor(milliseconds, signal) {
   return new Promise((resolve) => {
     const timer = setTimeout(resolve, milliseconds);
-    signal.addEventListener("abort", () => {
-      clearTimeout(timer);
-      resolve();
-    }, { once: true });
+    signal.addEventListener(
+      "abort",
+      () => {
+        clearTimeout(timer);
+        resolve();
+      },
+      { once: true },
+    );
   });
 }
 
 function fits(line, kind, text) {
   const kinds = [line.type, line.outcome, line.result];
   if (kind && !kinds.includes(kind)) return false;
-  return !text || [line.user_id, line.campaign, line.reason, line.result, line.cause, line.destination].some((part) => part?.toLowerCase().includes(text));
+  return (
+    !text ||
+    [line.user_id, line.campaign, line.reason, line.result, line.cause, line.destination].some((part) => part?.toLowerCase().includes(text))
+  );
 }
 
 function row(line) {
@@ -129,7 +171,15 @@ function row(line) {
     mark(word, kind),
     h("span", link(line.campaign, "campaigns", line.campaign)),
     h("span", line.user_id ? link(line.user_id, "users", line.user_id) : null),
-    h("span", { class: "muted" }, detail, line.outcome === "suppressed" && [" ", h("a", { href: `${to("users", line.user_id)}?campaign=${encodeURIComponent(line.campaign)}` }, "why?")]),
+    h(
+      "span",
+      { class: "muted" },
+      detail,
+      line.outcome === "suppressed" && [
+        " ",
+        h("a", { href: `${to("users", line.user_id)}?campaign=${encodeURIComponent(line.campaign)}` }, "why?"),
+      ],
+    ),
   );
 }
 
@@ -144,7 +194,8 @@ function told(line) {
       return ["converted", "delivered", line.arm === "control" ? "without having got it (control group)" : "after having got it"];
     default:
       if (line.outcome === "sent") return ["sent", "sent", `because of ${line.event_id}`];
-      if (line.outcome === "deferred") return ["deferred", "waits", [words.reason(line.reason), line.until && [", until ", time(line.until)]]];
+      if (line.outcome === "deferred")
+        return ["deferred", "waits", [words.reason(line.reason), line.until && [", until ", time(line.until)]]];
       return ["held back", "held", [words.reason(line.reason), words.rule(line.rule)].filter(Boolean).join(": ")];
   }
 }

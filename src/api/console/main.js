@@ -45,11 +45,14 @@ function show() {
   leave.abort();
   leave = new AbortController();
   document.querySelectorAll("dialog:not(.token)").forEach((dialog) => dialog.close());
-  if (!location.hash.startsWith("#/")) return history.replaceState(null, "", "#/campaigns"), show();
+  if (!location.hash.startsWith("#/")) return (history.replaceState(null, "", "#/campaigns"), show());
   const [path, query = ""] = location.hash.slice(2).split("?");
   const [name, ...parts] = path.split("/").map(decoded);
   const room = ROOMS.find(([known]) => known === name);
-  fill(document.getElementById("rooms"), ROOMS.map(([known, title]) => roomLink(known, title, known === name)));
+  fill(
+    document.getElementById("rooms"),
+    ROOMS.map(([known, title]) => roomLink(known, title, known === name)),
+  );
   document.querySelector("#rooms [aria-current]")?.scrollIntoView({ block: "nearest", inline: "nearest" });
   const page = { parts, query: new URLSearchParams(query), signal: leave.signal, title: setTitle, replaceQuery };
   fill(main, room ? room[2](page) : lost(name));
@@ -110,8 +113,20 @@ function askForToken(refused) {
     const go = h("button", { type: "submit", class: "primary" }, "Open the console");
     const again = refused && h("p", { class: "trouble", role: "alert" }, "The token is not known any more. Give another one.");
     const hint = "One of http.tokens: admin, or read to look only. It is kept in this tab until it is closed.";
-    const form = h("form", { on: { submit } }, h("h2", { id: "token-asked" }, "Your token"), again, field("Token", token, hint), problems, h("p", { class: "buttons" }, go));
-    const dialog = h("dialog", { class: "token", "aria-labelledby": "token-asked", on: { cancel: (event) => event.preventDefault() } }, form);
+    const form = h(
+      "form",
+      { on: { submit } },
+      h("h2", { id: "token-asked" }, "Your token"),
+      again,
+      field("Token", token, hint),
+      problems,
+      h("p", { class: "buttons" }, go),
+    );
+    const dialog = h(
+      "dialog",
+      { class: "token", "aria-labelledby": "token-asked", on: { cancel: (event) => event.preventDefault() } },
+      form,
+    );
 
     async function submit(event) {
       event.preventDefault();

@@ -9,14 +9,23 @@ import * as words from "./words.js";
 const EVERY_MS = 5000;
 const DAY_MS = 86_400_000;
 /** `[days with today, title]`; days are those of UTC, as the worker counts. */
-const PERIODS = [["", "all the time"], ["1", "today (UTC)"], ["7", "7 days"], ["30", "30 days"], ["90", "90 days"]];
+const PERIODS = [
+  ["", "all the time"],
+  ["1", "today (UTC)"],
+  ["7", "7 days"],
+  ["30", "30 days"],
+  ["90", "90 days"],
+];
 
 export function numbers(page) {
   const period = select(PERIODS, page.query.get("days") ?? "", () => {
     page.replaceQuery({ days: period.value });
     refresh();
   });
-  const { place, refresh } = region(page.signal, async (signal) => drawn(await stats(page.key, period.value, signal)), { every: EVERY_MS, label: "Counting" });
+  const { place, refresh } = region(page.signal, async (signal) => drawn(await stats(page.key, period.value, signal)), {
+    every: EVERY_MS,
+    label: "Counting",
+  });
   return h("section", { class: "card" }, h("div", { class: "row" }, h("h2", "How it does"), field("Period", period)), place);
 }
 
@@ -27,7 +36,10 @@ function stats(key, days, signal) {
 
 function drawn({ totals, reasons, failed_by, by_day, conversions, as_of }) {
   if (!totals.matched && !totals.sent) {
-    return nothing("Nothing has matched in this time.", "When it is running, its funnel appears here with the first event that triggers it.");
+    return nothing(
+      "Nothing has matched in this time.",
+      "When it is running, its funnel appears here with the first event that triggers it.",
+    );
   }
   return [
     funnel(totals),
@@ -43,7 +55,18 @@ function counts(title, map, word, whole) {
   const entries = Object.entries(map ?? {}).sort(([, a], [, b]) => b - a);
   if (entries.length === 0) return null;
   const row = ([code, count]) => [h("span", { title: code }, word(code)), number(count), h("small", percent(count, whole))];
-  return [h("h3", title), table(title, [["Cause", "wide"], ["Count", "number"], ["Share", "number"]], entries.map(row))];
+  return [
+    h("h3", title),
+    table(
+      title,
+      [
+        ["Cause", "wide"],
+        ["Count", "number"],
+        ["Share", "number"],
+      ],
+      entries.map(row),
+    ),
+  ];
 }
 
 function outcome(conversions) {
@@ -51,14 +74,44 @@ function outcome(conversions) {
   if (!treatment?.conversions && !control?.conversions) return null;
   const row = (name, arm) => [name, number(arm.users), number(arm.conversions), arm.users ? `${(arm.rate * 100).toFixed(1)} %` : null];
   const rows = [row("got it", treatment), control && row("control group", control)].filter(Boolean);
-  const effect = lift === null || lift === undefined ? null : h("p", "Lift over the control group: ", h("b", `${lift >= 0 ? "+" : ""}${(lift * 100).toFixed(1)} %`));
-  return [h("h3", "Reached the goal"), table("Reached the goal", [["Arm", "wide"], ["Exposures", "number"], ["Conversions", "number"], ["Rate", "number"]], rows), effect];
+  const effect =
+    lift === null || lift === undefined
+      ? null
+      : h("p", "Lift over the control group: ", h("b", `${lift >= 0 ? "+" : ""}${(lift * 100).toFixed(1)} %`));
+  return [
+    h("h3", "Reached the goal"),
+    table(
+      "Reached the goal",
+      [
+        ["Arm", "wide"],
+        ["Exposures", "number"],
+        ["Conversions", "number"],
+        ["Rate", "number"],
+      ],
+      rows,
+    ),
+    effect,
+  ];
 }
 
 function days(by_day) {
   if (by_day.length < 2) return null;
   const most = Math.max(...by_day.map((day) => day.sent));
-  const row = (day) => [day.day, number(day.matched), number(day.sent), number(day.delivered), number(day.failed), bar(day.sent, most, "on")];
-  const columns = [["Day", "day"], ["Matched", "number"], ["Sent", "number"], ["Delivered", "number"], ["Failed", "number"], ["Sent", "bars"]];
+  const row = (day) => [
+    day.day,
+    number(day.matched),
+    number(day.sent),
+    number(day.delivered),
+    number(day.failed),
+    bar(day.sent, most, "on"),
+  ];
+  const columns = [
+    ["Day", "day"],
+    ["Matched", "number"],
+    ["Sent", "number"],
+    ["Delivered", "number"],
+    ["Failed", "number"],
+    ["Sent", "bars"],
+  ];
   return [h("h3", "Day by day"), table("Day by day", columns, [...by_day].reverse().map(row))];
 }

@@ -128,7 +128,18 @@ export function confirm({ title, body, action, danger = false, perform }) {
   const dialog = h(
     "dialog",
     { "aria-labelledby": "asked" },
-    h("form", { on: { submit } }, h("h2", { id: "asked" }, title), content, h("p", { class: "buttons" }, button("Cancel", () => dialog.close()), go)),
+    h(
+      "form",
+      { on: { submit } },
+      h("h2", { id: "asked" }, title),
+      content,
+      h(
+        "p",
+        { class: "buttons" },
+        button("Cancel", () => dialog.close()),
+        go,
+      ),
+    ),
   );
   const problems = h("div");
   const closed = new AbortController();
@@ -169,7 +180,8 @@ export function confirm({ title, body, action, danger = false, perform }) {
  * `[title, class]`; rows are lists of cells.
  */
 export function table(caption, columns, rows, { stack = false } = {}) {
-  const cell = (content, index) => h("td", { class: columns[index][1], "data-title": columns[index][0] }, content ?? h("span", { class: "muted" }, "–"));
+  const cell = (content, index) =>
+    h("td", { class: columns[index][1], "data-title": columns[index][0] }, content ?? h("span", { class: "muted" }, "–"));
   return h(
     "div",
     { class: "scroll", tabindex: "0", role: "region", "aria-label": caption },
@@ -177,8 +189,17 @@ export function table(caption, columns, rows, { stack = false } = {}) {
       "table",
       { class: stack ? "stack" : null },
       h("caption", { class: "unseen" }, caption),
-      h("thead", h("tr", columns.map(([title, kind]) => h("th", { scope: "col", class: kind }, title)))),
-      h("tbody", rows.map((row) => h("tr", row.map(cell)))),
+      h(
+        "thead",
+        h(
+          "tr",
+          columns.map(([title, kind]) => h("th", { scope: "col", class: kind }, title)),
+        ),
+      ),
+      h(
+        "tbody",
+        rows.map((row) => h("tr", row.map(cell))),
+      ),
     ),
   );
 }
@@ -186,7 +207,11 @@ export function table(caption, columns, rows, { stack = false } = {}) {
 /** Names and values. `null` values are left out. */
 export function facts(...pairs) {
   const known = pairs.filter(([, value]) => value !== null && value !== undefined && value !== "");
-  return h("dl", { class: "facts" }, known.map(([name, value]) => h("div", h("dt", name), h("dd", value))));
+  return h(
+    "dl",
+    { class: "facts" },
+    known.map(([name, value]) => h("div", h("dt", name), h("dd", value))),
+  );
 }
 
 const TIMES = new Intl.DateTimeFormat("sv-SE", { dateStyle: "short", timeStyle: "medium" });

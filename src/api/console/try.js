@@ -17,9 +17,26 @@ export function tryOut({ key, campaign, query }) {
     area.value = place[name] ?? "";
     return area;
   };
-  const userId = h("input", { value: draft.user_id, autocomplete: "off", spellcheck: "false", autocapitalize: "off", ...keep(draft, "user_id") });
-  const stranger = h("details", { open: draft.user !== "" }, h("summary", "Somebody who is not stored"), field("An identify, as JSON", text(draft, "user", 6), `used instead of the user id, such as {"userId": "u1", "traits": {"name": "Mina"}}`));
-  const links = linkNames(campaign).map((name) => field(`What the linked service “${name}” answers, as JSON`, text(draft.links, name, 3), "left empty: nothing could be fetched"));
+  const userId = h("input", {
+    value: draft.user_id,
+    autocomplete: "off",
+    spellcheck: "false",
+    autocapitalize: "off",
+    ...keep(draft, "user_id"),
+  });
+  const stranger = h(
+    "details",
+    { open: draft.user !== "" },
+    h("summary", "Somebody who is not stored"),
+    field(
+      "An identify, as JSON",
+      text(draft, "user", 6),
+      `used instead of the user id, such as {"userId": "u1", "traits": {"name": "Mina"}}`,
+    ),
+  );
+  const links = linkNames(campaign).map((name) =>
+    field(`What the linked service “${name}” answers, as JSON`, text(draft.links, name, 3), "left empty: nothing could be fetched"),
+  );
   const result = h("div", { class: "result", "aria-live": "polite" });
 
   async function preview(event) {
@@ -28,7 +45,15 @@ export function tryOut({ key, campaign, query }) {
   }
 
   function send() {
-    const body = () => h("p", "One real request goes to ", h("b", campaign.destination?.host ?? "the endpoint"), ", marked with ", h("code", "webhook-test: true"), ". Caps and statistics do not see it.");
+    const body = () =>
+      h(
+        "p",
+        "One real request goes to ",
+        h("b", campaign.destination?.host ?? "the endpoint"),
+        ", marked with ",
+        h("code", "webhook-test: true"),
+        ". Caps and statistics do not see it.",
+      );
     const perform = () => into(result, async () => drawn(await post(at("campaigns", key, "test"), asked(draft))), true);
     confirm({ title: "Send a test?", body: body(), action: "Send it", perform });
   }
@@ -65,10 +90,12 @@ async function into(place, make, loudly = false) {
 function asked({ user_id, user, event, links }) {
   const identify = parsed("the identify", user);
   if (identify === null && user_id.trim() === "") throw new Trouble(422, "say for whom: a user id, or an identify");
-  const linked = Object.entries(links).map(([name, text]) => [name, parsed(`the answer of ${name}`, text)]).filter(([, json]) => json !== null);
-  const body = identify === null ? { user_id: user_id.trim() } : { user: identify };
+  const linked = Object.entries(links)
+    .map(([name, text]) => [name, parsed(`the answer of ${name}`, text)])
+    .filter(([, json]) => json !== null);
+  const body = identify === null ? { user_id: user_id.trim() } : { user: { type: "identify", ...identify } };
   const track = parsed("the event", event);
-  if (track !== null) body.event = { userId: identify?.userId ?? user_id.trim(), ...track };
+  if (track !== null) body.event = { type: "track", userId: identify?.userId ?? user_id.trim(), ...track };
   if (linked.length > 0) body.links = Object.fromEntries(linked);
   return body;
 }
@@ -83,10 +110,11 @@ function parsed(what, text) {
 }
 
 /** A track that would trigger it, as far as the definition says; its conditions' properties are there to fill in. */
-function sampleEvent({ definition }) {
-  const { action, actions, inaction, date } = definition?.trigger ?? {};
+function sampleEvent({ key, definition }) {
+  const { action, actions, inaction, date, api } = definition.trigger;
+  if (api) return JSON.stringify({ type: "send", campaign: key, properties: {} }, null, 2);
   const asked = action ?? inaction?.after ?? actions?.events?.at(-1) ?? (date?.event ? date : null);
-  if (!asked) return definition?.trigger?.api ? JSON.stringify({ type: "track", event: "send", properties: {} }, null, 2) : "";
+  if (!asked) return "";
   const properties = Object.fromEntries(Object.entries(asked.where ?? {}).map(([name, wanted]) => [name, example(wanted)]));
   return JSON.stringify({ type: "track", event: asked.event, properties }, null, 2);
 }
@@ -99,18 +127,49 @@ function example(wanted) {
 }
 
 function linkNames({ definition }) {
-  return Object.keys(definition?.webhook?.link ?? {});
+  return Object.keys(definition.webhook.link ?? {});
 }
 
 function drawn(answer) {
-  const { outcome, error, request, curl, table: rows, missing } = answer;
+  const { outcome, error, request, curl, table: rows, missing, warnings } = answer;
   return [
-    answer.meaning !== undefined && answered(answer),
-    outcome !== "rendered" && h("div", { class: "warning" }, h("p", h("strong", outcome === "aborted" ? "The template stopped it" : "It could not be rendered"), error && [": ", error])),
-    (missing ?? []).length > 0 && h("div", { class: "warning" }, h("p", "Without a value: ", missing.map((name, index) => [index > 0 && ", ", h("code", name)]))),
+    answer.says !== undefined && answered(answer),
+    outcome !== "rendered" &&
+      h(
+        "div",
+        { class: "warning" },
+        h("p", h("strong", outcome === "aborted" ? "The template stopped it" : "It could not be rendered"), error && [": ", error]),
+      ),
+    warnings.length > 0 &&
+      h(
+        "div",
+        { class: "warning" },
+        h(
+          "ul",
+          warnings.map((one) => h("li", one)),
+        ),
+      ),
+    missing.length > 0 &&
+      h(
+        "div",
+        { class: "warning" },
+        h(
+          "p",
+          "Without a value: ",
+          missing.map((name, index) => [index > 0 && ", ", h("code", name)]),
+        ),
+      ),
     request && [
       h("h3", "As a table"),
-      table("The request as a table", [["Part", ""], ["Value", "wide"]], (rows ?? []).map(([name, content]) => [h("code", name), h("span", { class: "cell" }, content)])),
+      table(
+        "The request as a table",
+        [
+          ["Part", ""],
+          ["Name", ""],
+          ["Value", "wide"],
+        ],
+        rows.map(([what, name, content]) => [what, name ? h("code", name) : "", h("span", { class: "cell" }, content)]),
+      ),
       h("h3", "As cURL"),
       code(curl, { label: "Copy cURL" }),
     ],
@@ -119,10 +178,16 @@ function drawn(answer) {
 
 /** What came back from a test send. */
 function answered({ status, latency_ms, meaning, cause, says, body_excerpt }) {
+  if (meaning === null) return h("div", { class: "answer" }, h("p", mark("not sent", "failed"), " ", says));
   return h(
     "div",
     { class: "answer" },
-    h("p", mark(meaning), " ", says ?? ""),
-    facts(["Status", status ?? "no answer"], ["Cause", cause], ["Took", latency_ms === null || latency_ms === undefined ? null : `${number(latency_ms)} ms`], ["Answer", body_excerpt ? value(body_excerpt) : "empty"]),
+    h("p", mark(meaning), " ", says),
+    facts(
+      ["Status", status ?? "no answer"],
+      ["Cause", cause],
+      ["Took", `${number(latency_ms)} ms`],
+      ["Answer", body_excerpt ? value(body_excerpt) : "empty"],
+    ),
   );
 }

@@ -7,8 +7,15 @@ import * as words from "./words.js";
 
 export function users(page) {
   const [id] = page.parts;
-  if (!id) return [h("h1", page.title("Users")), finder(""), nothing("Whom are you looking for?", "Give the user id that your events carry. Who got a campaign stands in the campaign.")];
-  const { place } = region(page.signal, async (signal) => drawn(await get(at("users", id), {}, signal), page), { label: "Loading the user" });
+  if (!id)
+    return [
+      h("h1", page.title("Users")),
+      finder(""),
+      nothing("Whom are you looking for?", "Give the user id that your events carry. Who got a campaign stands in the campaign."),
+    ];
+  const { place } = region(page.signal, async (signal) => drawn(await get(at("users", id), {}, signal), page), {
+    label: "Loading the user",
+  });
   return [h("p", { class: "way" }, link("Users", "users"), " /"), h("h1", page.title(id)), finder(id), place];
 }
 
@@ -18,21 +25,62 @@ function finder(id) {
     event.preventDefault();
     if (input.value.trim()) location.hash = to("users", input.value.trim());
   };
-  return h("form", { class: "filters", role: "search", on: { submit: find } }, field("User id", input), h("button", { type: "submit", class: "primary" }, "Look up"));
+  return h(
+    "form",
+    { class: "filters", role: "search", on: { submit: find } },
+    field("User id", input),
+    h("button", { type: "submit", class: "primary" }, "Look up"),
+  );
 }
 
 function drawn(user, page) {
-  const traits = Object.entries(user.traits ?? {});
+  const traits = Object.entries(user.traits);
+  const deleted =
+    user.deleted && h("p", { class: "warning" }, "Deleted at ", time(user.deleted), ". Late events of before are still refused.");
   return h(
     "div",
     { class: "two" },
     h(
       "div",
+      deleted,
       explainer(page),
-      card("Got", user.exposures, [["Campaign", "wide"], ["Times", "number"], ["Last", ""]], ({ campaign, times, last }) => [link(campaign, "campaigns", campaign), number(times), time(last)], "No campaign has reached this user."),
-      card("Timers", user.timers, [["Campaign", "wide"], ["What", ""], ["Due", ""]], ({ campaign, what, due }) => [link(campaign, "campaigns", campaign), what, time(due)], "No clock is running."),
-      card("Under way", user.pending, [["Campaign", "wide"], ["Phase", ""], ["Attempt", "number"], ["Until", ""]], ({ campaign, phase, attempt, until }) => [link(campaign, "campaigns", campaign), mark(phase), number(attempt), time(until)], "Nothing is being delivered."),
-      (user.deferred ?? []).length > 0 && card("Deferred", user.deferred, [["Campaign", "wide"], ["Until", ""]], ({ campaign, until }) => [link(campaign, "campaigns", campaign), time(until)], ""),
+      card(
+        "Got",
+        user.exposures,
+        [
+          ["Campaign", "wide"],
+          ["Arm", ""],
+          ["Times", "number"],
+          ["Last", ""],
+        ],
+        ({ campaign, arm, times, last }) => [of(campaign), mark(arm), number(times), time(last)],
+        "No campaign has reached this user.",
+      ),
+      card(
+        "Timers",
+        user.timers,
+        [
+          ["Campaign", "wide"],
+          ["What", ""],
+          ["Because of", ""],
+          ["Due", ""],
+        ],
+        ({ campaign, what, event, due }) => [of(campaign), what, event || null, time(due)],
+        "No clock is running.",
+      ),
+      card(
+        "Under way",
+        user.pending,
+        [
+          ["Campaign", "wide"],
+          ["Phase", ""],
+          ["Attempt", "number"],
+          ["Until", ""],
+          ["Expires", ""],
+        ],
+        ({ campaign, phase, attempt, until, expires }) => [of(campaign), mark(phase), number(attempt), time(until), time(expires)],
+        "Nothing is being delivered.",
+      ),
     ),
     h(
       "div",
@@ -40,21 +88,48 @@ function drawn(user, page) {
         "section",
         { class: "card" },
         h("h2", "Profile"),
-        facts(["First seen", time(user.seen?.first)], ["Last seen", time(user.seen?.last)], ["Zone", user.timezone], ["Cohorts", cohorts(user.cohorts)]),
-        traits.length > 0 ? table("Traits", [["Trait", ""], ["Value", "wide"]], traits.map(([name, trait]) => [h("code", name), value(trait)])) : nothing("No traits.", "An identify brings them."),
+        facts(
+          ["Zone", user.timezone],
+          ["Anonymous id", user.anonymous_id && h("code", user.anonymous_id)],
+          ["Cohorts", cohorts(user.cohorts)],
+        ),
+        traits.length > 0
+          ? table(
+              "Traits",
+              [
+                ["Trait", ""],
+                ["Value", "wide"],
+              ],
+              traits.map(([name, trait]) => [h("code", name), value(trait)]),
+            )
+          : nothing("No traits.", "An identify brings them."),
       ),
-      card("History", user.history, [["What", "wide"], ["Value", "number"]], ({ what, value: known }) => [what, value(known)], "Nothing is remembered: only what definitions ask for is."),
+      card(
+        "History",
+        user.history,
+        [
+          ["What", "wide"],
+          ["Known", ""],
+        ],
+        ({ what, value: known }) => [what, known],
+        "Nothing is remembered: only what definitions ask for is.",
+      ),
     ),
   );
 }
 
+/** A campaign that is not in force any more has no page, and its name stands in brackets. */
+function of(campaign) {
+  return campaign.startsWith("(") ? campaign : link(campaign, "campaigns", campaign);
+}
+
 function cohorts(known) {
-  if (!known || known.length === 0) return "none";
+  if (known.length === 0) return "none";
   return known.map((name) => h("span", { class: "tag" }, name));
 }
 
 function card(title, list, columns, row, empty) {
-  const content = (list ?? []).length > 0 ? table(title, columns, list.map(row), { stack: true }) : h("p", { class: "muted" }, empty);
+  const content = list.length > 0 ? table(title, columns, list.map(row), { stack: true }) : h("p", { class: "muted" }, empty);
   return h("section", { class: "card" }, h("h2", title), content);
 }
 
@@ -86,12 +161,32 @@ function explained({ verdict, gates }) {
 
 function gate({ gate, verdict, reason, rule, frees, compared }) {
   const detail = [reason && words.reason(reason), words.rule(rule)].filter(Boolean).join(": ");
-  const shown = ({ what, value: found, against, holds }) => [what, h("code", found), against && h("code", against), holds === null || holds === undefined ? null : mark(holds ? "yes" : "no", holds ? "open" : "shut")];
+  const shown = ({ what, value: found, against, holds }) => [
+    what,
+    h("code", found),
+    against && h("code", against),
+    holds === null || holds === undefined ? null : mark(holds ? "yes" : "no", holds ? "open" : "shut"),
+  ];
   return h(
     "li",
     { class: verdict },
     h("p", { class: "line" }, h("b", words.gate(gate)), mark(words.passage(verdict), verdict)),
     detail && h("p", detail, frees && [", until ", time(frees)]),
-    (compared ?? []).length > 0 && h("details", { open: verdict === "shut" }, h("summary", `${compared.length} compared`), table(`Compared: ${words.gate(gate)}`, [["What", "wide"], ["Found", ""], ["Wanted", ""], ["Holds", ""]], compared.map(shown))),
+    (compared ?? []).length > 0 &&
+      h(
+        "details",
+        { open: verdict === "shut" },
+        h("summary", `${compared.length} compared`),
+        table(
+          `Compared: ${words.gate(gate)}`,
+          [
+            ["What", "wide"],
+            ["Found", ""],
+            ["Wanted", ""],
+            ["Holds", ""],
+          ],
+          compared.map(shown),
+        ),
+      ),
   );
 }
