@@ -123,13 +123,13 @@ const flows = {
     await answer(page, "Send it");
     const answered = page.locator(".answer");
     await answered.getByText("delivered").first().waitFor();
-    await answered.getByText("200").waitFor();
+    await answered.getByText("200", { exact: true }).waitFor();
     await go(page, "campaigns/broken/try");
     await title(page, "Goodbye, to an endpoint that refuses").waitFor();
     await labelled(page, "User id").fill("mina");
     await button(page, "Send a test …").click();
     await answer(page, "Send it");
-    await answered.getByText("400").first().waitFor();
+    await answered.getByText("400", { exact: true }).waitFor();
     await answered.getByText("failed").first().waitFor();
     return page;
   },

@@ -127,11 +127,15 @@ function letter(record) {
         ["Came from", record.topic && h("code", `${record.topic}/${record.partition}/${record.offset}`)],
         ["Position", position && h("code", position)],
       ),
-      record.request
-        ? code(typeof record.request === "string" ? record.request : JSON.stringify(record.request, null, 2))
-        : record.value && code(decoded(record.value)),
+      record.request ? code(written(record.request)) : record.value && code(decoded(record.value)),
     ),
   );
+}
+
+/** A request as it goes over the wire, secrets by their names. */
+function written({ method, url, headers, body }) {
+  const head = Object.entries(headers ?? {}).map(([name, value]) => `${name}: ${value}`);
+  return [`${method} ${url}`, ...head, ...(body ? ["", body] : [])].join("\n");
 }
 
 /** The bytes of an event as text, as far as they are text. */

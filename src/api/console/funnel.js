@@ -21,7 +21,7 @@ export function funnel(totals) {
   const row = ([key, title, kind, meaning]) =>
     h(
       "tr",
-      { class: kind },
+      { class: kind === "bad" && !totals[key] ? "on" : kind },
       h("th", { scope: "row", title: meaning }, title),
       h("td", { class: "number" }, number(totals[key] ?? 0)),
       h("td", { class: "number share" }, percent(totals[key] ?? 0, totals.matched)),

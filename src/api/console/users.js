@@ -155,8 +155,12 @@ function explainer(page) {
   return h("section", { class: "card" }, h("h2", "Why, or why not?"), choice.place, answer.place);
 }
 
+/** An instant within a sentence: what the worker says has them in UTC. */
+const INSTANT = /(\d{4}-\d\d-\d\dT[\d:.]+Z)/;
+
 function explained({ verdict, gates }) {
-  return [h("p", { class: "verdict" }, verdict), h("ol", { class: "gates" }, gates.map(gate))];
+  const sentence = verdict.split(INSTANT).map((part) => (INSTANT.test(part) ? time(part) : part));
+  return [h("p", { class: "verdict" }, sentence), h("ol", { class: "gates" }, gates.map(gate))];
 }
 
 function gate({ gate, verdict, reason, rule, frees, compared }) {
