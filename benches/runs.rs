@@ -14,10 +14,9 @@ use std::time::{Duration, Instant};
 use campanile::adapter::clock::SystemClock;
 use campanile::adapter::embedded::{Embedded, EmbeddedSettings, Start};
 use campanile::adapter::redis::{RedisSettings, open};
+use campanile::engine::calendar::{self, DateValue};
 use campanile::engine::catalog::{InForce, Policy};
-use campanile::engine::definition::{
-    Campaign, Condition, Operand, Rule, Schedule, Status, Test, Times, Trigger, Webhook, Workspace, ZoneChoice,
-};
+use campanile::engine::definition::{Campaign, Condition, Operand, Rule, Schedule, Status, Test, Trigger, Webhook, Workspace, ZoneChoice};
 use campanile::engine::delivery::Backoff;
 use campanile::engine::id::UserId;
 use campanile::engine::profile::Profile;
@@ -132,7 +131,8 @@ fn in_force(now: Timestamp) -> InForce {
         allow_http: false,
     };
     let meant = Condition::Test { path: "meant".into(), test: Test::Eq(Operand::Value(Value::from(true))) };
-    let trigger = Trigger::Schedule(Schedule { times: Times::At(now.after(RUN_IN)), zone: ZoneChoice::Workspace });
+    let trigger =
+        Trigger::Schedule(Schedule { times: calendar::Schedule::At(DateValue::Instant(now.after(RUN_IN))), zone: ZoneChoice::Workspace });
     let campaign = Campaign {
         status: Some(Status::Running),
         audience: Rule::User(meant),

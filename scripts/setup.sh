@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Installs what is missing for `build` (compiler, librdkafka's needs) and `test` (Redis, Java, Kafka's jars, Chromium and what drives
-# it), and says what.
-# usage: scripts/setup.sh build [test]
+# Installs what is missing for `build` (compiler, librdkafka's needs), `test` (Redis, Java, Kafka's jars, Python's schemathesis, Chromium
+# and what drives it) and `deploy` (helm, promtool and others, into .cache), and says what.
+# usage: scripts/setup.sh build [test] [deploy]
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -28,9 +28,13 @@ for part in "$@"; do
             want chromium test -x /usr/bin/chromium
             want nodejs node --version
             want npm npm --version
+            want python3-venv python3 -c 'import ensurepip'
+            ;;
+        deploy)
+            want python3-venv python3 -c "import ensurepip, venv"
             ;;
         *)
-            echo "setup: '$part' is not known; use build or test" >&2
+            echo "setup: '$part' is not known; use build, test or deploy" >&2
             exit 2
             ;;
     esac
@@ -71,9 +75,22 @@ browser() {
     fi
 }
 
+# Python's packages, in a directory of their own, when they or their versions are not what is wanted.
+python_packages() {
+    cmp -s scripts/python.txt .cache/python/installed.txt && return
+    echo "setup: installing $(tr '\n' ' ' <scripts/python.txt)(PyPI, into .cache/python)"
+    python3 -m venv .cache/python
+    .cache/python/bin/pip install --quiet --disable-pip-version-check -r scripts/python.txt
+    cp scripts/python.txt .cache/python/installed.txt
+}
+
 case " $* " in
     *" test "*)
         scripts/kafka.sh fetch
         browser
+        python_packages
         ;;
+esac
+case " $* " in
+    *" deploy "*) scripts/deploy-tools.sh ;;
 esac

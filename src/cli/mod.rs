@@ -1,5 +1,8 @@
 //! The commands. Everything may be imported here; nothing imports it.
 
+#[macro_use]
+mod output;
+
 mod apply;
 mod assemble;
 mod backfill;
@@ -9,6 +12,7 @@ mod explain;
 mod get;
 mod ingest;
 mod init;
+mod lifecycle;
 mod past;
 mod preview;
 pub mod receive;
@@ -17,6 +21,8 @@ mod schema;
 mod settings;
 mod simulate;
 mod test;
+mod test_send;
+mod user;
 mod validate;
 
 use std::fmt;
@@ -45,7 +51,14 @@ enum Command {
     Simulate(simulate::SimulateArgs),
     Backfill(backfill::BackfillArgs),
     Explain(explain::ExplainArgs),
+    TestSend(test_send::TestSendArgs),
+    User(user::UserArgs),
+    Apply(apply::ApplyArgs),
     Get(get::GetArgs),
+    Start(lifecycle::StartArgs),
+    Pause(lifecycle::PauseArgs),
+    End(lifecycle::EndArgs),
+    Delete(lifecycle::DeleteArgs),
     Schema(schema::SchemaArgs),
     Receive(receive::ReceiveArgs),
 }
@@ -106,7 +119,14 @@ pub fn main() -> ExitCode {
         Command::Simulate(args) => simulate::run(&args),
         Command::Backfill(args) => backfill::run(&args),
         Command::Explain(args) => explain::run(&args),
+        Command::TestSend(args) => test_send::run(&args),
+        Command::User(args) => user::run(&args),
+        Command::Apply(args) => apply::run(&args),
         Command::Get(args) => get::run(&args),
+        Command::Start(args) => lifecycle::start(&args),
+        Command::Pause(args) => lifecycle::pause(&args),
+        Command::End(args) => lifecycle::end(&args),
+        Command::Delete(args) => lifecycle::delete(&args),
         Command::Schema(args) => schema::run(&args),
         Command::Receive(args) => runtime().block_on(receive::run(args)).map_err(Failure::from),
     };

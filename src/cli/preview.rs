@@ -1,21 +1,22 @@
-//! `campanile preview`: renders the request that a campaign would send to a user because of an event; offline, nothing is sent.
+//! `campanile preview`: renders the request that a campaign would send to a user because of an event, by definitions in files or by those of
+//! a worker. Nothing is sent.
 
 use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 
 use super::Failure;
+use super::client::{Client, Request as Ask, ServerArgs};
 use super::settings::{join, read_file};
 use super::validate::read_paths;
 use crate::engine::catalog::{Apply, CampaignInForce, Catalog, InForce, apply};
 use crate::engine::definition::problem::meant;
-use crate::engine::definition::{Problem, ReadOptions, Trigger};
-use crate::engine::delivery::delivery_id;
+use crate::engine::definition::{Problem, ReadOptions};
 use crate::engine::event::{Body, Event, SourceId};
-use crate::engine::profile::Profile;
+use crate::engine::preview::{Case, Preview, preview, profile_of};
 use crate::engine::reading::{self, Limits, Place};
 use crate::engine::record::Request;
-use crate::engine::rendering::{self, Rendered, Scope, Triggered, view};
+use crate::engine::rendering::view;
 use crate::engine::time::Timestamp;
 use crate::engine::value as engine;
 use crate::simulator::worker::policy;
@@ -27,14 +28,17 @@ Example: what would this customer get?
 
   campanile preview cart-abandoned --definitions config/campaigns --user identify.json --event track.json
 
-The user is an identify, the event a track (or a send), as they are written to the events topic. Secrets are shown as ***.")]
+The user is an identify, the event a track (or a send), as they are written to the events topic. Secrets are shown as ***.
+Without --definitions a worker is asked, with the definitions that it has.")]
 pub struct PreviewArgs {
     /// The campaign's key
     #[arg(value_name = "KEY")]
     key: String,
-    /// A file or directory of definitions
+    /// A file or directory of definitions [default: those of the worker at --server]
     #[arg(long, value_name = "DIR")]
     definitions: Vec<PathBuf>,
+    #[command(flatten)]
+    server: ServerArgs,
     /// A file with an identify event: the user
     #[arg(long, value_name = "FILE")]
     user: PathBuf,
@@ -61,7 +65,7 @@ const LIMITS: Limits = Limits { max_lateness: std::time::Duration::MAX };
 
 pub fn run(args: &PreviewArgs) -> Result<(), Failure> {
     if args.definitions.is_empty() {
-        return Err(Failure::Refused("a preview from a running server is not supported by this version: give --definitions DIR".into()));
+        return from_server(args);
     }
     let in_force = definitions(&args.definitions)?;
     let campaign = in_force.by_key(&args.key).ok_or_else(|| {
@@ -71,35 +75,76 @@ pub fn run(args: &PreviewArgs) -> Result<(), Failure> {
     let links = links(&args.link, campaign)?;
     let user = read(&args.user)?;
     let event = read(&args.event)?;
-    let Body::Identify { traits } = &user.body else {
+    if !matches!(user.body, Body::Identify { .. }) {
         return Err(Failure::Refused(format!("{}: the user must be an identify: {{\"type\":\"identify\",...}}", args.user.display())));
-    };
-    let mut profile = Profile::default();
-    profile.note_device(user.anonymous_id.as_deref(), user.device_token.as_deref(), user.timestamp);
-    profile.merge(&user.context_traits, user.timestamp);
-    profile.merge(traits, user.timestamp);
-    // Of the event as if it came after: its own traits win.
-    profile.note_device(event.anonymous_id.as_deref(), event.device_token.as_deref(), user.timestamp.max(event.timestamp));
-    profile.merge(&event.context_traits, user.timestamp.max(event.timestamp));
-    if let Body::Send { traits, .. } = &event.body {
-        profile.merge(traits, user.timestamp.max(event.timestamp));
     }
-    let mut warnings = warnings(&in_force, campaign, &user, &event);
-    let given = |name: &str| links.iter().any(|(given, _)| **given == *name);
-    for link in campaign.definition.webhook.links.iter().filter(|link| !given(&link.name)) {
-        warnings.push(format!("`link.{0}` is empty: what the service answers comes from a file, --link {0}=FILE", link.name));
-    }
-    let rendered = render(&in_force, campaign, &user, &event, &Beside { profile: &profile, links: &links }, &mut warnings)
-        .map_err(|why| tell(&warnings, Failure::Refused(format!("campaign `{}` would send nothing: {why}", args.key))))?;
+    let case = Case { user: &user.user, profile: profile_of(&user), event: &event, links: &links };
+    let Preview { request, missing, unanswered, mut warnings, .. } = preview(&in_force, campaign, case);
+    let from_file = |name| format!("`link.{name}` is empty: what the service answers comes from a file, --link {name}=FILE");
+    warnings.extend(unanswered.iter().map(from_file));
+    warnings.extend(missing.iter().map(|name| format!("`{name}` has no value: it is empty in the request")));
+    let request = request.map_err(|held| {
+        let why = format!("campaign `{}` would send nothing: {}: {}", args.key, held.reason.as_str(), held.why);
+        tell(&warnings, Failure::Refused(why))
+    })?;
     match args.format {
-        Shown::Curl => println!("{}", view::curl(&rendered.request)),
-        Shown::Table => print!("{}", view::table(&rendered.request)),
-        Shown::Json => println!("{}", as_json(&rendered.request, &warnings)),
+        Shown::Curl => println!("{}", view::curl(&request)),
+        Shown::Table => print!("{}", view::table(&request)),
+        Shown::Json => println!("{}", as_json(&request, &warnings)),
     }
     if args.format != Shown::Json {
         warnings.iter().for_each(|warning| eprintln!("warning: {warning}"));
     }
     Ok(())
+}
+
+/// By the definitions that a worker has.
+fn from_server(args: &PreviewArgs) -> Result<(), Failure> {
+    let body = asked(Some(&args.user), Some(&args.event), &args.link)?;
+    let shown: Value = Client::new(&args.server)?.ask(Ask::post(["v1", "campaigns", &args.key, "preview"]).json(&body))?;
+    let texts = |name: &str| shown[name].as_array().into_iter().flatten().filter_map(Value::as_str).map(str::to_owned).collect::<Vec<_>>();
+    let mut warnings = texts("warnings");
+    warnings.extend(texts("missing").iter().map(|name| format!("`{name}` has no value: it is empty in the request")));
+    if shown["outcome"] != "rendered" {
+        let why = format!("campaign `{}` would send nothing: {}", args.key, shown["error"].as_str().unwrap_or_default());
+        return Err(tell(&warnings, Failure::Refused(why)));
+    }
+    match args.format {
+        Shown::Curl => println!("{}", shown["curl"].as_str().unwrap_or_default()),
+        Shown::Table => {
+            let rows: Vec<[String; 3]> = serde_json::from_value(shown["table"].clone()).unwrap_or_default();
+            print!("{}", view::aligned(&rows));
+        }
+        Shown::Json => println!("{}", json!({"request": shown["request"], "warnings": warnings})),
+    }
+    if args.format != Shown::Json {
+        warnings.iter().for_each(|warning| eprintln!("warning: {warning}"));
+    }
+    Ok(())
+}
+
+/// What a worker is asked for: the files' content.
+pub(super) fn asked(user: Option<&Path>, event: Option<&Path>, links: &[String]) -> Result<Value, Failure> {
+    let json = |path: &Path| -> Result<Value, Failure> {
+        let refused = |error| Failure::Refused(format!("{}: not JSON: {error}", path.display()));
+        serde_json::from_str(&read_file(path)?).map_err(refused)
+    };
+    let mut body = json!({});
+    for (name, path) in [("user", user), ("event", event)] {
+        if let Some(path) = path {
+            body[name] = json(path)?;
+        }
+    }
+    for argument in links {
+        let (name, file) = named(argument)?;
+        let text = read_file(Path::new(file))?;
+        body["links"][name] = serde_json::from_str(&text).unwrap_or_else(|_| Value::from(text.trim_end()));
+    }
+    Ok(body)
+}
+
+fn named(argument: &str) -> Result<(&str, &str), Failure> {
+    argument.split_once('=').ok_or_else(|| Failure::Refused(format!("--link {argument}: write NAME=FILE")))
 }
 
 /// Warnings before a failure: they often say why.
@@ -124,9 +169,7 @@ fn definitions(paths: &[PathBuf]) -> Result<InForce, Failure> {
 fn links(arguments: &[String], campaign: &CampaignInForce) -> Result<Vec<(Box<str>, engine::Value)>, Failure> {
     let known: Vec<&str> = campaign.definition.webhook.links.iter().map(|link| &*link.name).collect();
     let read = arguments.iter().map(|argument| {
-        let Some((name, file)) = argument.split_once('=') else {
-            return Err(Failure::Refused(format!("--link {argument}: write NAME=FILE")));
-        };
+        let (name, file) = named(argument)?;
         if !known.contains(&name) {
             let key = &campaign.definition.key;
             return Err(Failure::Refused(match known.is_empty() {
@@ -140,12 +183,6 @@ fn links(arguments: &[String], campaign: &CampaignInForce) -> Result<Vec<(Box<st
     read.collect()
 }
 
-/// What a request is rendered with beside its event.
-struct Beside<'a> {
-    profile: &'a Profile,
-    links: &'a [(Box<str>, engine::Value)],
-}
-
 /// The one event of a file.
 fn read(path: &Path) -> Result<Event, Failure> {
     let text = read_file(path)?;
@@ -154,61 +191,6 @@ fn read(path: &Path) -> Result<Event, Failure> {
     let broker_time = header.timestamp().unwrap_or_default();
     let place = Place { source: SourceId::of("preview", 1, 0), topic: "preview", partition: 0, generation: 1, offset: 0, broker_time };
     header.into_event(&place, &LIMITS).map_err(refused)
-}
-
-/// What is probably not as it was meant.
-fn warnings(in_force: &InForce, campaign: &CampaignInForce, user: &Event, event: &Event) -> Vec<String> {
-    let mut warnings = Vec::new();
-    if user.user != event.user {
-        warnings.push(format!("the event is of user `{}`, the identify of `{}`: the latter is shown", event.user, user.user));
-    }
-    let key = &campaign.definition.key;
-    match (&event.body, &campaign.definition.trigger) {
-        (Body::Track { name, properties }, Trigger::Action(_) | Trigger::Inaction(_)) => {
-            let mut matches = Vec::new();
-            in_force.index.matches(name, properties, event.timestamp, in_force.zone(), &mut matches);
-            let is_own = |place: u32| in_force.campaigns.get(place as usize).is_some_and(|found| found.definition.key == *key);
-            if !matches.iter().any(|found| is_own(found.campaign)) {
-                warnings.push(format!("this event `{name}` would not trigger campaign `{key}`"));
-            }
-        }
-        (Body::Send { campaign: asked, .. }, _) if asked != key => warnings.push(format!("this send asks for campaign `{asked}`")),
-        _ => {}
-    }
-    warnings
-}
-
-/// The request, or why there is none.
-fn render(
-    in_force: &InForce,
-    campaign: &CampaignInForce,
-    user: &Event,
-    event: &Event,
-    beside: &Beside<'_>,
-    warnings: &mut Vec<String>,
-) -> Result<Rendered, String> {
-    let (kind, name, properties) = match (&event.body, &campaign.definition.trigger) {
-        (Body::Track { name, properties }, Trigger::Inaction(_)) => ("inaction", &**name, properties),
-        (Body::Track { name, properties }, _) => ("action", &**name, properties),
-        (Body::Send { properties, .. }, _) => ("api", "", properties),
-        (Body::Identify { .. } | Body::Delete, _) => return Err("the event must be a track or a send".into()),
-    };
-    let id = delivery_id(&in_force.policy.id_key, campaign.definition.id, &user.user, &event.message_id);
-    let trigger = Triggered { kind, event: name, message_id: &event.message_id, timestamp: event.timestamp, properties, others: &[] };
-    let now: Timestamp = event.timestamp;
-    let Beside { profile, links } = *beside;
-    let scope = Scope { user_id: &user.user, user: profile, trigger, campaign: &campaign.definition, delivery: id, now, links };
-    let names = rendering::missing(&campaign.template, &scope);
-    // Of a link without a file that was said.
-    let is_given = |link: &str| links.iter().any(|(given, _)| link.split('.').next() == Some(given));
-    let worth_saying = names.iter().filter(|name| name.strip_prefix("link.").is_none_or(is_given));
-    warnings.extend(worth_saying.map(|name| format!("`{name}` has no value: it is empty in the request")));
-    let rendered = rendering::render(&campaign.template, &scope).map_err(|held| format!("{}: {}", held.reason.as_str(), held.why))?;
-    let more = (rendered.missing as usize).saturating_sub(names.len());
-    if more > 0 {
-        warnings.push(format!("{more} more outputs have no value"));
-    }
-    Ok(rendered)
 }
 
 fn as_json(request: &Request, warnings: &[String]) -> Value {

@@ -84,17 +84,22 @@ pub async fn run(args: ReceiveArgs) -> anyhow::Result<()> {
     let mut receiver = Receiver::start_checking(args.listen, answers, keys)
         .await
         .with_context(|| format!("cannot listen on {}: choose another address with --listen", args.listen))?;
-    let mut stdout = io::stdout();
-    writeln!(stdout, "receiving on http://{}, ctrl-c ends", receiver.address())?;
-    loop {
+    // Whoever stops reading what a receiver shows has ended it.
+    let is_read = |shown: std::fmt::Arguments<'_>| match writeln!(io::stdout(), "{shown}") {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(false),
+        result => result.map(|()| true),
+    };
+    let mut goes_on = is_read(format_args!("receiving on http://{}, ctrl-c ends", receiver.address()))?;
+    while goes_on {
         tokio::select! {
             received = receiver.next() => match received {
-                Some(received) => writeln!(stdout, "\n{received}")?,
+                Some(received) => goes_on = is_read(format_args!("\n{received}"))?,
                 None => return Ok(()),
             },
             interrupted = tokio::signal::ctrl_c() => return Ok(interrupted?),
         }
     }
+    Ok(())
 }
 
 /// How a receiver answers.

@@ -15,7 +15,8 @@ use super::init::retries_are_kept;
 use super::settings::{Loaded, init_log, load};
 use super::{ConfigArgs, Failure, runtime};
 use crate::adapter::webhook::{WebhookClient, WebhookSettings};
-use crate::api::{self, Access, Api, CampaignState, Desk, Ingest};
+use crate::api::{self, Access, Api, CampaignState, Desk, Ingest, Trial};
+use crate::engine::catalog::What;
 use crate::engine::definition::Trigger;
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::probes::{self, Health};
@@ -58,7 +59,12 @@ pub fn run(args: &RunArgs) -> Result<(), Failure> {
     runtime.block_on(retries_are_kept(&loaded))?;
     if let Some(path) = &args.apply {
         let changes = runtime.block_on(apply_directory(&*parts.store, path, loaded.config.delivery.allow_http))?;
-        changes.iter().for_each(|change| tracing::info!("{change}"));
+        for change in changes {
+            match change.what {
+                What::Unchanged => tracing::info!("{change}"),
+                _ => tracing::info!(target: api::AUDIT, who = "run --apply", "{change}"),
+            }
+        }
     }
     let worker = Assembled::new(&runtime, &loaded, parts, health)?;
     http.serve(&runtime, &loaded, &worker)?;
@@ -179,7 +185,9 @@ impl Http {
 fn api_parts(loaded: &Loaded, worker: &Assembled) -> Result<Api, Failure> {
     let access = Access::new(loaded.tokens(), loaded.config.http.listen).map_err(|error| Failure::Refused(error.to_string()))?;
     let desk = Desk::open(worker.parts.store.clone()).map_err(|error| Failure::Refused(format!("the system gives no thread: {error}")))?;
-    Ok(Api { access, ingest: ingest(loaded, worker), desk, follower: worker.follower.clone() })
+    let secrets = loaded.secrets.clone();
+    let trial = Trial::new(worker.make_exchange(), Arc::new(move |name| secrets.get(name)));
+    Ok(Api { access, ingest: ingest(loaded, worker), desk, follower: worker.follower.clone(), trial })
 }
 
 fn ingest(loaded: &Loaded, worker: &Assembled) -> Ingest {

@@ -1,6 +1,7 @@
 //! `campanile validate`: checks definitions offline, all problems at once, and (for `run --apply`) reads a directory of them,
 //! with the files of users that cohorts name.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use clap::ValueEnum;
@@ -9,9 +10,12 @@ use serde_json::json;
 use super::Failure;
 use super::settings::{join, read_file};
 use crate::adapter::clock::SystemClock;
-use crate::engine::catalog::{Apply, Catalog, apply, check_sound};
-use crate::engine::definition::problem::sort;
+use crate::engine::catalog::{Apply, Catalog, apply, check_sound, secrets_named};
+use crate::engine::definition::problem::{nearest, sort};
 use crate::engine::definition::{Document, Problem, ReadOptions, Severity, read, users_of_file};
+use crate::engine::delivery::credentials::variable;
+use crate::secrets::{Secret, Secrets};
+use crate::simulator::rules::read_secrets;
 use crate::worker::ports::Clock;
 
 /// Checks definitions offline: file, line, column, what is wrong, what was probably meant
@@ -19,7 +23,11 @@ use crate::worker::ports::Clock;
 #[command(after_help = "\
 Example: check everything in a directory
 
-  campanile validate config/campaigns")]
+  campanile validate config/campaigns
+
+Example: also check that every secret they name is there, as the worker will look for it
+
+  campanile validate config/campaigns --secrets /run/secrets/campanile")]
 pub struct ValidateArgs {
     /// Files, or directories whose .yaml, .yml and .json files are read
     #[arg(required = true, value_name = "PATH")]
@@ -27,6 +35,10 @@ pub struct ValidateArgs {
     /// Accept http:// URLs, as `delivery.allow_http` does
     #[arg(long)]
     allow_http: bool,
+    /// Also check that every secret which they name exists: in this directory (a file each, as `secrets.dir`) or the environment; or in this
+    /// file (a map of names and texts, as `simulate --secrets` takes)
+    #[arg(long, value_name = "FILE|DIR")]
+    secrets: Option<PathBuf>,
     /// How problems are printed
     #[arg(long, value_enum, default_value_t = Format::Text)]
     format: Format,
@@ -42,6 +54,9 @@ pub fn run(args: &ValidateArgs) -> Result<(), Failure> {
     let options = ReadOptions { allow_http: args.allow_http };
     let (documents, mut problems) = read_paths(&args.paths, &options)?;
     let count = documents.len();
+    if let Some(path) = &args.secrets {
+        problems.extend(missing_secrets(&documents, &Kept::open(path)?));
+    }
     let found = if problems.iter().any(Problem::is_error) {
         check_sound(documents, options)
     } else {
@@ -56,10 +71,12 @@ pub fn run(args: &ValidateArgs) -> Result<(), Failure> {
         Format::Text => {
             problems.iter().for_each(|problem| println!("{problem}"));
             let warnings = problems.len() - errors;
+            let (definitions, warned) = (counted(count, "definition"), counted(warnings, "warning"));
             match (errors, warnings) {
-                (0, 0) => println!("{count} definitions, all sound"),
-                (0, _) => println!("{count} definitions, sound; {warnings} warnings"),
-                _ => println!("{errors} errors, {warnings} warnings"),
+                (0, 0) if count == 1 => println!("{definitions}, sound"),
+                (0, 0) => println!("{definitions}, all sound"),
+                (0, _) => println!("{definitions}, sound; {warned}"),
+                _ => println!("{}, {warned}", counted(errors, "error")),
             }
         }
     }
@@ -77,17 +94,90 @@ pub fn as_json(problem: &Problem) -> serde_json::Value {
     })
 }
 
+/// `1 definition`, `2 definitions`.
+pub fn counted(count: usize, what: &str) -> String {
+    format!("{count} {what}{}", if count == 1 { "" } else { "s" })
+}
+
+/// What is kept of secrets, to be checked.
+enum Kept {
+    /// As the worker looks: a file in the directory, else a variable of the environment.
+    Worker {
+        secrets: Secrets,
+        dir: PathBuf,
+        files: Vec<String>,
+    },
+    Map {
+        file: String,
+        values: BTreeMap<String, String>,
+    },
+}
+
+impl Kept {
+    fn open(path: &Path) -> Result<Kept, Failure> {
+        if path.is_dir() {
+            let entries = std::fs::read_dir(path).map_err(|error| unreadable(path, &error))?;
+            let files = entries.flatten().map(|entry| entry.file_name().to_string_lossy().into_owned());
+            let files = files.filter(|name| !name.starts_with('.')).collect();
+            return Ok(Kept::Worker { secrets: Secrets::new(Some(path.to_owned())), dir: path.to_owned(), files });
+        }
+        let file = path.display().to_string();
+        let values = read_secrets(&file, &read_file(path)?).map_err(|problems| Failure::Refused(join(&problems)))?;
+        Ok(Kept::Map { file, values })
+    }
+
+    /// What is wrong with a secret, and the way out; never what it is.
+    fn fault(&self, name: &str) -> Option<(String, String)> {
+        let (value, place, names): (_, _, Vec<&str>) = match self {
+            Kept::Worker { secrets, dir, files } => {
+                (secrets.get(name), format!("{}, nor in the environment", dir.display()), files.iter().map(String::as_str).collect())
+            }
+            Kept::Map { file, values } => {
+                (values.get(name).map(|text| Secret::new(text.as_str())), file.clone(), values.keys().map(String::as_str).collect())
+            }
+        };
+        let holder = format!("the worker looks for a file `{name}` in `secrets.dir`, then for {}", variable(name));
+        match value {
+            Some(secret) if secret.expose().is_empty() => Some((format!("secret `{name}` is empty"), holder)),
+            Some(_) => None,
+            None => {
+                let near = nearest(name, names).map_or_else(String::new, |near| format!("did you mean `{near}`? "));
+                Some((format!("secret `{name}` is not in {place}"), format!("{near}{holder}")))
+            }
+        }
+    }
+}
+
+fn missing_secrets(documents: &[Document], kept: &Kept) -> Vec<Problem> {
+    let of_document = |document: &Document| {
+        let named = secrets_named(document).into_iter();
+        let faults = named.filter_map(|(name, place)| Some((place, kept.fault(&name)?)));
+        faults.map(|(place, (message, help))| Problem::error(&document.file, place, message).help(help)).collect::<Vec<_>>()
+    };
+    documents.iter().flat_map(of_document).collect()
+}
+
 /// All definitions below these paths, in the order of the file names.
 pub fn read_paths(paths: &[PathBuf], options: &ReadOptions) -> Result<(Vec<Document>, Vec<Problem>), Failure> {
     let files = find(paths)?;
     let (mut documents, mut problems) = (Vec::new(), Vec::new());
     for file in files {
-        let (mut found, wrong) = read(&file.display().to_string(), &read_file(&file)?, options);
+        let (found, wrong) = read_text(&file, &read_file(&file)?, options);
         problems.extend(wrong);
-        found.iter_mut().for_each(|document| problems.extend(put_users(document, &file)));
-        documents.extend(found);
+        documents.extend(found.into_iter().map(|(document, _)| document));
     }
     Ok((documents, problems))
+}
+
+/// The definitions of one file, each with whether its users were in a file of their own, from which they are put in.
+pub fn read_text(file: &Path, text: &str, options: &ReadOptions) -> (Vec<(Document, bool)>, Vec<Problem>) {
+    let (found, mut problems) = read(&file.display().to_string(), text, options);
+    let with_users = found.into_iter().map(|mut document| {
+        let had_users_file = document.users_file.is_some();
+        problems.extend(put_users(&mut document, file));
+        (document, had_users_file)
+    });
+    (with_users.collect(), problems)
 }
 
 /// The files below these paths that can hold YAML or JSON, in the order of their names.
@@ -125,7 +215,7 @@ fn put_users(document: &mut Document, definition: &Path) -> Vec<Problem> {
 }
 
 fn collect(path: &Path, files: &mut Vec<PathBuf>) -> Result<(), Failure> {
-    let unreadable = |error: std::io::Error| Failure::Refused(format!("{} cannot be read: {error}", path.display()));
+    let unreadable = |error: std::io::Error| unreadable(path, &error);
     if !std::fs::metadata(path).map_err(unreadable)?.is_dir() {
         files.push(path.to_owned());
         return Ok(());
@@ -144,4 +234,8 @@ fn collect(path: &Path, files: &mut Vec<PathBuf>) -> Result<(), Failure> {
         }
     }
     Ok(())
+}
+
+fn unreadable(path: &Path, error: &std::io::Error) -> Failure {
+    Failure::Refused(format!("{} cannot be read: {error}", path.display()))
 }

@@ -38,4 +38,6 @@ pub mod step;
 
 pub mod catalog;
 
+pub mod preview;
+
 pub mod runs;

@@ -41,6 +41,12 @@ impl Profile {
         }
     }
 
+    /// When anything was last learned; [`Timestamp::MIN`] when nothing was.
+    pub fn newest(&self) -> Timestamp {
+        let devices = [&self.anonymous_id, &self.device_token].into_iter().flatten().map(|(_, at)| *at);
+        self.learned.iter().map(|(_, at)| *at).chain(devices).max().unwrap_or(Timestamp::MIN)
+    }
+
     pub fn is_empty(&self) -> bool {
         *self == Profile::default()
     }

@@ -19,7 +19,6 @@ use super::definition::{Campaign, Schedule, Status, Trigger, ZoneChoice};
 use super::id::UserId;
 use super::step::Run;
 use super::time::Timestamp;
-use super::trigger;
 
 /// What is known of a campaign's walks.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -92,6 +91,20 @@ pub fn walks(campaign: &Campaign) -> bool {
     matches!(campaign.trigger, Trigger::Schedule(_) | Trigger::UserDate(_) | Trigger::Cohort { .. })
 }
 
+/// When the schedule of a campaign next runs, at or after this instant, were it running. `None` without a schedule, and when no run comes
+/// before the campaign's own end.
+pub fn next_run(in_force: &InForce, campaign: &Campaign, now: Timestamp) -> Option<Timestamp> {
+    let Trigger::Schedule(schedule) = &campaign.trigger else { return None };
+    let times = Occurrences::of(schedule, in_force)?;
+    let from = campaign.active.from.map_or(now, |from| from.max(now));
+    // Asked from the minute's beginning, so that who asks again finds the answer remembered.
+    let mut run = times.next(&before(Timestamp(from.0 - from.0.rem_euclid(60_000))))?;
+    while run.due < from {
+        run = times.next(&run)?;
+    }
+    Some(run.due).filter(|due| campaign.active.until.is_none_or(|until| *due < until))
+}
+
 /// What is to be done about a campaign's agenda. Asking early, again or in several places changes nothing.
 pub fn look(agenda: Option<&Agenda>, key: &str, in_force: &InForce, now: Timestamp) -> (Next, Option<Stale>) {
     if agenda.is_some_and(|agenda| agenda.definitions > in_force.revision) {
@@ -107,7 +120,7 @@ pub fn look(agenda: Option<&Agenda>, key: &str, in_force: &InForce, now: Timesta
         return (Next::Nothing, None);
     }
     let fresh = agenda.is_none();
-    let mut agenda = agenda.cloned().unwrap_or_else(|| Agenda::begin(now));
+    let mut agenda = agenda.cloned().unwrap_or_else(|| Agenda::begin(campaign.since.unwrap_or(now)));
     agenda.definitions = in_force.revision;
     if let Trigger::Schedule(schedule) = &campaign.trigger {
         agenda.follow(schedule, in_force, now, fresh);
@@ -122,9 +135,9 @@ pub fn look(agenda: Option<&Agenda>, key: &str, in_force: &InForce, now: Timesta
 }
 
 impl Agenda {
-    /// Of a campaign that has just started: nothing before now is run, something just now is.
-    fn begin(now: Timestamp) -> Agenda {
-        Agenda { definitions: 0, armed: None, after: before(now), next: None, walk: None }
+    /// Of a campaign that has just started, however late that is noticed: nothing before its start is run, something just then is.
+    fn begin(start: Timestamp) -> Agenda {
+        Agenda { definitions: 0, armed: None, after: before(start), next: None, walk: None }
     }
 
     /// This page of the walk is handed out for good.
@@ -225,14 +238,14 @@ struct Occurrences<'a> {
 }
 
 impl Occurrences<'_> {
-    /// `None` for a schedule that this version cannot read: it was checked when it was applied.
+    /// `None` where a zone is none, which no checked definition has.
     fn of(schedule: &Schedule, in_force: &InForce) -> Option<Self> {
         let zones = match &schedule.zone {
             ZoneChoice::User => Cow::Borrowed(ZONES.as_slice()),
             ZoneChoice::Workspace => vec![Zone::find(in_force.zone())?].into(),
             ZoneChoice::Named(name) => vec![Zone::find(name)?].into(),
         };
-        Some(Occurrences { schedule: trigger::schedule::schedule(&schedule.times)?, zones })
+        Some(Occurrences { schedule: schedule.times, zones })
     }
 
     /// The first run after this one, over all zones. Six hundred zones take milliseconds, and each look at an agenda asks the same

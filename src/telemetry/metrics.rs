@@ -129,7 +129,10 @@ impl ReadingMetrics {
     }
 
     fn lag_family(&self, topic: &str) -> Result<GaugeVec, prometheus::Error> {
-        let opts = opts("event_lag_seconds", "Age, by the broker's time, of what is being read; 0 when all is read");
+        let opts = opts(
+            "event_lag_seconds",
+            "Age, by the broker's time, of what is being read; 0 when all is read; growing while a lane is full or the log is away",
+        );
         Room(&self.registry).register(GaugeVec::new(opts.const_label("topic", topic), &["partition"])?)
     }
 }
@@ -257,13 +260,13 @@ impl StateMetrics {
 /// Timers.
 #[derive(Clone)]
 pub struct DueMetrics {
-    /// How overdue the most overdue timer of the last look was.
+    /// How overdue what was last found due is; 0 when nothing is.
     pub lag_seconds: Gauge,
 }
 
 impl DueMetrics {
     fn new(room: &Room<'_>) -> Result<DueMetrics, prometheus::Error> {
-        let lag = Gauge::with_opts(opts("timers_due_lag_seconds", "How overdue the most overdue timer of the last look was"))?;
+        let lag = Gauge::with_opts(opts("timers_due_lag_seconds", "How overdue what was last found due is; 0 when nothing is"))?;
         Ok(DueMetrics { lag_seconds: room.register(lag)? })
     }
 }

@@ -11,7 +11,9 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
-use prometheus::{Registry, TextEncoder};
+use prometheus::core::Collector;
+use prometheus::proto::MetricFamily;
+use prometheus::{IntGauge, Registry, TextEncoder};
 use serde_json::json;
 use tokio::time::Instant;
 
@@ -102,8 +104,8 @@ pub fn router(health: Arc<Health>, registry: Registry) -> Router {
     Router::new()
         .route("/livez", get(livez))
         .route("/readyz", get(readyz))
-        .with_state(health)
-        .merge(Router::new().route("/metrics", get(metrics)).with_state(registry))
+        .with_state(health.clone())
+        .merge(Router::new().route("/metrics", get(metrics)).with_state((health, registry)))
 }
 
 async fn livez(State(health): State<Arc<Health>>) -> Response {
@@ -120,11 +122,23 @@ async fn readyz(State(health): State<Arc<Health>>) -> Response {
     (status, Json(json!({"ready": not_ready.is_empty(), "not_ready": not_ready}))).into_response()
 }
 
-async fn metrics(State(registry): State<Registry>) -> Response {
-    match TextEncoder::new().encode_to_string(&registry.gather()) {
+async fn metrics(State((health, registry)): State<(Arc<Health>, Registry)>) -> Response {
+    let text = readiness(&health).and_then(|readiness| {
+        let mut families = registry.gather();
+        families.extend(readiness);
+        TextEncoder::new().encode_to_string(&families)
+    });
+    match text {
         Ok(text) => ([(header::CONTENT_TYPE, prometheus::TEXT_FORMAT)], text).into_response(),
         Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response(),
     }
+}
+
+/// What `/readyz` says, for alerts. Made when it is asked for: there is nothing to keep up to date.
+fn readiness(health: &Health) -> Result<Vec<MetricFamily>, prometheus::Error> {
+    let ready = IntGauge::new("campanile_ready", "1 while /readyz says yes")?;
+    ready.set(i64::from(health.waits_for().is_empty()));
+    Ok(ready.collect())
 }
 
 /// What is guarded is whole at every moment, so a panic elsewhere has not spoilt it.

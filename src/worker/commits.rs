@@ -10,7 +10,7 @@ use futures_util::FutureExt;
 use crate::engine::id::stable_hash;
 
 use super::offsets::{Offsets, Ticket};
-use super::ports::{Append, AppendError, Identity, Line, Offset, Polled, SendFuture, Source, SourceError, StateError};
+use super::ports::{Append, AppendError, Identity, Line, Offset, Partition, Polled, SendFuture, Source, SourceError, StateError};
 use super::store_clock::StoreClock;
 
 /// What a lane tells the readers.
@@ -56,6 +56,9 @@ pub struct Commits {
     identity: AskIdentity,
     store: Identity,
     accept_state: bool,
+    /// Commits whose notes belong to another store, to be made again with one of this store: a partition to which nothing is written
+    /// would keep its note, and `--accept-state` would be needed for ever.
+    accepted: Vec<Offset>,
     looked: Duration,
     away_said: Option<Duration>,
 }
@@ -68,7 +71,7 @@ impl Commits {
         accept_state: bool,
     ) -> Result<Commits, StateError> {
         let store = identity()?;
-        Ok(Commits { lanes, clock, identity, store, accept_state, looked: Duration::ZERO, away_said: None })
+        Ok(Commits { lanes, clock, identity, store, accept_state, accepted: Vec::new(), looked: Duration::ZERO, away_said: None })
     }
 
     /// Takes over what a poll learned. A log that is away is waited for.
@@ -110,6 +113,8 @@ impl Commits {
                     )));
                 }
                 tracing::warn!(%why, partition = %place, "going on, as --accept-state says");
+                let note = note_of(&self.store, self.store.sequence);
+                self.accepted.extend(assigned.committed.map(|next| Offset { partition: partition.clone(), next, note }));
             }
             tracing::debug!(topic = %partition.topic, partition = partition.number, offset = assigned.committed, "partition taken");
             offsets.assign(partition.clone(), assigned.committed);
@@ -127,8 +132,8 @@ impl Commits {
         self.looked = now;
         offsets.snapshot(now, self.sequence());
         let store = &self.store;
-        let ready = offsets.committable(self.confirmed(), |sequence| note(store, sequence));
-        tell(source, offsets, &ready)
+        let ready = offsets.committable(self.confirmed(), |sequence| note_of(store, sequence));
+        self.tell(source, offsets, ready)
     }
 
     /// Keeps the group served while a stopping worker finishes its work; nothing more is read.
@@ -147,8 +152,33 @@ impl Commits {
         let now = self.clock.monotonic();
         offsets.snapshot(now, self.sequence());
         let store = &self.store;
-        let ready = offsets.committable_at_leaving(now, |sequence| note(store, sequence));
-        tell(source, offsets, &ready)
+        let ready = offsets.committable_at_leaving(now, |sequence| note_of(store, sequence));
+        self.tell(source, offsets, ready)
+    }
+
+    fn tell(&mut self, source: &mut dyn Source, offsets: &mut Offsets, mut ready: Vec<Offset>) -> Result<(), SourceError> {
+        if !self.accepted.is_empty() {
+            let held = offsets.partitions();
+            self.accepted.retain(|accepted| held.contains(&accepted.partition));
+            let newer: Vec<Partition> = ready.iter().map(|offset| offset.partition.clone()).collect();
+            ready.extend(self.accepted.iter().filter(|accepted| !newer.contains(&accepted.partition)).cloned());
+        }
+        if ready.is_empty() {
+            return Ok(());
+        }
+        match source.commit(&ready) {
+            Ok(()) => {
+                offsets.committed(&ready);
+                self.accepted.clear();
+                Ok(())
+            }
+            Err(SourceError::Fatal(error)) => Err(SourceError::Fatal(error)),
+            // What is not committed is read again by whoever comes next, and recognised as applied.
+            Err(error) => {
+                tracing::warn!(%error, "offsets were not committed");
+                Ok(())
+            }
+        }
     }
 
     fn sequence(&self) -> u64 {
@@ -161,26 +191,8 @@ impl Commits {
     }
 }
 
-fn tell(source: &mut dyn Source, offsets: &mut Offsets, ready: &[Offset]) -> Result<(), SourceError> {
-    if ready.is_empty() {
-        return Ok(());
-    }
-    match source.commit(ready) {
-        Ok(()) => {
-            offsets.committed(ready);
-            Ok(())
-        }
-        Err(SourceError::Fatal(error)) => Err(SourceError::Fatal(error)),
-        // What is not committed is read again by whoever comes next, and recognised as applied.
-        Err(error) => {
-            tracing::warn!(%error, "offsets were not committed");
-            Ok(())
-        }
-    }
-}
-
 /// `1 <store> <sequence>`: the form's version, the store's id as a hash (the id itself keys delivery ids), its sequence.
-fn note(store: &Identity, sequence: u64) -> String {
+fn note_of(store: &Identity, sequence: u64) -> String {
     format!("1 {:016x} {sequence}", stable_hash(&[store.id.as_bytes()]))
 }
 
@@ -240,6 +252,9 @@ impl Appending {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::engine::time::Timestamp;
+    use crate::simulator::ports::VirtualClock;
+    use crate::worker::ports::{Assigned, Message};
 
     fn store(id: &str, sequence: u64) -> Identity {
         Identity { id: id.into(), sequence }
@@ -249,15 +264,78 @@ mod tests {
     fn a_note_belongs_to_its_store_and_to_no_older_state_of_it() {
         let ours = store("a", 100);
         let cases = [
-            (note(&ours, 100), true),
-            (note(&ours, 7), true),
-            (note(&ours, 101), false),
-            (note(&store("b", 100), 7), false),
+            (note_of(&ours, 100), true),
+            (note_of(&ours, 7), true),
+            (note_of(&ours, 101), false),
+            (note_of(&store("b", 100), 7), false),
             (String::new(), true),
             ("written by hand".into(), true),
         ];
         for (note, belongs) in cases {
             assert_eq!(check(&note, &ours).is_ok(), belongs, "{note}");
         }
+    }
+
+    /// Keeps what is committed; has nothing to read.
+    #[derive(Default)]
+    struct Committed(Vec<Offset>);
+
+    impl Source for Committed {
+        fn poll(&mut self, _: Duration, _: &mut dyn FnMut(Message<'_>) -> ControlFlow<()>) -> Result<Polled, SourceError> {
+            Ok(Polled::default())
+        }
+
+        fn hold(&mut self, _: &[Partition], _: bool) -> Result<(), SourceError> {
+            Ok(())
+        }
+
+        fn commit(&mut self, offsets: &[Offset]) -> Result<(), SourceError> {
+            self.0.extend_from_slice(offsets);
+            Ok(())
+        }
+
+        fn ends(&mut self) -> Result<Vec<(Partition, i64)>, SourceError> {
+            Ok(Vec::new())
+        }
+
+        fn partitions(&mut self) -> Result<Vec<Partition>, SourceError> {
+            Ok(Vec::new())
+        }
+    }
+
+    /// A partition to which nothing is written, committed with a note of another store.
+    #[test]
+    fn a_store_that_is_accepted_is_accepted_for_good() {
+        let partition = Partition { topic: "campanile.retry".into(), number: 7 };
+        let assigned = |note: &str| Polled {
+            assigned: vec![Assigned { partition: partition.clone(), committed: Some(41), note: Some(note.into()) }],
+            ..Polled::default()
+        };
+        let theirs = note_of(&store("b", 900), 900);
+        let commits = |accept_state| {
+            let clock = VirtualClock::new(Timestamp(0));
+            let commits = Commits::new(
+                Vec::new(),
+                Arc::new(StoreClock::new(Arc::new(clock.clone()))),
+                Box::new(|| Ok(store("a", 100))),
+                accept_state,
+            );
+            (commits.expect("it answers"), clock)
+        };
+
+        let (mut refusing, _) = commits(false);
+        let refused = refusing.polled(&mut Offsets::default(), Ok(assigned(&theirs))).unwrap_err();
+        assert!(refused.to_string().contains("--accept-state"), "{refused}");
+
+        let (mut accepting, clock) = commits(true);
+        let (mut offsets, mut source) = (Offsets::default(), Committed::default());
+        accepting.polled(&mut offsets, Ok(assigned(&theirs))).expect("accepted");
+        for _ in 0..3 {
+            clock.advance(EVERY);
+            accepting.commit(&mut source, &mut offsets).expect("committed");
+        }
+        let [Offset { next: 41, note, .. }] = source.0.as_slice() else { panic!("{:?}", source.0) };
+        let (mut next, _) = commits(false);
+        next.polled(&mut Offsets::default(), Ok(assigned(note))).expect("it is ours now");
     }
 }

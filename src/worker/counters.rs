@@ -9,7 +9,7 @@ use crate::engine::time::Timestamp;
 use crate::telemetry::metrics::{Counted, LaneMetrics, Metrics, OutcomeMetrics, ReaderMetrics, ReadingMetrics};
 
 use super::outcomes::AttemptResult;
-use super::ports::Partition;
+use super::ports::{Partition, Polled};
 
 pub struct Counters {
     shared: Arc<Metrics>,
@@ -90,7 +90,18 @@ pub struct ReaderCounters {
     reading: ReadingMetrics,
     outcomes: OutcomeMetrics,
     run: Option<Run>,
+    /// The partition of the last run, and the broker's time of its last record.
+    last: Option<(Partition, Timestamp)>,
+    /// When the log last answered.
+    answered: Timestamp,
+    /// All partitions have a lag of zero already.
+    caught_up: bool,
+    /// When a lag was last told without anything being read.
+    told: Timestamp,
 }
+
+/// How often a lag that only time changes is told.
+const LAG_EVERY: Duration = Duration::from_secs(1);
 
 struct Run {
     partition: Partition,
@@ -100,7 +111,16 @@ struct Run {
 
 impl ReaderCounters {
     pub fn new(metrics: &Metrics) -> ReaderCounters {
-        ReaderCounters { events: metrics.reader(), reading: metrics.reading.clone(), outcomes: metrics.outcomes.clone(), run: None }
+        ReaderCounters {
+            events: metrics.reader(),
+            reading: metrics.reading.clone(),
+            outcomes: metrics.outcomes.clone(),
+            run: None,
+            last: None,
+            answered: Timestamp::MAX,
+            caught_up: false,
+            told: Timestamp::MIN,
+        }
     }
 
     /// The records that follow are of this partition.
@@ -134,6 +154,111 @@ impl ReaderCounters {
         if let Some(run) = self.run.take() {
             self.events.read(&run.partition.topic, "uninteresting", run.uninteresting);
             self.reading.lag(&run.partition.topic, run.partition.number, now.since(run.last));
+            self.last = Some((run.partition, run.last));
+            self.caught_up = false;
         }
+    }
+
+    /// The log answered. When it waited and found `nothing`, all is read of the `partitions` that we have.
+    pub fn answered(&mut self, now: Timestamp, polled: &Polled, nothing: bool, partitions: impl FnOnce() -> Vec<Partition>) {
+        self.answered = now;
+        if nothing && !std::mem::replace(&mut self.caught_up, true) {
+            partitions().iter().for_each(|partition| self.reading.lag(&partition.topic, partition.number, Duration::ZERO));
+        }
+        for partition in &polled.revoked {
+            self.reading.forget(&partition.topic, partition.number);
+            self.last.take_if(|(last, _)| last == partition);
+        }
+        if !polled.assigned.is_empty() {
+            self.caught_up = false;
+        }
+    }
+
+    /// The log does not answer: what may lie in it is as old as its last answer.
+    pub fn away(&mut self, now: Timestamp, partitions: impl FnOnce() -> Vec<Partition>) {
+        if self.tell(now) {
+            self.caught_up = false;
+            let lag = now.since(self.answered);
+            partitions().iter().for_each(|partition| self.reading.lag(&partition.topic, partition.number, lag));
+        }
+    }
+
+    /// The last record that was read finds no room in its lane.
+    pub fn stalled(&mut self, now: Timestamp) {
+        if self.tell(now)
+            && let Some((partition, time)) = &self.last
+        {
+            self.reading.lag(&partition.topic, partition.number, now.since(*time));
+        }
+    }
+
+    fn tell(&mut self, now: Timestamp) -> bool {
+        let due = now.since(self.told) >= LAG_EVERY;
+        if due {
+            self.told = now;
+        }
+        due
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::telemetry::metrics::CampaignLabel;
+
+    fn at(seconds: i64) -> Timestamp {
+        Timestamp(seconds * 1000)
+    }
+
+    fn partition(number: i32) -> Partition {
+        Partition { topic: "events".into(), number }
+    }
+
+    /// The lag of each partition that has one, as Prometheus reads it.
+    fn lags(metrics: &Metrics) -> Vec<(String, f64)> {
+        let families = metrics.registry.gather();
+        let family = families.iter().find(|family| family.name() == "campanile_event_lag_seconds");
+        let series = family.map(|family| family.get_metric()).unwrap_or_default();
+        series.iter().map(|one| (one.get_label()[0].value().to_owned(), one.get_gauge().get_value())).collect()
+    }
+
+    #[test]
+    fn a_lag_is_what_is_unread_not_what_was_read_last() {
+        let metrics = Metrics::new(CampaignLabel::Off).unwrap();
+        let mut counters = ReaderCounters::new(&metrics);
+        let ours = || vec![partition(0), partition(1)];
+        let check = |expect: &[(&str, f64)]| {
+            let expect: Vec<(String, f64)> = expect.iter().map(|(number, lag)| ((*number).to_owned(), *lag)).collect();
+            assert_eq!(lags(&metrics), expect);
+        };
+
+        counters.begin_run(&partition(0), at(100));
+        counters.uninteresting(at(40));
+        counters.end_run(at(100));
+        counters.answered(at(100), &Polled::default(), false, ours);
+        check(&[("0", 60.0)]);
+        // Old events, but no more of them.
+        counters.answered(at(101), &Polled::default(), true, ours);
+        check(&[("0", 0.0), ("1", 0.0)]);
+
+        counters.away(at(131), ours);
+        check(&[("0", 30.0), ("1", 30.0)]);
+        counters.answered(at(140), &Polled::default(), true, ours);
+        check(&[("0", 0.0), ("1", 0.0)]);
+
+        counters.begin_run(&partition(1), at(150));
+        counters.uninteresting(at(150));
+        counters.end_run(at(150));
+        counters.stalled(at(170));
+        check(&[("0", 0.0), ("1", 20.0)]);
+        // Told at most once a second.
+        counters.stalled(at(170));
+        counters.stalled(at(200));
+        check(&[("0", 0.0), ("1", 50.0)]);
+
+        let moved = Polled { revoked: vec![partition(1)], ..Polled::default() };
+        counters.answered(at(210), &moved, false, ours);
+        counters.stalled(at(220));
+        check(&[("0", 0.0)]);
     }
 }

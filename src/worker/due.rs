@@ -33,6 +33,12 @@ impl Held {
         }
     }
 
+    /// Since when the one that has waited longest is due.
+    fn since(&self) -> Option<Timestamp> {
+        let held = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        held.first_key_value().map(|((due, _), ())| *due)
+    }
+
     fn ripe(&self, read_to: Timestamp) -> Vec<UserId> {
         let mut held = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let mut ripe = Vec::new();
@@ -46,11 +52,18 @@ impl Held {
     }
 }
 
+/// How long nobody must have been found before nothing counts as overdue: longer than those are hidden who were found and could not be
+/// served.
+const QUIET_FOR: Duration = Duration::from_secs(35);
+const _: () = assert!(QUIET_FOR.as_secs() > HIDDEN_FOR.as_secs());
+
 pub struct Due {
     state: Box<dyn State>,
     clock: Arc<StoreClock>,
     positions: Arc<ReadPositions>,
     held: Arc<Held>,
+    /// When somebody was last found, by the monotonic clock.
+    found_at: Option<Duration>,
 }
 
 /// What a look found.
@@ -60,13 +73,15 @@ pub struct Found {
     pub agendas: Vec<UserId>,
     /// Events are applied up to here.
     pub read_to: Timestamp,
+    /// How overdue what waits for events to be read is, or 0; `None` while users are found, whose turns tell how late they are.
+    pub overdue: Option<Duration>,
     /// There is probably more.
     pub more: bool,
 }
 
 impl Due {
     pub fn new(state: Box<dyn State>, clock: Arc<StoreClock>, positions: Arc<ReadPositions>, held: Arc<Held>) -> Due {
-        Due { state, clock, positions, held }
+        Due { state, clock, positions, held, found_at: None }
     }
 
     /// Takes the users that are due now.
@@ -78,11 +93,63 @@ impl Due {
         let more = taken.len() == BATCH;
         let (agendas, taken): (Vec<_>, Vec<_>) = taken.into_iter().partition(|id| id.starts_with(PSEUDO));
         users.extend(taken);
-        Ok(Found { users, agendas, read_to, more })
+        let overdue = self.overdue(!users.is_empty());
+        Ok(Found { users, agendas, read_to, overdue, more })
+    }
+
+    fn overdue(&mut self, found: bool) -> Option<Duration> {
+        let now = self.clock.monotonic();
+        if found {
+            self.found_at = Some(now);
+        }
+        let quiet = self.found_at.is_none_or(|found_at| now.saturating_sub(found_at) > QUIET_FOR);
+        quiet.then(|| self.held.since().map_or(Duration::ZERO, |due| self.clock.now().since(due)))
     }
 
     /// The session, for following the definitions between looks.
     pub fn state(&mut self) -> &mut dyn State {
         &mut *self.state
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::FutureExt;
+
+    use super::*;
+    use crate::simulator::ports::{MemoryStore, SharedFaults, VirtualClock};
+    use crate::worker::ports::{Clock, testing};
+
+    #[test]
+    fn nothing_is_overdue_once_nobody_was_found_for_longer_than_they_are_hidden() {
+        let clock = VirtualClock::new(Timestamp(1_000_000));
+        let store = MemoryStore::new("store", Arc::new(clock.clone()), SharedFaults::default());
+        let mut session = testing::session(&store);
+        // Due since long.
+        testing::commit(&mut *session, &[testing::change("u1", None, "record")]);
+        let held: Arc<Held> = Arc::default();
+        let mut due = Due::new(testing::session(&store), Arc::new(StoreClock::new(Arc::new(clock.clone()))), Arc::default(), held.clone());
+        let mut check = |users: usize, overdue: Option<Duration>| {
+            let found = due.look().now_or_never().expect("the store in memory answers at once").expect("it answers");
+            assert_eq!((found.users.len(), found.overdue), (users, overdue), "at {:?}", clock.now());
+        };
+        check(1, None);
+        // Nobody turned it: it is found again when it is no longer hidden.
+        clock.advance(HIDDEN_FOR - Duration::from_secs(1));
+        check(0, None);
+        clock.advance(Duration::from_secs(1));
+        check(1, None);
+
+        let stored = testing::load(&mut *session, "u1").expect("stored");
+        let later =
+            crate::worker::ports::Change { wake: Some(Timestamp(1_000_000_000)), ..testing::change("u1", Some(stored.token), "record") };
+        testing::commit(&mut *session, &[later]);
+        clock.advance(QUIET_FOR);
+        check(0, None);
+        clock.advance(Duration::from_secs(1));
+        check(0, Some(Duration::ZERO));
+        held.hold(clock.now(), "u2".into());
+        clock.advance(Duration::from_secs(7));
+        check(0, Some(Duration::from_secs(7)));
     }
 }

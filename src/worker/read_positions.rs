@@ -79,24 +79,17 @@ pub struct Ends {
     open: Vec<(Partition, i64)>,
     /// When they were asked for: monotonic, and the store's time.
     asked: (Duration, Timestamp),
-    asking: Asking,
 }
 
-/// When a reader asks for new ends.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Asking {
-    /// At each interval, whatever became of the former ones.
-    Always,
-    /// Not before the former ones are reached, else under load none ever is.
-    OnceReached,
+impl Default for Ends {
+    fn default() -> Ends {
+        Ends { open: Vec::new(), asked: (Duration::ZERO, Timestamp::MIN) }
+    }
 }
 
 impl Ends {
-    pub fn new(asking: Asking) -> Ends {
-        Ends { open: Vec::new(), asked: (Duration::ZERO, Timestamp::MIN), asking }
-    }
-
-    /// Notes up to when the partitions are done with, and asks for new ends every `every`: a question to the broker.
+    /// Notes up to when the partitions are done with, and asks for new ends every `every`, a question to the broker; but not before the
+    /// former ones are reached: a reader that is always behind would run after ends that move away, and reach none.
     pub fn note(
         &mut self,
         source: &mut dyn Source,
@@ -116,8 +109,7 @@ impl Ends {
             !reached
         });
         let now = clock.monotonic();
-        let waits = self.asking == Asking::OnceReached && !self.open.is_empty();
-        if waits || now.saturating_sub(self.asked.0) < every {
+        if !self.open.is_empty() || now.saturating_sub(self.asked.0) < every {
             return Ok(());
         }
         self.asked = (now, clock.now());
@@ -132,6 +124,53 @@ impl Ends {
                 Ok(())
             }
             Err(error) => Err(error),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::simulator::ports::{MemoryLog, MemoryStore, SharedFaults, VirtualClock};
+    use crate::worker::ports::testing::{block_on, session};
+    use crate::worker::ports::{Append, Line};
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    /// Ten records come each second, and the reader finishes ten each second, always `behind` of them too late.
+    fn read_to_after_a_minute(behind: i64) -> Timestamp {
+        let wall = VirtualClock::new(Timestamp(0));
+        let (clock, shared) = (StoreClock::new(Arc::new(wall.clone())), Arc::new(wall.clone()));
+        let log = MemoryLog::new(1, shared.clone(), SharedFaults::default());
+        let mut source = log.source("g", &["events"]);
+        let store = MemoryStore::new("s", shared, SharedFaults::default());
+        let (mut offsets, mut ends, positions) = (Offsets::default(), Ends::default(), ReadPositions::default());
+        for assigned in source.poll(SECOND, &mut |_| std::ops::ControlFlow::Continue(())).unwrap().assigned {
+            offsets.assign(assigned.partition, assigned.committed);
+        }
+        for second in 1..=60 {
+            let line = || Line { topic: "events".into(), key: None, value: b"{}".to_vec() };
+            block_on(log.append(&[0; 10].map(|_| line()))).unwrap();
+            // Read and handed to lanes, which have not finished all of it.
+            source.poll(SECOND, &mut |_| std::ops::ControlFlow::Continue(())).unwrap();
+            let (_, progress) = offsets.find("events", 0).unwrap();
+            if second * 10 > behind {
+                progress.pass(second * 10 - behind - 1);
+            }
+            wall.advance(SECOND);
+            ends.note(&mut source, &offsets, &positions, &clock, SECOND).unwrap();
+            block_on(positions.exchange(&mut *session(&store))).unwrap();
+        }
+        positions.read_to()
+    }
+
+    #[test]
+    fn read_positions_go_on_for_a_reader_that_is_always_behind() {
+        for (behind, least) in [(0, 59), (5, 58), (25, 54), (100, 40)] {
+            let read_to = read_to_after_a_minute(behind);
+            assert!(read_to >= Timestamp(least * 1000), "{behind} records behind: read up to {read_to}");
         }
     }
 }

@@ -20,7 +20,7 @@ use super::definitions::Follower;
 use super::offsets::{Offsets, Progress};
 use super::outcomes::{self, DeadEvent};
 use super::ports::{Append, Message, Partition, Source, SourceError};
-use super::read_positions::{Asking, Ends, ReadPositions};
+use super::read_positions::{Ends, ReadPositions};
 use super::settings::Settings;
 use super::store_clock::StoreClock;
 use super::turn::{Origin, Work};
@@ -88,7 +88,7 @@ impl Reader {
             offsets: Offsets::default(),
             appending: Appending::default(),
             stalled: None,
-            ends: Ends::new(Asking::Always),
+            ends: Ends::default(),
         }
     }
 
@@ -135,8 +135,14 @@ impl Reader {
             failed: None,
         };
         let polled = self.source.poll(wait, &mut |message| sorter.take(&message));
-        let Sorter { stalled, failed, counters, now, .. } = sorter;
+        let Sorter { stalled, failed, counters, now, run, .. } = sorter;
         counters.end_run(now);
+        let offsets = &self.offsets;
+        match &polled {
+            // A poll that did not wait may have had no time to find anything.
+            Ok(polled) => counters.answered(now, polled, run.is_none() && !wait.is_zero(), || offsets.partitions()),
+            Err(_) => counters.away(now, || offsets.partitions()),
+        }
         if let Some((lane, work)) = stalled {
             self.stalled = Some(Stalled { lane, work, since: self.clock.monotonic(), paused: false });
         }
@@ -160,6 +166,7 @@ impl Reader {
                     self.source.hold(&self.offsets.partitions(), true)?;
                 }
                 self.stalled = Some(Stalled { lane, work, since, paused: pause });
+                self.counters.stalled(self.clock.now());
                 Ok(Looked::Stalled)
             }
         }

@@ -420,6 +420,7 @@ async fn control(
         let more = match due.look().await {
             Ok(found) => {
                 common.health.ready("state");
+                found.overdue.into_iter().for_each(|overdue| common.metrics.due.lag_seconds.set(overdue.as_secs_f64()));
                 for user in found.users {
                     let lane = common.settings.lane_of(&user);
                     let _ = lanes[lane].send(Mail::Wake { user, read_to: found.read_to });

@@ -259,10 +259,10 @@ fn a_preview_that_cannot_be_says_why() {
     check("welcome", &campaigns, "cart.json", 1, "campanile: cart.json: the user must be an identify: {\"type\":\"identify\",...}\n");
     check(
         "welcome",
-        &[],
+        &["--server", "http://127.0.0.1:9"],
         "user.json",
-        1,
-        "campanile: a preview from a running server is not supported by this version: give --definitions DIR\n",
+        3,
+        "campanile: no worker answers at http://127.0.0.1:9/: Connection refused (os error 111); `--server` names another\n",
     );
     check(
         "welcome",
@@ -495,9 +495,11 @@ fn an_event_that_does_not_meet_its_conditions_is_compared() {
 #[test]
 fn an_explanation_that_cannot_be_says_why() {
     let desk = simulate_desk();
-    let server = "campanile: asking a running server comes with the control plane, not in this version: give --definitions DIR and \
-                  --events FILE, and it is explained from these\n";
-    desk.check(&["explain", "--user", "u1", "--campaign", "welcome"], 1, "", server);
+    let half = "campanile: give both --definitions and --events, or neither to ask the worker at --server\n";
+    desk.check(&["explain", "--user", "u1", "--campaign", "welcome", "--definitions", "campaigns"], 1, "", half);
+    let nobody = ["--server", "http://127.0.0.1:9"];
+    desk.run(&[&["explain", "--user", "u1", "--campaign", "welcome"][..], &nobody].concat())
+        .expect(3, &["no worker answers at http://127.0.0.1:9/"]);
     desk.run(&["explain", "--user", "u1", "--campaign", "welcom", "--definitions", "campaigns", "--events", "events.ndjson"])
         .expect(1, &["there is no campaign `welcom`: did you mean `welcome`?"]);
 }

@@ -386,7 +386,7 @@ fn the_users_of_a_cohort_may_be_in_a_file_beside_it() {
     let validate = || run(campanile(directory.path(), &["validate", "definitions"]));
     validate().expect(1, &["definitions/vip.yaml:3:1: error: definitions/../vip.txt cannot be read"]);
     write("vip.txt", "u1\nu2\n");
-    validate().expect(0, &["1 definitions, all sound"]);
+    validate().expect(0, &["1 definition, sound"]);
     write("vip.txt", &format!("u1\n{}\n", "x".repeat(300)));
     validate().expect(1, &["definitions/../vip.txt:2:1: error: a user id has at most 256 bytes"]);
 }

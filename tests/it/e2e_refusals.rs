@@ -1,10 +1,13 @@
 //! What an operator gets wrong: the command ends with the right code and one sentence that says what and the way out.
 
+use std::io::Read;
 use std::net::TcpListener;
 use std::path::PathBuf;
+use std::process::Stdio;
 use std::time::Duration;
 
 use crate::support::kafka::{append_on, shared, wait};
+use crate::support::process::{campanile, run};
 use crate::support::redis::Redis;
 use crate::support::wait::until;
 use crate::support::worker::{Deployment, free_address};
@@ -179,4 +182,53 @@ fn validate_says_how_much_is_sound() {
     deployment.run(&["validate"]).expect(2, &["PATH"]);
     let samples = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("config/campaigns");
     deployment.run(&["validate", samples.to_str().expect("a path in UTF-8")]).expect(0, &["sound"]);
+}
+
+#[test]
+fn validate_looks_for_the_secrets_that_are_named() {
+    let desk = tempfile::tempdir().expect("a temporary directory");
+    let write = |name: &str, text: &str| std::fs::write(desk.path().join(name), text).expect("a directory of our own");
+    write(
+        "a.yaml",
+        "kind: destination\nkey: d\nmatch: h.example\nauth: {bearer: {secret: kakao_token}}\nheaders: {X-Key: 'Key {{ secret.second }}'}\n",
+    );
+    write("sound.yaml", "kakao_token: t\nsecond: s\n");
+    write("near.yaml", "kakao_tokn: t\nsecond: s\n");
+    std::fs::create_dir(desk.path().join("mounted")).expect("a directory of our own");
+    write("mounted/kakao_token", "t\n");
+    let check = |secrets: &str, environment: &[(&str, &str)], code: i32, expect: &[&str]| {
+        let mut command = campanile(desk.path(), &["validate", "a.yaml", "--secrets", secrets]);
+        command.envs(environment.iter().copied());
+        run(command).expect(code, expect);
+    };
+    check("sound.yaml", &[], 0, &["1 definition, sound"]);
+    let holder = "the worker looks for a file `kakao_token` in `secrets.dir`, then for CAMPANILE_SECRET_KAKAO_TOKEN";
+    check(
+        "near.yaml",
+        &[],
+        1,
+        &[&format!(
+            "a.yaml:4:16: error: secret `kakao_token` is not in near.yaml\n  help: did you mean `kakao_tokn`? {holder}\n1 error, 0 warnings"
+        )],
+    );
+    let second = "a.yaml:5:18: error: secret `second` is not in mounted, nor in the environment";
+    check("mounted", &[], 1, &[second, "1 error, 0 warnings"]);
+    check("mounted", &[("CAMPANILE_SECRET_SECOND", "s")], 0, &["1 definition, sound"]);
+    check("mounted", &[("CAMPANILE_SECRET_SECOND", "")], 1, &["secret `second` is empty"]);
+    check("nowhere", &[], 1, &["nowhere cannot be read"]);
+}
+
+#[test]
+fn a_command_whose_output_nobody_reads_ends_as_it_would() {
+    let desk = tempfile::tempdir().expect("a temporary directory");
+    std::fs::write(desk.path().join("wrong.yaml"), "kind: campain\n").expect("a directory of our own");
+    // The reading end is closed before the command begins.
+    for (arguments, code) in [(&["schema"][..], 0), (&["validate", "wrong.yaml"], 1), (&["schema", "--reference"], 0)] {
+        let (reader, writer) = std::io::pipe().expect("a pipe");
+        drop(reader);
+        let mut child = campanile(desk.path(), arguments).stdout(writer).stderr(Stdio::piped()).spawn().expect("the binary can be started");
+        let mut said = String::new();
+        child.stderr.take().expect("it is piped").read_to_string(&mut said).expect("text");
+        assert_eq!((child.wait().expect("it ends").code(), &*said), (Some(code), ""), "{arguments:?}");
+    }
 }

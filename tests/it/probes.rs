@@ -45,5 +45,9 @@ async fn probes_say_what_is_wrong() {
     let (head, body) = get(address, "/metrics").await;
     assert!(head.contains("content-type: text/plain; version=0.0.4"), "{head}");
     assert!(body.contains("campanile_build_info{"), "{body}");
+    assert!(body.contains("\ncampanile_ready 0\n"), "{body}");
+    health.ready("definitions");
+    let (_, body) = get(address, "/metrics").await;
+    assert!(body.contains("\ncampanile_ready 1\n"), "{body}");
     serving.abort();
 }

@@ -11,6 +11,7 @@ use serde_json::Value;
 
 use self::shown::text;
 use super::Failure;
+use super::client::{Client, Request, ServerArgs};
 use super::past::{Past, Written};
 use super::settings::join;
 use super::simulate::{definitions, instant};
@@ -20,7 +21,7 @@ use crate::engine::definition::problem::meant;
 use crate::engine::definition::{Campaign, Trigger};
 use crate::engine::event::{Body, Event, SourceId};
 use crate::engine::reading::{self, Limits, Place};
-use crate::engine::record::{Origin, TimerKind, TriggerKind};
+use crate::engine::record::{Origin, TriggerKind};
 use crate::engine::step::{GateView, Part, SeenView, explain, seen};
 use crate::engine::time::Timestamp;
 use crate::engine::value::Object;
@@ -35,7 +36,11 @@ Example: why did this customer not get the reminder?
 
   campanile explain --user u2 --campaign cart-abandoned --definitions config/campaigns --events week.ndjson
 
-The user's events are replayed in virtual time; campaigns that are ready or paused count as started at --from, and endpoints answer 200.
+From a running worker, by what it knows of the user now:
+
+  campanile explain --user u2 --campaign cart-abandoned
+
+With --definitions and --events the user's events are replayed in virtual time; campaigns that are ready or paused count as started at --from, and endpoints answer 200.
 The gates are shown as they stand at --at, were the campaign triggered once more then.")]
 pub struct ExplainArgs {
     /// The user's id
@@ -44,6 +49,8 @@ pub struct ExplainArgs {
     /// The campaign's key
     #[arg(long, value_name = "KEY")]
     campaign: String,
+    #[command(flatten)]
+    server: ServerArgs,
     /// A file or directory of definitions
     #[arg(long, value_name = "DIR")]
     definitions: Vec<PathBuf>,
@@ -104,16 +111,17 @@ const MAX_SEEN: usize = 20;
 const LIMITS: Limits = Limits { max_lateness: std::time::Duration::MAX };
 
 pub fn run(args: &ExplainArgs) -> Result<(), Failure> {
-    if args.definitions.is_empty() || args.events.is_empty() {
-        let way_out = "give --definitions DIR and --events FILE, and it is explained from these";
-        return Err(Failure::Refused(format!("asking a running server comes with the control plane, not in this version: {way_out}")));
+    match (args.definitions.is_empty(), args.events.is_empty()) {
+        (true, true) => return from_server(args),
+        (false, false) => {}
+        _ => return Err(Failure::Refused("give both --definitions and --events, or neither to ask the worker at --server".into())),
     }
     let mut catalog = started(definitions(&args.definitions)?);
     let input = Input::read(args)?;
     let Some(from) = args.from.or(input.first) else {
         return Err(Failure::Refused("there is no event in these files that can be read; give --from to explain without".into()));
     };
-    catalog.track_since(from);
+    catalog.begin_at(from);
     let in_force = InForce::compile(&catalog, policy()).map_err(|problems| Failure::Refused(join(&problems)))?;
     let campaign = in_force.by_key(&args.campaign).ok_or_else(|| {
         let keys: Vec<&str> = in_force.campaigns.iter().map(|campaign| &*campaign.definition.key).collect();
@@ -124,6 +132,17 @@ pub fn run(args: &ExplainArgs) -> Result<(), Failure> {
     match args.format {
         Format::Json => println!("{}", serde_json::to_string(&explained).unwrap_or_default()),
         Format::Text => print!("{}", text(&explained)),
+    }
+    Ok(())
+}
+
+/// Every gate as it stands now, by what a worker knows of the user.
+fn from_server(args: &ExplainArgs) -> Result<(), Failure> {
+    let ask = Request::get(["v1", "users", &args.user, "explain"]).query("campaign", Some(&args.campaign));
+    let asked: Value = Client::new(&args.server)?.ask(ask)?;
+    match args.format {
+        Format::Json => println!("{asked}"),
+        Format::Text => print!("{}", shown::of_server(&asked)),
     }
     Ok(())
 }
@@ -207,7 +226,7 @@ fn replay(
     let waiting = timers
         .map(|timer| Waiting {
             due: timer.due,
-            kind: kind_of(timer.kind),
+            kind: timer.kind.as_str(),
             event: timer.origin.event.clone(),
             event_id: timer.origin.message_id.clone(),
         })
@@ -268,14 +287,4 @@ impl<'a> Watched<'a> {
 fn parse(json: &[u8], at: Timestamp, offset: i64) -> Option<Event> {
     let place = Place { source: SourceId::of("events", 1, 0), topic: "events", partition: 0, generation: 1, offset, broker_time: at };
     reading::header(json).ok()?.into_event(&place, &LIMITS).ok()
-}
-
-fn kind_of(kind: TimerKind) -> &'static str {
-    match kind {
-        TimerKind::Inaction => "inaction",
-        TimerKind::EventDate | TimerKind::UserDate => "date",
-        TimerKind::Deferred { .. } => "deferred",
-        TimerKind::Linking { .. } => "linked content",
-        TimerKind::Membership => "membership",
-    }
 }

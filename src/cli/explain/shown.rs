@@ -1,11 +1,10 @@
 //! An explanation as text for people.
 
+use serde::Serialize;
 use serde_json::Value;
 
 use super::{Explained, SeenEvent, Waiting};
-use crate::engine::effect::RuleShown;
-use crate::engine::step::{GateView, Part, Passage, Shown};
-use crate::engine::time::Timestamp;
+use crate::engine::step::{Part, verdict};
 
 pub fn text(explained: &Explained) -> String {
     let Explained { user, campaign, status, from, at, events, seen, lines, waiting, gates } = explained;
@@ -23,8 +22,25 @@ pub fn text(explained: &Explained) -> String {
     if !waiting.is_empty() {
         section("what is still to come", waiting.iter().map(of_waiting).collect(), "");
     }
-    section("the gates, were it triggered now", gates.iter().flat_map(of_gate).collect(), "");
+    section("the gates, were it triggered now", gates.iter().flat_map(|view| of_gate(&json(view))).collect(), "");
     text.push_str(&format!("\n{}\n", verdict(gates)));
+    text
+}
+
+/// What a worker answers.
+pub fn of_server(explained: &Value) -> String {
+    let field = |name: &str| explained[name].as_str().unwrap_or_default();
+    let known = if explained["known"] == true { "" } else { "; nothing is known of this user" };
+    let mut text = format!(
+        "user {}, campaign {}, as of {}{known}\n\nthe gates, were it triggered now\n",
+        field("user_id"),
+        field("campaign"),
+        field("at")
+    );
+    for line in explained["gates"].as_array().into_iter().flatten().flat_map(of_gate) {
+        text.push_str(&format!("  {line}\n"));
+    }
+    text.push_str(&format!("\n{}\n", field("verdict")));
     text
 }
 
@@ -41,7 +57,7 @@ fn of_event(seen: &SeenEvent) -> Vec<String> {
         };
         let meets = if view.meets { "is" } else { "is not" };
         lines.push(format!("{}  {} ({}) {meets} {part}", seen.at, seen.event, seen.event_id));
-        lines.extend(view.compared.iter().map(|part| format!("    {}", of_part(part))));
+        lines.extend(view.compared.iter().map(|part| format!("    {}", of_part(&json(part)))));
     }
     lines
 }
@@ -72,27 +88,20 @@ fn of_waiting(waiting: &Waiting) -> String {
     format!("{}  {} falls due{because}", waiting.due, waiting.kind)
 }
 
-fn of_gate(view: &GateView) -> Vec<String> {
-    let name = serde_json::to_value(view.gate).ok().and_then(|name| name.as_str().map(|name| name.replace('_', " ")));
-    let verdict = match view.verdict {
-        Passage::Open => "open",
-        Passage::Waits => "waits",
-        Passage::Shut => "shut",
-        Passage::Unknown => "unknown",
-    };
-    let mut line = format!("{:14}  {verdict:7}", name.unwrap_or_default());
-    line.extend(view.reason.map(|reason| format!("  {}", reason.as_str())));
-    line.extend(view.rule.as_ref().map(|rule| format!(", {}", of_rule(rule))));
-    line.extend(view.frees.map(|at| format!(", opens at {at}")));
-    let compared = view.compared.iter().map(|part| format!("    {}", of_part(part)));
-    [line.trim_end().to_owned()].into_iter().chain(compared).collect()
-}
-
-fn of_rule(rule: &RuleShown) -> String {
-    match rule {
-        RuleShown::Text(text) => text.to_string(),
-        RuleShown::Cap(defined) => serde_json::to_value(defined).map(|defined| cap(&defined)).unwrap_or_default(),
+/// A gate as it is written in JSON, by this process or by a worker.
+fn of_gate(view: &Value) -> Vec<String> {
+    let field = |name: &str| view[name].as_str();
+    let name = field("gate").unwrap_or_default().replace('_', " ");
+    let mut line = format!("{name:14}  {:7}", field("verdict").unwrap_or_default());
+    line.extend(field("reason").map(|reason| format!("  {reason}")));
+    match &view["rule"] {
+        Value::Null => {}
+        Value::String(text) => line.push_str(&format!(", {text}")),
+        defined => line.push_str(&format!(", {}", cap(defined))),
     }
+    line.extend(field("frees").map(|at| format!(", opens at {at}")));
+    let compared = view["compared"].as_array().into_iter().flatten().map(|part| format!("    {}", of_part(part)));
+    [line.trim_end().to_owned()].into_iter().chain(compared).collect()
 }
 
 /// A cap as it was defined: `limit 1 per 1d`.
@@ -105,10 +114,11 @@ fn cap(defined: &Value) -> String {
     ["limit", "per", "calendar", "channel", "tag"].into_iter().filter_map(field).collect::<Vec<_>>().join(" ")
 }
 
-fn of_part(part: &Shown) -> String {
-    let mut line = if part.value.is_empty() { part.what.to_string() } else { format!("{}: {}", part.what, part.value) };
-    line.extend(part.against.as_ref().map(|against| format!(" | {against}")));
-    match part.holds {
+fn of_part(part: &Value) -> String {
+    let [what, value] = ["what", "value"].map(|name| part[name].as_str().unwrap_or_default());
+    let mut line = if value.is_empty() { what.to_owned() } else { format!("{what}: {value}") };
+    line.extend(part["against"].as_str().map(|against| format!(" | {against}")));
+    match part["holds"].as_bool() {
         Some(true) => line.push_str("  yes"),
         Some(false) => line.push_str("  no"),
         None => {}
@@ -116,21 +126,8 @@ fn of_part(part: &Shown) -> String {
     line
 }
 
-/// What the gates come to together.
-fn verdict(gates: &[GateView]) -> String {
-    let closed: Vec<&GateView> = gates.iter().filter(|view| matches!(view.verdict, Passage::Shut | Passage::Waits)).collect();
-    let Some(first) = closed.first() else {
-        let unknown = gates.iter().any(|view| view.verdict == Passage::Unknown);
-        let but = if unknown { ", if the campaign's limit lets this user in: that only the store knows" } else { "" };
-        return format!("it would be sent{but}");
-    };
-    let reason = first.reason.map_or("", |reason| reason.as_str());
-    let opens: Option<Vec<Timestamp>> = closed.iter().map(|view| view.frees).collect();
-    match (first.verdict, opens.and_then(|opens| opens.into_iter().max())) {
-        (Passage::Waits, Some(at)) if closed.len() == 1 => format!("it would be deferred ({reason}) until {at}"),
-        (_, Some(at)) => format!("it would be held back ({reason}); possible from {at}"),
-        (_, None) => format!("it would be held back ({reason}); time alone does not change that"),
-    }
+fn json(value: &impl Serialize) -> Value {
+    serde_json::to_value(value).unwrap_or_default()
 }
 
 fn or_empty(value: Option<String>) -> String {

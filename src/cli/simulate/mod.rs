@@ -110,7 +110,7 @@ pub fn run(args: &SimulateArgs) -> Result<(), Failure> {
     let Some(from) = args.from.or(input.first) else {
         return Err(Failure::Refused("there is no event that can be read; give --from to simulate without".into()));
     };
-    catalog.track_since(from);
+    catalog.begin_at(from);
     let mut funnels = Funnels::default();
     let campaigns = in_force.campaigns.iter().filter(|campaign| campaign.definition.status != Some(Status::Ended));
     campaigns.for_each(|campaign| funnels.list(&campaign.definition.key, campaign.definition.goal.is_some()));

@@ -4,12 +4,14 @@ use std::ops::Range;
 
 use jiff::ToSpan;
 use jiff::civil::{Date, Time};
+use serde::{Deserialize, Serialize};
 
 use super::Zone;
 use crate::engine::time::Timestamp;
 
 /// What a cap counts within. A week begins on Monday (ISO 8601).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Period {
     Day,
     Week,

@@ -5,7 +5,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use super::destinations::Finder;
-use super::in_force::trackers;
 use super::{Catalog, Document};
 use crate::engine::definition::problem::sort;
 use crate::engine::definition::{
@@ -77,7 +76,7 @@ pub fn apply(current: &Catalog, written: Vec<Written>, options: &Apply, now: Tim
     let mut changes: BTreeMap<Name, Change> = BTreeMap::new();
     for document in &written {
         let name = name(document);
-        match decide(next.get(&name), document, options) {
+        match decide(next.get(&name), document, options, now) {
             Ok((stored, what)) => {
                 changes.insert(name.clone(), change(&stored, what));
                 next.insert(name, stored);
@@ -94,9 +93,7 @@ pub fn apply(current: &Catalog, written: Vec<Written>, options: &Apply, now: Tim
         sort(&mut problems);
         return Err(problems);
     }
-    let mut catalog = Catalog { revision: current.revision, documents: next.into_values().collect(), ..Catalog::default() };
-    catalog.tracked = trackers(&catalog, &options.read).tracked_since(&current.tracked, now);
-    catalog.backfills = current.still_wanted(&catalog.tracked);
+    let catalog = current.with_documents(next.into_values().collect(), &options.read, now);
     Ok((catalog, changes.into_values().collect()))
 }
 
@@ -104,11 +101,22 @@ pub fn apply(current: &Catalog, written: Vec<Written>, options: &Apply, now: Tim
 /// refer to may be among the others and is not missed.
 pub fn check_sound(written: Vec<Written>, read: ReadOptions) -> Vec<Problem> {
     let options = Apply { read, ..Apply::default() };
-    let made = written.iter().filter_map(|document| Some((name(document), decide(None, document, &options).ok()?.0)));
+    let made = written.iter().filter_map(|document| Some((name(document), decide(None, document, &options, Timestamp::MIN).ok()?.0)));
     let next: BTreeMap<Name, Document> = made.collect();
     let mut problems = check_all(written, &next, &BTreeMap::new(), &options, false);
     sort(&mut problems);
     problems
+}
+
+/// What is wrong with starting a stored campaign, seen with all others.
+pub(super) fn check_start(current: &Catalog, campaign: &Document, read: &ReadOptions) -> Result<(), Vec<Problem>> {
+    let written = read_canonical(&campaign.shown_as(), &campaign.canonical, read)?;
+    let mut next: BTreeMap<Name, Document> =
+        current.documents.iter().map(|document| ((document.kind, document.key.clone()), document.clone())).collect();
+    next.insert(name(&written), Document { status: Some(Status::Running), ..campaign.clone() });
+    let options = Apply { read: *read, ..Apply::default() };
+    let problems = check_all(vec![written], &next, &BTreeMap::new(), &options, true);
+    if problems.is_empty() { Ok(()) } else { Err(problems) }
 }
 
 type Name = (Kind, Box<str>);
@@ -122,12 +130,12 @@ fn change(stored: &Document, what: What) -> Change {
 }
 
 /// What is to be stored for a written document.
-fn decide(stored: Option<&Document>, written: &Written, options: &Apply) -> Result<(Document, What), Problem> {
+fn decide(stored: Option<&Document>, written: &Written, options: &Apply, now: Timestamp) -> Result<(Document, What), Problem> {
     let wanted = campaign_of(written).and_then(|campaign| campaign.status);
     let Some(stored) = stored else {
         let status = (written.kind == Kind::Campaign).then(|| wanted.unwrap_or(Status::Ready));
         let (kind, key, canonical) = (written.kind, written.key.clone(), written.canonical.clone());
-        return Ok((Document { kind, key, version: 1, status, canonical }, What::Created));
+        return Ok((Document { kind, key, version: 1, status, since: status.map(|_| now), canonical }, What::Created));
     };
     let edited = stored.canonical != written.canonical;
     let status = match stored.status {
@@ -146,7 +154,8 @@ fn decide(stored: Option<&Document>, written: &Written, options: &Apply) -> Resu
         _ => What::Unchanged,
     };
     let version = stored.version.saturating_add(u32::from(edited));
-    Ok((Document { version, status, canonical: written.canonical.clone(), ..stored.clone() }, what))
+    let since = stored.since_as(status, edited, now);
+    Ok((Document { version, status, since, canonical: written.canonical.clone(), ..stored.clone() }, what))
 }
 
 /// Why a status or an edit is refused.

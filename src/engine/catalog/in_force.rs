@@ -15,7 +15,7 @@ use crate::engine::definition::{
     read_canonical,
 };
 use crate::engine::delivery::{Backoff, Credentials};
-use crate::engine::history::Trackers;
+use crate::engine::history::{Asked, Trackers};
 use crate::engine::id::{CampaignId, TrackerId};
 use crate::engine::matching::Index;
 use crate::engine::record::Request;
@@ -35,6 +35,8 @@ pub struct InForce {
     pub trackers: Trackers,
     /// Since when each tracker has seen everything (`tracked_since`).
     pub tracked: BTreeMap<TrackerId, Timestamp>,
+    /// The revision with which each of them was asked for, see [`Asked`].
+    pub asked: Asked,
     /// Backfills that began and did not end.
     pub backfills: Vec<Backfill>,
     pub workspace: Workspace,
@@ -84,7 +86,7 @@ impl InForce {
     pub fn compile(catalog: &Catalog, policy: Policy) -> Result<InForce, Vec<Problem>> {
         let in_force =
             InForce::from_sorted(catalog.revision, Sorted::read(catalog, &ReadOptions { allow_http: policy.allow_http })?, policy);
-        Ok(InForce { tracked: catalog.tracked.clone(), backfills: catalog.backfills.clone(), ..in_force })
+        Ok(InForce { tracked: catalog.tracked.clone(), asked: catalog.asked.clone(), backfills: catalog.backfills.clone(), ..in_force })
     }
 
     /// Checked definitions in force, with their versions and statuses as they are; without cohorts.
@@ -133,6 +135,7 @@ impl InForce {
             cohorts,
             trackers,
             tracked: BTreeMap::new(),
+            asked: Asked::new(),
             backfills: Vec::new(),
             workspace,
             destinations,
@@ -237,7 +240,7 @@ impl Sorted {
             match found.definition {
                 Definition::Campaign(campaign) => {
                     let status = stored.status.or(Some(Status::Ready));
-                    sorted.campaigns.push(Campaign { version: stored.version, status, ..*campaign });
+                    sorted.campaigns.push(Campaign { version: stored.version, status, since: stored.since, ..*campaign });
                 }
                 Definition::Cohort(cohort) => sorted.cohorts.push(*cohort),
                 Definition::Destination(destination) => sorted.destinations.push(*destination),

@@ -6,11 +6,15 @@ mod apply;
 mod backfill;
 mod destinations;
 mod in_force;
+mod lifecycle;
+mod secrets;
 
 pub use apply::{Apply, Change, What, apply, check_sound};
 pub use backfill::{Backfill, Unfinished};
 pub use destinations::{DEFAULT_MAX_IN_FLIGHT, Route};
 pub use in_force::{CampaignInForce, InForce, Policy};
+pub use lifecycle::{Act, Refusal, act, delete};
+pub use secrets::secrets_named;
 
 use std::collections::BTreeMap;
 
@@ -18,6 +22,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use super::definition::{Kind, Status};
+use super::history::Asked;
 use super::id::TrackerId;
 use super::time::Timestamp;
 
@@ -33,6 +38,8 @@ pub struct Catalog {
     pub documents: Vec<Document>,
     /// Since when each tracker of the history has been asked for, by its id: what happened before is not known.
     pub tracked: BTreeMap<TrackerId, Timestamp>,
+    /// The revision with which each of them was asked for, see [`Asked`].
+    pub asked: Asked,
     /// Backfills that began and did not end.
     pub backfills: Vec<Backfill>,
 }
@@ -46,6 +53,9 @@ pub struct Document {
     pub version: u32,
     /// Campaigns have one, others do not.
     pub status: Option<Status>,
+    /// When a campaign became what it is: created, edited, or first started. `None` = not known (others have none, and neither had versions
+    /// before this was kept).
+    pub since: Option<Timestamp>,
     /// See [`super::definition::Document::canonical`].
     pub canonical: String,
 }
@@ -63,15 +73,16 @@ impl Catalog {
     /// The body to store. The revision is the store's and not part of it.
     pub fn encode(&self) -> Vec<u8> {
         let documents = self.documents.iter().filter_map(|document| {
-            let Document { kind, key, version, status, canonical } = document;
+            let Document { kind, key, version, status, since, canonical } = document;
             // Stored documents are JSON by construction.
             let document = serde_json::from_str(canonical).ok()?;
-            Some(Stored { kind: *kind, key, version: *version, status: *status, document })
+            Some(Stored { kind: *kind, key, version: *version, status: *status, since: *since, document })
         });
         let file = StoredFile {
             format: FORMAT,
             documents: documents.collect(),
             tracked: self.tracked.iter().map(|(id, since)| (id.0, *since)).collect(),
+            asked: self.asked.iter().map(|(id, revision)| (id.0, *revision)).collect(),
             backfills: self.backfills.clone(),
         };
         serde_json::to_vec(&file).unwrap_or_default()
@@ -94,19 +105,23 @@ impl Catalog {
             key: stored.key.into(),
             version: stored.version,
             status: stored.status,
+            since: stored.since,
             canonical: stored.document.get().to_owned(),
         });
         Ok(Catalog {
             revision,
             documents: documents.collect(),
             tracked: file.tracked.into_iter().map(|(id, since)| (TrackerId(id), since)).collect(),
+            asked: file.asked.into_iter().map(|(id, revision)| (TrackerId(id), revision)).collect(),
             backfills: file.backfills,
         })
     }
 
-    /// Takes everything that is asked for as tracked since then: where past events are run from there, or a scenario begins.
-    pub fn track_since(&mut self, since: Timestamp) {
-        self.tracked.values_mut().for_each(|known| *known = since);
+    /// Takes every campaign as begun then, and everything that is asked for as tracked since: where past events are run from there, or a
+    /// scenario begins.
+    pub fn begin_at(&mut self, begin: Timestamp) {
+        self.tracked.values_mut().for_each(|known| *known = begin);
+        self.documents.iter_mut().filter(|document| document.status.is_some()).for_each(|campaign| campaign.since = Some(begin));
     }
 
     /// The stored document of this name.
@@ -116,6 +131,12 @@ impl Catalog {
 }
 
 impl Document {
+    /// When it became what it is with this status and, perhaps, another text; `None` = as unknown as before.
+    fn since_as(&self, status: Option<Status>, edited: bool, now: Timestamp) -> Option<Timestamp> {
+        let begins = edited || (self.status, status) == (Some(Status::Ready), Some(Status::Running));
+        if begins { status.map(|_| now) } else { self.since }
+    }
+
     /// How problems of a stored document are headed, which has no file any more.
     fn shown_as(&self) -> String {
         format!("(stored {} {})", self.kind, self.key)
@@ -135,6 +156,8 @@ struct StoredFile<'a> {
     /// Ids as text: JSON has no other keys.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     tracked: BTreeMap<u64, Timestamp>,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    asked: BTreeMap<u64, u64>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     backfills: Vec<Backfill>,
 }
@@ -146,6 +169,8 @@ struct Stored<'a> {
     version: u32,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     status: Option<Status>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    since: Option<Timestamp>,
     #[serde(borrow)]
     document: &'a RawValue,
 }

@@ -232,6 +232,37 @@ fn a_catalog_reads_back() {
     assert_eq!(Catalog::decode(0, b""), Ok(Catalog::default()));
 }
 
+/// A campaign became what it is when it was created, edited or first started; a pause and what follows it change nothing.
+#[test]
+fn it_is_stored_when_a_campaign_became_what_it_is() {
+    let hour = Duration::from_secs(3600);
+    let check = |steps: &[(&str, Option<u32>)]| {
+        let (mut catalog, mut at) = (Catalog::default(), NOW);
+        for (text, expect) in steps {
+            at = at.after(hour);
+            let (documents, problems) = read("t", text, &ReadOptions::default());
+            assert!(problems.is_empty(), "{problems:?}");
+            catalog = apply(&catalog, documents, &Apply::default(), at).expect("sound documents").0;
+            let stored = Catalog::decode(1, &catalog.encode()).expect("format 1");
+            let since = stored.documents.first().and_then(|document| document.since);
+            assert_eq!(since, expect.map(|hours| NOW.after(hour * hours)), "{text}");
+            let in_force = InForce::compile(&stored, policy()).map_err(|problems| lines(&problems)).expect("sound documents");
+            assert!(in_force.campaigns.iter().all(|campaign| campaign.definition.since == since), "{text}");
+        }
+    };
+    check(&[(&destination("d", ""), None)]);
+    check(&[
+        (&campaign("a", ""), Some(1)),
+        (&campaign("a", ""), Some(1)),
+        (&campaign("a", "status: running"), Some(3)),
+        (&campaign("a", "status: paused"), Some(3)),
+        (&campaign("a", "status: running"), Some(3)),
+        (&campaign("a", "status: paused"), Some(3)),
+        (&campaign("a", "title: edited"), Some(7)),
+        (&campaign("a", "title: edited\nstatus: running"), Some(7)),
+    ]);
+}
+
 #[test]
 fn the_stored_format_is_the_one_that_earlier_versions_wrote() {
     let body = r#"{"format":1,"documents":[{"kind":"workspace","key":"workspace","version":1,"document":{"kind":"workspace"}},{"kind":"campaign","key":"a","version":3,"status":"paused","document":{"key":"a","kind":"campaign","trigger":{"api":{}},"webhook":{"url":"https://h.example/"}}}]}"#;
@@ -310,7 +341,8 @@ fn routes_have_the_destinations_limits_else_the_defaults() {
 
 /// A stored document in a language that this version does not know.
 fn foreign(kind: Kind, key: &str, canonical: &str) -> Document {
-    Document { kind, key: key.into(), version: 1, status: (kind == Kind::Campaign).then_some(Status::Running), canonical: canonical.into() }
+    let status = (kind == Kind::Campaign).then_some(Status::Running);
+    Document { kind, key: key.into(), version: 1, status, since: None, canonical: canonical.into() }
 }
 
 #[test]
@@ -406,7 +438,23 @@ fn trackers_are_known_since_they_were_first_asked_for() {
     assert_eq!((catalog.tracked.len(), all_since(&catalog, NOW), all_since(&catalog, later)), (2, 1, 1));
     assert_eq!(Catalog::decode(0, &catalog.encode()), Ok(catalog.clone()));
     let in_force = InForce::compile(&catalog, policy()).map_err(|problems| lines(&problems)).expect("sound");
-    assert_eq!(in_force.tracked, catalog.tracked);
+    assert_eq!((&in_force.tracked, &in_force.asked), (&catalog.tracked, &catalog.asked));
+}
+
+/// By the revision, a record knows what it kept for a question that was not asked for a while.
+#[test]
+fn a_question_that_is_asked_again_is_a_new_one() {
+    let did = |event: &str| campaign("a", &format!("audience: {{did: {{event: {event}}}}}"));
+    let mut catalog = Catalog::default();
+    let mut asked = Vec::new();
+    for event in ["login", "login", "order", "login"] {
+        let (documents, _) = read("t", &did(event), &ReadOptions::default());
+        let (next, _) = apply(&catalog, documents, &Apply::default(), NOW).map_err(|problems| lines(&problems)).expect("sound");
+        // The store counts.
+        catalog = Catalog { revision: catalog.revision + 1, ..next };
+        asked.push(catalog.asked.values().copied().collect::<Vec<_>>());
+    }
+    assert_eq!(asked, [[1], [1], [3], [4]]);
 }
 
 #[test]

@@ -11,7 +11,8 @@ use super::shape::{self, Shape, Type, required};
 use super::text::{Data, Node};
 use super::trigger::{OWN_TIME, TRIGGER};
 use super::webhook::WEBHOOK;
-use super::{Active, Campaign, Control, Goal, Limit, Rule, Status, Times, Trigger, fatigue, rule, trigger, webhook};
+use super::{Active, Campaign, Control, Goal, Limit, Rule, Status, Trigger, fatigue, rule, trigger, webhook};
+use crate::engine::calendar;
 use crate::engine::id::CampaignId;
 
 /// How many tags a campaign may have; each is kept with every counted send.
@@ -137,6 +138,7 @@ pub(super) fn campaign(node: &Node, options: &ReadOptions, problems: &Problems) 
         description,
         version: 1,
         status,
+        since: None,
         tags,
         channel,
         priority,
@@ -175,10 +177,10 @@ fn together(trigger: &Trigger, place: Place, written: &fatigue::Written, says_au
 }
 
 /// Whether a schedule has more than one run.
-fn repeats(times: &Times) -> bool {
+fn repeats(times: &calendar::Schedule) -> bool {
     match times {
-        Times::Cron(_) | Times::Monthly { .. } => true,
-        Times::At(_) | Times::AtLocal(_) => false,
+        calendar::Schedule::Cron(_) | calendar::Schedule::Monthly { .. } => true,
+        calendar::Schedule::At(_) => false,
     }
 }
 

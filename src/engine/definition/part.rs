@@ -6,7 +6,8 @@ use super::problem::{Place, Problems, nearest};
 use super::reader::{self, MAX_SPAN, Reader};
 use super::shape::{Named, Shape, Type, required};
 use super::text::{Data, Node};
-use super::{Credential, Path, TimeOfDay, ZoneChoice, duration_text};
+use super::{Credential, Path, ZoneChoice, duration_text};
+use crate::engine::calendar::{TimeOfDay, Zone};
 use crate::engine::time::millis;
 use crate::engine::value::Value;
 
@@ -99,10 +100,10 @@ pub(super) fn time_of_day(node: &Node, what: &str, problems: &Problems) -> Optio
         return reader::wrong(node, what, "a time of day such as \"09:00\"", Some(help), problems);
     }
     let text = reader::text(node, what, problems)?;
-    let parsed = time_text(text);
+    let parsed = TimeOfDay::parse(text);
     if parsed.is_none() {
         let padded = format!("0{text}");
-        let help = match time_text(&padded) {
+        let help = match TimeOfDay::parse(&padded) {
             Some(_) => format!("did you mean \"{padded}\"?"),
             None => "hours and minutes of a 24-hour clock, \"00:00\" to \"23:59\"".into(),
         };
@@ -111,24 +112,14 @@ pub(super) fn time_of_day(node: &Node, what: &str, problems: &Problems) -> Optio
     parsed
 }
 
-fn time_text(text: &str) -> Option<TimeOfDay> {
-    let (hours, minutes) = text.split_once(':')?;
-    let two = |digits: &str, below: u16| {
-        let plain = digits.len() == 2 && digits.bytes().all(|byte| byte.is_ascii_digit());
-        digits.parse::<u16>().ok().filter(|number| plain && *number < below)
-    };
-    Some(TimeOfDay(two(hours, 24)? * 60 + two(minutes, 60)?))
-}
-
 /// An IANA zone name, in its proper spelling.
 pub(super) fn zone(node: &Node, problems: &Problems) -> Option<Box<str>> {
     let name = reader::name(node, "`timezone`", problems)?;
-    let zone = jiff::tz::TimeZone::get(name).ok();
-    if let Some(proper) = zone.as_ref().and_then(|zone| zone.iana_name()) {
-        return Some(proper.into());
+    if let Some(zone) = Zone::find(name) {
+        return Some(zone.name().into());
     }
-    let known: Vec<String> = jiff::tz::db().available().map(|name| name.to_string()).collect();
-    let help = match nearest(name, known.iter().map(String::as_str)) {
+    let known: Vec<Zone> = Zone::all().collect();
+    let help = match nearest(name, known.iter().map(Zone::name)) {
         Some(near) => format!("did you mean `{near}`?"),
         None => "an IANA name such as Asia/Seoul or UTC".into(),
     };

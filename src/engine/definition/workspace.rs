@@ -6,7 +6,8 @@ use super::problem::Problems;
 use super::reader::Reader;
 use super::shape::{Shape, Type, key, required};
 use super::text::Node;
-use super::{CalendarUnit, FrequencyCap, OnQuiet, Period, QuietHours, Workspace, part, trigger};
+use super::{FrequencyCap, OnQuiet, Period, QuietHours, Workspace, part, trigger};
+use crate::engine::calendar;
 
 /// How many frequency caps there may be, and how long their window (contract, section 3): a record keeps every send that the
 /// longest window still counts.
@@ -83,7 +84,7 @@ fn cap(node: &Node, problems: &Problems) -> Option<FrequencyCap> {
         reader.require("per", "the window, such as 1d");
     }
     let per = reader.duration("per", Duration::from_millis(1)..=MAX_CAP_WINDOW);
-    let units = [("day", CalendarUnit::Day), ("week", CalendarUnit::Week), ("month", CalendarUnit::Month)];
+    let units = [("day", calendar::Period::Day), ("week", calendar::Period::Week), ("month", calendar::Period::Month)];
     let unit = reader.choice("calendar", &units);
     if let Some(entry) = calendar.filter(|_| per.is_some()) {
         problems.error_with_help(entry.place, "`per` excludes `calendar`", "keep the one that is meant, or write two caps");

@@ -4,7 +4,7 @@ use std::ops::Range;
 use std::time::Duration;
 
 use crate::engine::calendar::{self, Zone};
-use crate::engine::definition::{CalendarUnit, Campaign, FrequencyCap, Period};
+use crate::engine::definition::{Campaign, FrequencyCap, Period};
 use crate::engine::id::stable_hash;
 use crate::engine::record::{CountedSend, Ledger};
 use crate::engine::time::Timestamp;
@@ -84,7 +84,8 @@ pub(super) fn prune(ledger: &mut Ledger, caps: &[FrequencyCap], now: Timestamp) 
     ledger.sends.retain(|_| kept.next().unwrap_or(true));
 }
 
-fn concerned<'a>(campaign: &'a Campaign, caps: &'a [FrequencyCap]) -> impl Iterator<Item = &'a FrequencyCap> {
+/// The caps that its sends count in and may be stopped by.
+pub fn concerned<'a>(campaign: &'a Campaign, caps: &'a [FrequencyCap]) -> impl Iterator<Item = &'a FrequencyCap> {
     let caps = if campaign.fatigue.frequency_cap { caps } else { &[] };
     caps.iter().filter(|cap| {
         let channel = cap.channel.as_ref().is_none_or(|channel| campaign.channel.as_ref() == Some(channel));
@@ -103,7 +104,7 @@ fn count<'a>(ledger: &Ledger, cap: &'a FrequencyCap, now: Timestamp, zone: impl 
             Counted { cap, sends: within.len(), frees: last.map(|at| at.after(span)) }
         }
         Period::Calendar(unit) => {
-            let Range { start, end } = calendar::window(period(unit), now, &zone());
+            let Range { start, end } = calendar::window(unit, now, &zone());
             let sends = carrying.filter(|at| *at >= start).count();
             Counted { cap, sends, frees: (sends >= limit(cap) && cap.limit > 0).then_some(end) }
         }
@@ -118,17 +119,9 @@ fn limit(cap: &FrequencyCap) -> usize {
 fn longest(cap: &FrequencyCap) -> Duration {
     match cap.period {
         Period::Sliding(span) => span,
-        Period::Calendar(CalendarUnit::Day) => Duration::from_secs(2 * DAY_S),
-        Period::Calendar(CalendarUnit::Week) => Duration::from_secs(9 * DAY_S),
-        Period::Calendar(CalendarUnit::Month) => LONGEST_CAP,
-    }
-}
-
-fn period(unit: CalendarUnit) -> calendar::Period {
-    match unit {
-        CalendarUnit::Day => calendar::Period::Day,
-        CalendarUnit::Week => calendar::Period::Week,
-        CalendarUnit::Month => calendar::Period::Month,
+        Period::Calendar(calendar::Period::Day) => Duration::from_secs(2 * DAY_S),
+        Period::Calendar(calendar::Period::Week) => Duration::from_secs(9 * DAY_S),
+        Period::Calendar(calendar::Period::Month) => LONGEST_CAP,
     }
 }
 

@@ -3,10 +3,8 @@
 use std::time::Duration;
 
 use super::*;
-use crate::engine::calendar::Zone;
-use crate::engine::definition::{
-    CalendarUnit, Condition, Goal, OnQuiet, Path, Pattern, Period, QuietHours, Resend, TimeOfDay, Trigger, Webhook,
-};
+use crate::engine::calendar::{self, TimeOfDay, Zone};
+use crate::engine::definition::{Condition, Goal, OnQuiet, Path, Pattern, Period, QuietHours, Resend, Trigger, Webhook};
 use crate::engine::id::{CampaignId, DeliveryId};
 
 fn campaign() -> Campaign {
@@ -39,7 +37,7 @@ mod keeping {
             prune(&mut ledger, caps, Timestamp(now), Timestamp(now), |_| true);
             assert_eq!((ledger.sends.len(), ledger.sends[0].at), (expect, Timestamp(oldest)), "{caps:?} at {now}");
         };
-        let daily = FrequencyCap { period: Period::Calendar(CalendarUnit::Day), ..cap(40, 0, None) };
+        let daily = FrequencyCap { period: Period::Calendar(calendar::Period::Day), ..cap(40, 0, None) };
         check(&[], 100, MIN_COUNTED_SENDS, 85);
         check(&[cap(3, 1000, None)], 100, MIN_COUNTED_SENDS, 85);
         check(&[cap(40, 1000, None)], 100, 40, 61);
@@ -164,7 +162,7 @@ mod capping {
 
     #[test]
     fn a_calendar_cap_follows_the_users_days_through_clock_changes() {
-        use CalendarUnit::{Day, Month, Week};
+        use calendar::Period::{Day, Month, Week};
         let check = |unit, zone_name: &str, sent: &str, now: &str, expect: Option<&str>| {
             let caps = [FrequencyCap { period: Period::Calendar(unit), ..cap(1, 0, None) }];
             let (ledger, campaign) = (ledger(&[(instant(sent).0, "sms")]), campaign());
@@ -197,11 +195,11 @@ mod capping {
     #[test]
     fn a_month_is_remembered_to_its_end_in_all_zones() {
         // 31 days and an hour: the longest month there is.
-        let caps = [FrequencyCap { period: Period::Calendar(CalendarUnit::Month), ..cap(1, 0, None) }];
+        let caps = [FrequencyCap { period: Period::Calendar(calendar::Period::Month), ..cap(1, 0, None) }];
         for name in ["UTC", "Europe/Berlin", "Asia/Seoul", "Pacific/Kiritimati", "Pacific/Pago_Pago", "America/New_York"] {
             for month in 1..=12 {
                 let noon = instant(&format!("2026-{month:02}-15T12:00:00Z"));
-                let window = crate::engine::calendar::window(crate::engine::calendar::Period::Month, noon, &zone(name));
+                let window = calendar::window(calendar::Period::Month, noon, &zone(name));
                 let (mut ledger, last) = (ledger(&[(window.start.0, "sms")]), Timestamp(window.end.0 - 1));
                 prune(&mut ledger, &caps, last, last, |_| true);
                 let campaign = campaign();
@@ -276,7 +274,7 @@ mod quiet_hours {
     #[test]
     fn hold_until_their_end_by_the_users_clock() {
         let check = |from: u16, to: u16, zone: &str, now: &str, expect: Option<&str>| {
-            let quiet = QuietHours { from: TimeOfDay(from * 60), to: TimeOfDay(to * 60), on_hit: OnQuiet::Drop };
+            let quiet = QuietHours { from: TimeOfDay::of_minutes(from * 60), to: TimeOfDay::of_minutes(to * 60), on_hit: OnQuiet::Drop };
             let got = quiet_until(&campaign(), Some(&quiet), instant(now), || Zone::find(zone).unwrap());
             assert_eq!(got, expect.map(instant), "{from}-{to} {zone} {now}");
         };
@@ -292,7 +290,7 @@ mod quiet_hours {
 
     #[test]
     fn hold_only_who_heeds_them() {
-        let quiet = QuietHours { from: TimeOfDay(0), to: TimeOfDay(1439), on_hit: OnQuiet::Drop };
+        let quiet = QuietHours { from: TimeOfDay::of_minutes(0), to: TimeOfDay::of_minutes(1439), on_hit: OnQuiet::Drop };
         let mut campaign = campaign();
         assert!(quiet_until(&campaign, Some(&quiet), Timestamp(0), || Zone::UTC).is_some());
         assert!(quiet_until(&campaign, None, Timestamp(0), || Zone::UTC).is_none());

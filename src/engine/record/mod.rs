@@ -91,6 +91,19 @@ pub enum TimerKind {
     Linking { due: Option<Timestamp>, decided: Option<Timestamp> },
 }
 
+impl TimerKind {
+    /// For people.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            TimerKind::Inaction => "inaction",
+            TimerKind::EventDate | TimerKind::UserDate => "date",
+            TimerKind::Deferred { .. } => "deferred",
+            TimerKind::Linking { .. } => "linked content",
+            TimerKind::Membership => "membership",
+        }
+    }
+}
+
 /// What triggered, kept for when a send falls due.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Origin {

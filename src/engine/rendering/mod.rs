@@ -34,6 +34,7 @@ use super::value::{Object, Value};
 pub use compile::{check_destination, compile};
 pub use liquid::{MAX_LOOP_PASSES, MAX_WORK_BYTES};
 pub use missing::missing;
+pub use text::secrets_named;
 
 use renderer::{Renderer, Stop};
 use text::Part;

@@ -145,6 +145,16 @@ impl<'t> Lone<'t> {
     }
 }
 
+/// The secrets that a text names; none where it is no sound template.
+pub fn secrets_named(text: &str) -> Vec<Box<str>> {
+    let segments = scan(text).unwrap_or_default();
+    let name = |segment: &Segment<'_>| match segment {
+        Segment::Output { inner, at } => expression::secret(&expression::tokens(inner, *at).ok()?).map(Into::into),
+        Segment::Text(_) | Segment::Tag { .. } => None,
+    };
+    segments.iter().filter_map(name).collect()
+}
+
 /// Names that the text itself introduces.
 fn locals<'t>(segments: &[Segment<'t>]) -> Vec<&'t str> {
     let mut locals = Vec::new();

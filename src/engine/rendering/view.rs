@@ -29,27 +29,16 @@ pub fn curl(request: &Request) -> String {
     command
 }
 
-/// Aligned columns: what, name, value. Query parameters decoded, the top level of a JSON body row by row.
+/// Aligned columns: what, name, value.
 pub fn table(request: &Request) -> String {
-    let url = text(&request.url);
-    let (path, query) = url.split_once('?').map_or((url.as_str(), None), |(path, query)| (path, Some(query)));
-    let mut rows = vec![
-        ("destination", String::new(), request.destination.to_string()),
-        ("method", String::new(), request.method.as_str().to_owned()),
-        ("url", String::new(), path.to_owned()),
-    ];
-    for pair in query.into_iter().flat_map(|query| query.split('&')) {
-        let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-        rows.push(("param", decoded(name), decoded(value)));
-    }
-    rows.push(("header", "content-type".to_owned(), request.content_type.media_type().to_owned()));
-    rows.extend(request.headers.iter().map(|(name, value)| ("header", name.to_string(), text(value))));
-    if let Some(body) = &request.body {
-        body_rows(&text(body), request.content_type, &mut rows);
-    }
-    let names = rows.iter().map(|(_, name, _)| name.chars().count()).max().unwrap_or(0);
+    aligned(&rows(request))
+}
+
+/// Rows as aligned columns.
+pub fn aligned(rows: &[[String; 3]]) -> String {
+    let names = rows.iter().map(|[_, name, _]| name.chars().count()).max().unwrap_or(0);
     let mut table = String::new();
-    for (what, name, value) in rows {
+    for [what, name, value] in rows {
         let line = format!("{what:<11}  {name:<names$}  {}", value.replace('\n', "\\n").replace('\r', "\\r"));
         table.push_str(line.trim_end());
         table.push('\n');
@@ -57,14 +46,36 @@ pub fn table(request: &Request) -> String {
     table
 }
 
-fn body_rows(body: &str, content_type: ContentType, rows: &mut Vec<(&'static str, String, String)>) {
+/// What, name, value. Query parameters decoded, the top level of a JSON body row by row.
+pub fn rows(request: &Request) -> Vec<[String; 3]> {
+    let row = |what: &str, name: String, value: String| [what.to_owned(), name, value];
+    let url = text(&request.url);
+    let (path, query) = url.split_once('?').map_or((url.as_str(), None), |(path, query)| (path, Some(query)));
+    let mut rows = vec![
+        row("destination", String::new(), request.destination.to_string()),
+        row("method", String::new(), request.method.as_str().to_owned()),
+        row("url", String::new(), path.to_owned()),
+    ];
+    for pair in query.into_iter().flat_map(|query| query.split('&')) {
+        let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+        rows.push(row("param", decoded(name), decoded(value)));
+    }
+    rows.push(row("header", "content-type".to_owned(), request.content_type.media_type().to_owned()));
+    rows.extend(request.headers.iter().map(|(name, value)| row("header", name.to_string(), text(value))));
+    if let Some(body) = &request.body {
+        body_rows(&text(body), request.content_type, &mut rows);
+    }
+    rows
+}
+
+fn body_rows(body: &str, content_type: ContentType, rows: &mut Vec<[String; 3]>) {
     let json = match content_type {
         ContentType::Json => serde_json::from_str::<crate::engine::value::Value>(body).ok(),
         ContentType::Text => None,
     };
     match json.as_ref().and_then(|json| json.as_object()) {
-        Some(object) => rows.extend(object.iter().map(|(name, value)| ("body", name.to_owned(), value.to_string()))),
-        None => rows.push(("body", String::new(), body.to_owned())),
+        Some(object) => rows.extend(object.iter().map(|(name, value)| ["body".to_owned(), name.to_owned(), value.to_string()])),
+        None => rows.push(["body".to_owned(), String::new(), body.to_owned()]),
     }
 }
 

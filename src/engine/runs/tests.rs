@@ -2,8 +2,9 @@
 //! to its end at once unless the line says otherwise. Every look is made twice: the second time must change nothing.
 
 use super::*;
+use crate::engine::calendar::{Cron, DateValue};
 use crate::engine::catalog::Policy;
-use crate::engine::definition::{Crossing, Times, Webhook, Workspace};
+use crate::engine::definition::{Active, Crossing, Webhook, Workspace};
 use crate::engine::delivery::Backoff;
 
 fn policy() -> Policy {
@@ -22,11 +23,11 @@ fn policy() -> Policy {
 }
 
 fn cron(text: &str, zone: ZoneChoice) -> Trigger {
-    Trigger::Schedule(Schedule { times: Times::Cron(text.into()), zone })
+    Trigger::Schedule(Schedule { times: calendar::Schedule::Cron(Cron::parse(text).unwrap()), zone })
 }
 
 fn at(text: &str) -> Trigger {
-    Trigger::Schedule(Schedule { times: Times::AtLocal(text.into()), zone: ZoneChoice::Workspace })
+    Trigger::Schedule(Schedule { times: calendar::Schedule::At(DateValue::parse(text).unwrap()), zone: ZoneChoice::Workspace })
 }
 
 /// A day's time in December 2026, UTC: `7T09:00`.
@@ -44,18 +45,19 @@ fn shown(at: Timestamp) -> String {
 struct Life {
     trigger: Trigger,
     version: u32,
+    since: Option<Timestamp>,
     revision: u64,
     agenda: Option<Agenda>,
 }
 
 impl Life {
     fn new(trigger: Trigger) -> Life {
-        Life { trigger, version: 1, revision: 0, agenda: None }
+        Life { trigger, version: 1, since: None, revision: 0, agenda: None }
     }
 
     fn in_force(&self, status: Option<Status>) -> InForce {
         let webhook = Webhook::new("https://h.example/", "h.example");
-        let campaign = Campaign { status, version: self.version, ..Campaign::new("c", self.trigger.clone(), webhook) };
+        let campaign = Campaign { status, version: self.version, since: self.since, ..Campaign::new("c", self.trigger.clone(), webhook) };
         let campaigns = if status.is_some() { vec![campaign] } else { Vec::new() };
         InForce::assemble(self.revision, campaigns, Vec::new(), Workspace::default(), policy())
     }
@@ -113,6 +115,17 @@ fn check(life: &mut Life, script: &[(&str, &str)]) {
     for (line, expect) in script {
         assert_eq!(life.line(line), *expect, "{line}");
     }
+}
+
+/// Definitions are followed a moment after they were changed.
+#[test]
+fn a_start_that_is_noticed_late_misses_no_run() {
+    let started = |at: &str| Life { since: Some(time(at)), ..Life::new(cron("0 9 * * *", ZoneChoice::Workspace)) };
+    check(&mut started("7T08:59"), &[("7T09:02 running", "run 7T09:00 07T09:00, until 8T09:00")]);
+    check(&mut started("7T09:00"), &[("7T09:02 running", "run 7T09:00 07T09:00, until 8T09:00")]);
+    check(&mut started("7T09:01"), &[("7T09:02 running", "until 8T09:00")]);
+    // Nobody was there for long.
+    check(&mut started("5T08:59"), &[("7T09:30 running", "stale 5T09:00, run 7T09:00 07T09:00, until 8T09:00")]);
 }
 
 #[test]
@@ -248,4 +261,25 @@ fn who_is_behind_leaves_an_agenda_alone() {
     check(&mut life, &[("1T08:00 running", "until 1T09:00")]);
     life.revision = 3;
     check(&mut life, &[("1T09:00 gone", "leave"), ("1T09:00 running", "leave")]);
+}
+
+#[test]
+fn the_next_run_is_told_whether_or_not_it_runs() {
+    let check = |trigger: Trigger, active: Active, now: &str, expect: Option<&str>| {
+        let webhook = Webhook::new("https://h.example/", "h.example");
+        let campaign = Campaign { active, ..Campaign::new("c", trigger, webhook) };
+        let in_force = InForce::assemble(1, vec![campaign.clone()], Vec::new(), Workspace::default(), policy());
+        assert_eq!(next_run(&in_force, &campaign, time(now)).map(shown).as_deref(), expect, "{now}");
+    };
+    let nine = || cron("0 9 * * *", ZoneChoice::Workspace);
+    let always = Active::default();
+    check(nine(), always, "7T08:59", Some("7T09:00"));
+    check(nine(), always, "7T09:00", Some("7T09:00"));
+    check(nine(), always, "7T09:01", Some("8T09:00"));
+    check(at("2026-12-07T09:00:00"), always, "7T09:01", None);
+    check(nine(), Active { from: Some(time("10T00:00")), until: None }, "7T08:59", Some("10T09:00"));
+    check(nine(), Active { from: None, until: Some(time("7T09:00")) }, "7T08:59", None);
+    // Nine o'clock comes first to the zones furthest east, an hour apart.
+    check(cron("0 9 * * *", ZoneChoice::User), always, "7T00:00", Some("7T00:00"));
+    check(Trigger::Api, always, "7T00:00", None);
 }

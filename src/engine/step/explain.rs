@@ -8,8 +8,8 @@ use super::gates::{self, Case, Gate, Stop};
 use super::{Known, Trace, Work, bounds};
 use crate::engine::audience::{self, Because, Why};
 use crate::engine::catalog::{CampaignInForce, InForce};
-use crate::engine::condition::{Compared, Truth};
-use crate::engine::definition::{Campaign, FrequencyCap, Period, Resend, Test, duration_text};
+use crate::engine::condition::{Compared, Truth, operator};
+use crate::engine::definition::{Campaign, FrequencyCap, Period, Resend, duration_text};
 use crate::engine::delivery::delivery_id;
 use crate::engine::effect::{Reason, RuleShown};
 use crate::engine::fatigue;
@@ -89,6 +89,23 @@ pub fn explain(
     views
 }
 
+/// What the gates come to together, in a sentence.
+pub fn verdict(gates: &[GateView]) -> String {
+    let closed: Vec<&GateView> = gates.iter().filter(|view| matches!(view.verdict, Passage::Shut | Passage::Waits)).collect();
+    let Some(first) = closed.first() else {
+        let unknown = gates.iter().any(|view| view.verdict == Passage::Unknown);
+        let but = if unknown { ", if the campaign's limit lets this user in: that only the store knows" } else { "" };
+        return format!("it would be sent{but}");
+    };
+    let reason = first.reason.map_or("", |reason| reason.as_str());
+    let opens: Option<Vec<Timestamp>> = closed.iter().map(|view| view.frees).collect();
+    match (first.verdict, opens.and_then(|opens| opens.into_iter().max())) {
+        (Passage::Waits, Some(at)) if closed.len() == 1 => format!("it would be deferred ({reason}) until {at}"),
+        (_, Some(at)) => format!("it would be held back ({reason}); possible from {at}"),
+        (_, None) => format!("it would be held back ({reason}); time alone does not change that"),
+    }
+}
+
 fn view(gate: Gate, passed: Result<(), Stop>, compared: Vec<Shown>) -> GateView {
     match passed {
         Ok(()) => GateView { gate, verdict: Passage::Open, reason: None, rule: None, frees: None, compared },
@@ -148,10 +165,9 @@ fn compared(gate: Gate, case: &Case) -> Vec<Shown> {
             held_out => vec![shown("the user's place of 10000, held out below", fatigue::share(campaign, case.user)).against(held_out)],
         },
         Gate::QuietHours => case.in_force.workspace.quiet_hours.map_or_else(Vec::new, |quiet| {
-            let [from, to] = [quiet.from, quiet.to].map(|time| format!("{:02}:{:02}", time.0 / 60, time.0 % 60));
             let clock = case.zone().local(case.now).strftime("%H:%M").to_string();
             let heeded = shown("heeds quiet hours", campaign.fatigue.quiet_hours);
-            vec![heeded, shown("the user's clock", clock).against(format!("{from} to {to}"))]
+            vec![heeded, shown("the user's clock", clock).against(format!("{} to {}", quiet.from, quiet.to))]
         }),
         Gate::FrequencyCaps => {
             let caps = &case.in_force.workspace.frequency_caps;
@@ -224,19 +240,6 @@ pub(super) fn flatten_condition(subject: &str, compared: &Compared, out: &mut Ve
             out.push(Shown { holds: truth(*holds), ..shown(format!("{subject}.{path}"), value).against(against.trim_end()) });
         }
     }
-}
-
-/// An operator as definitions spell it: the variant's name, in small letters with underscores.
-fn operator(test: &Test) -> String {
-    let name = format!("{test:?}");
-    let mut spelt = String::new();
-    for letter in name.chars().take_while(char::is_ascii_alphabetic) {
-        if letter.is_ascii_uppercase() && !spelt.is_empty() {
-            spelt.push('_');
-        }
-        spelt.push(letter.to_ascii_lowercase());
-    }
-    spelt
 }
 
 fn found(found: Found) -> String {

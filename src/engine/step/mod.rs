@@ -12,16 +12,18 @@ use super::catalog::InForce;
 use super::definition::Status;
 use super::effect::Effect;
 use super::event::{Event, Position};
-use super::history::Plan;
+use super::history::{self, Plan};
 use super::id::{CampaignId, DeliveryId, UserId};
 use super::profile::Profile;
 use super::record::{Record, Request};
 use super::time::Timestamp;
 use super::value::Value;
 
+mod about;
 mod actions;
 mod applied;
 mod backfill;
+mod belongs;
 pub mod bounds;
 mod chain;
 mod claim;
@@ -43,9 +45,11 @@ mod wake;
 #[cfg(test)]
 mod tests;
 
+pub use about::{About, Clock, Delivering, Exposed, Remembered, about};
+pub use belongs::belongs;
 use chain::Internals;
 pub use chain::MAX_CHAIN;
-pub use explain::{GateView, Passage, Shown, explain};
+pub use explain::{GateView, Passage, Shown, explain, verdict};
 pub use gates::Gate;
 pub use seen::{Part, SeenView, seen};
 pub use wake::wake;
@@ -136,7 +140,10 @@ pub struct Stepped {
 
 /// Applies one input. The order within an event is: applied before? deleted later? merge traits; then the campaigns that
 /// match, by priority and key, for one campaign cancelling before starting.
-pub fn step(in_force: &InForce, user: &UserId, known: Known, input: &Input, now: Timestamp) -> Stepped {
+pub fn step(in_force: &InForce, user: &UserId, mut known: Known, input: &Input, now: Timestamp) -> Stepped {
+    if in_force.revision > known.record.definitions {
+        history::forget_former(&mut known.record.history, &in_force.asked, known.record.definitions);
+    }
     // A look or a walk usually changes nothing, and what it changes is not said by its effects alone.
     let walk = matches!(input, Input::Run { .. } | Input::Arm { .. });
     let before = (walk || matches!(input, Input::Wake { .. })).then(|| known.record.clone());

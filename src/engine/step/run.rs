@@ -5,8 +5,8 @@ use jiff::civil::DateTime;
 
 use super::claim::Occasion;
 use super::{Run, Work};
-use crate::engine::calendar::Zone;
-use crate::engine::definition::{Times, Trigger, ZoneChoice};
+use crate::engine::calendar::{self, Zone};
+use crate::engine::definition::{Trigger, ZoneChoice};
 use crate::engine::id::CampaignId;
 use crate::engine::record::{TimerKind, TriggerKind};
 use crate::engine::time::Timestamp;
@@ -74,6 +74,6 @@ impl<'a> Work<'a> {
 
 /// Whether a run of all zones is the one of this zone: its times fall then, and its clock reads what the run is named by. (Where
 /// a schedule names several times of day, other zones may have another of them at the same instant.)
-fn is_own(run: &Run, times: &Times, zone: &Zone) -> bool {
+fn is_own(run: &Run, times: &calendar::Schedule, zone: &Zone) -> bool {
     run.name.parse().is_ok_and(|name: DateTime| name == zone.local(run.due)) && schedule::falls_at(times, zone, run.due)
 }

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use crate::engine::calendar::{self, TimeOfDay, Zone, read_date};
-use crate::engine::definition::{Again, DateOffset, EventDate, UserDate};
+use crate::engine::calendar::{self, Zone, read_date};
+use crate::engine::definition::{Again, EventDate, UserDate};
 use crate::engine::id::CampaignId;
 use crate::engine::record::{Timer, TimerKind};
 use crate::engine::time::Timestamp;
@@ -18,7 +18,7 @@ pub fn due_of_event(date: &EventDate, at: Timestamp, properties: &Object, zone: 
         Some(path) => read_date(properties.lookup(path)?)?,
         None => calendar::DateValue::Instant(at),
     };
-    Some(calendar::due(&value, date.when.offset_ms, time_of_day(&date.when), zone))
+    Some(calendar::due(&value, date.when.offset_ms, date.when.at, zone))
 }
 
 /// Judges an event at `at` while clocks run: one that is not yet due then pends. With `ignore` it stays; with `restart` the latest
@@ -49,7 +49,7 @@ pub struct Coming {
 pub fn of_user(date: &UserDate, traits: &Object, zone: &Zone, from: Timestamp, decided: Option<&str>) -> Option<Coming> {
     let written = traits.lookup(&date.property)?;
     let value = read_date(written)?;
-    let (offset, at) = (date.when.offset_ms, time_of_day(&date.when));
+    let (offset, at) = (date.when.offset_ms, date.when.at);
     if !date.yearly {
         let coming = Coming { due: calendar::due(&value, offset, at, zone), name: name(written) };
         return Some(coming).filter(|coming| decided != Some(&coming.name));
@@ -60,10 +60,6 @@ pub fn of_user(date: &UserDate, traits: &Object, zone: &Zone, from: Timestamp, d
     };
     let next = yearly(from)?;
     if decided == Some(&next.name) { yearly(next.due.after(Duration::from_millis(1))) } else { Some(next) }
-}
-
-fn time_of_day(when: &DateOffset) -> Option<TimeOfDay> {
-    when.at.map(|at| TimeOfDay::of_minutes(at.0))
 }
 
 /// A date as it is written. Only texts and numbers are read as dates.
@@ -80,7 +76,8 @@ fn name(written: &Value) -> Box<str> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::definition::{self, Condition, Pattern, ZoneChoice};
+    use crate::engine::calendar::TimeOfDay;
+    use crate::engine::definition::{Condition, DateOffset, Pattern, ZoneChoice};
     use crate::engine::record::Origin;
 
     const DAY_MS: i64 = 86_400_000;
@@ -90,7 +87,7 @@ mod tests {
     }
 
     fn when(offset_ms: i64, at: Option<u16>) -> DateOffset {
-        DateOffset { offset_ms, at: at.map(definition::TimeOfDay), zone: ZoneChoice::User }
+        DateOffset { offset_ms, at: at.map(TimeOfDay::of_minutes), zone: ZoneChoice::User }
     }
 
     #[test]

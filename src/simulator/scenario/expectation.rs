@@ -18,6 +18,10 @@ pub struct Expected {
     /// `sent`, `suppressed` or `deferred`.
     pub outcome: Option<String>,
     pub reason: Option<String>,
+    /// A conversion, not a decision.
+    pub conversion: bool,
+    /// `treatment` or `control`.
+    pub arm: Option<String>,
     /// Compared by the keys listed.
     pub body: Option<Value>,
     /// Attempts made by the end.
@@ -60,7 +64,7 @@ impl fmt::Display for Difference {
     }
 }
 
-/// One decision of a run with what came of its delivery.
+/// One decision of a run with what came of its delivery, or one conversion.
 struct Fact<'a> {
     line: &'a OutcomeLine,
     body: Option<&'a Value>,
@@ -70,7 +74,7 @@ struct Fact<'a> {
 }
 
 pub fn differences(scenario: &Scenario, ended: &Ended) -> Vec<Difference> {
-    let facts: Vec<Fact<'_>> = ended.lines.iter().filter(|line| line.is_decision()).map(|line| Fact::of(line, ended)).collect();
+    let facts: Vec<Fact<'_>> = ended.lines.iter().filter(|line| !line.is_attempt()).map(|line| Fact::of(line, ended)).collect();
     let is_sent = |expected: &Expected| expected.outcome.as_deref() == Some("sent");
     let sent: Vec<&Fact<'_>> = facts.iter().filter(|fact| fact.line.outcome == "sent").collect();
     let listed: Vec<&Expected> = scenario.expect.iter().filter(|expected| is_sent(expected)).collect();
@@ -123,6 +127,7 @@ fn find(expected: usize, fits: &[Vec<usize>], owners: &mut [Option<usize>], trie
 /// `repeated`: it came, but no more often than other expectations ask for it.
 fn missing<'a>(scenario: &Scenario, expected: &Expected, facts: impl Iterator<Item = &'a Fact<'a>>, repeated: bool) -> Difference {
     let mut near: Vec<(usize, Candidate)> = facts
+        .filter(|fact| fact.line.is_conversion() == expected.conversion)
         .filter(|fact| expected.campaign.as_ref().is_none_or(|campaign| *campaign == fact.line.campaign))
         .filter(|fact| expected.user_id.as_ref().is_none_or(|user| *user == fact.line.user_id))
         .map(|fact| Candidate { got: fact.show(), differs: expected.differs(fact) })
@@ -146,6 +151,7 @@ fn nothing(scenario: &Scenario, expected: &Expected) -> String {
     }
     let campaign = expected.campaign.as_deref();
     let status = campaign.and_then(|key| scenario.catalog.get(Kind::Campaign, key)).and_then(|document| document.status);
+    let status = status.filter(|_| scenario.changes.is_empty());
     match (campaign, status) {
         (Some(campaign), Some(status @ (Status::Ready | Status::Ended))) => {
             format!("campaign `{campaign}` is {}: it decides nothing; write `status: running`", status.as_str())
@@ -175,6 +181,9 @@ impl<'a> Fact<'a> {
 
     fn show(&self) -> String {
         let OutcomeLine { at, campaign, user_id, outcome, reason, rule, until, .. } = self.line;
+        if self.line.is_conversion() {
+            return format!("conversion of {user_id} for {campaign} at {at}, {}", self.line.arm);
+        }
         let mut text = format!("{outcome} {campaign} to {user_id} at {at}");
         if let Some(reason) = reason {
             text.push_str(&format!(", {reason}"));
@@ -199,10 +208,12 @@ impl Expected {
                 differs.push(format!("{name} is {}, not {wanted}", if is.is_empty() { "absent" } else { is }));
             }
         };
+        text("type", Some(if self.conversion { "conversion" } else { "decision" }), &line.r#type);
         text("campaign", self.campaign.as_deref(), &line.campaign);
         text("user_id", self.user_id.as_deref(), &line.user_id);
+        text("arm", self.arm.as_deref(), &line.arm);
         // Attempts speak of what was sent, without saying so.
-        let outcome = self.outcome.as_deref().or(Some("sent"));
+        let outcome = self.outcome.as_deref().or((!self.conversion).then_some("sent"));
         text("outcome", outcome, &line.outcome);
         text("reason", self.reason.as_deref(), line.reason.as_deref().unwrap_or_default());
         text("at", self.at.map(|at| at.to_string()).as_deref(), &line.at);
@@ -219,7 +230,8 @@ impl Expected {
     }
 
     fn show(&self) -> String {
-        let mut text = self.outcome.clone().unwrap_or_else(|| "deliveries".to_owned());
+        let kind = if self.conversion { "conversion" } else { self.outcome.as_deref().unwrap_or("deliveries") };
+        let mut text = kind.to_owned();
         let mut add = |before: &str, value: Option<String>| {
             if let Some(value) = value {
                 text.push_str(before);
@@ -230,6 +242,7 @@ impl Expected {
         add(" to ", self.user_id.clone());
         add(" at ", self.at.map(|at| at.to_string()));
         add(", ", self.reason.clone());
+        add(", arm ", self.arm.clone());
         add(", body ", self.body.as_ref().map(ToString::to_string));
         add(", attempts ", self.attempts.map(|attempts| attempts.to_string()));
         add(", result ", self.result.clone());

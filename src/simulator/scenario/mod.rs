@@ -1,8 +1,9 @@
 //! Scenario files: definitions, events, answers of endpoints, and what is expected to come of them (contract, section 9).
 //!
-//! `reading` checks a file, `inline` keeps the places of definitions inside it, `running` drives simulated workers through it,
+//! `reading` checks a file, `changing` what is changed midway, `inline` keeps the places of definitions inside it, `running` drives simulated workers through it,
 //! `expectation` compares. Nothing here opens a file or prints.
 
+mod changing;
 mod expectation;
 mod inline;
 mod reading;
@@ -34,6 +35,8 @@ pub struct Scenario {
     pub to: Timestamp,
     /// Its definitions, as `apply` would store them.
     pub catalog: Catalog,
+    /// What becomes of them midway, in order of time.
+    pub changes: Vec<Change>,
     pub secrets: BTreeMap<String, String>,
     /// In the order of the text; a send with recipients is one for each.
     pub events: Vec<ScenarioEvent>,
@@ -42,6 +45,13 @@ pub struct Scenario {
     pub expect: Vec<Expected>,
     /// What is probably not meant as it is written.
     pub warnings: Vec<Problem>,
+}
+
+/// Definitions that are in force from then on: for what happens at that instant, too.
+#[derive(Clone, Debug)]
+pub struct Change {
+    pub at: Timestamp,
+    pub catalog: Catalog,
 }
 
 /// An event as a producer would write it.
@@ -72,12 +82,13 @@ pub struct OutcomeLine {
     pub request_id: Option<String>,
     pub attempt: u32,
     pub result: String,
+    pub arm: String,
 }
 
 /// What came of a run.
 #[derive(Clone, Debug)]
 pub struct Ended {
-    /// Decisions and attempts, repeated lines once, in order of time.
+    /// Decisions, attempts and conversions, repeated lines once, in order of time.
     pub lines: Vec<OutcomeLine>,
     pub requests: Vec<Seen>,
     /// Dead letters, as JSON.
@@ -128,6 +139,10 @@ impl OutcomeLine {
 
     pub fn is_decision(&self) -> bool {
         self.r#type == "decision"
+    }
+
+    pub fn is_conversion(&self) -> bool {
+        self.r#type == "conversion"
     }
 
     /// By time, then by whose it is: lines that came twice are neighbours.

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::changing;
 use super::inline::Inline;
 use super::{Expected, Scenario, ScenarioEvent};
 use crate::engine::catalog::{Apply, Catalog, apply};
@@ -19,7 +20,7 @@ use crate::simulator::rules::{AnswerRule, LinkRule, id, secrets};
 pub type OpenDirectory<'a> = &'a dyn Fn(&str) -> Result<Vec<(String, String)>, String>;
 
 /// A scenario sends nothing: any URL will do.
-const READ: ReadOptions = ReadOptions { allow_http: true };
+pub const READ: ReadOptions = ReadOptions { allow_http: true };
 
 /// Recipients of one send, as over HTTP.
 const MAX_RECIPIENTS: usize = 1_000;
@@ -31,6 +32,7 @@ struct Written<'a> {
     to: Option<Timestamp>,
     definitions: Option<&'a [Node]>,
     directory: Option<(&'a str, Place)>,
+    changes: Vec<changing::Written<'a>>,
     secrets: BTreeMap<String, String>,
     events: Vec<ScenarioEvent>,
     answers: Vec<AnswerRule>,
@@ -90,6 +92,7 @@ impl<'a> Written<'a> {
             to,
             definitions,
             directory,
+            changes: map.list("changes").into_iter().flatten().filter_map(|node| changing::read(node, problems)).collect(),
             secrets: map.get("secrets").map(|node| secrets(node, "`secrets`", problems)).unwrap_or_default(),
             events: events(map.list("events").unwrap_or_default(), from.unwrap_or(Timestamp::MIN), problems),
             answers: map.list("answers").into_iter().flatten().filter_map(|node| AnswerRule::read(node, problems)).collect(),
@@ -101,8 +104,12 @@ impl<'a> Written<'a> {
     }
 
     fn check(self, open: OpenDirectory<'_>, problems: &Problems) -> Option<Scenario> {
-        let catalog = self.catalog(self.from.unwrap_or(Timestamp::MIN), open, problems)?;
-        let keys: Vec<&str> = catalog.documents.iter().filter(|document| document.kind == Kind::Campaign).map(|d| &*d.key).collect();
+        let begin = self.from.unwrap_or(Timestamp::MIN);
+        let catalog = self.catalog(begin, open, problems)?;
+        let changes = changing::changes(&catalog, begin, self.changes, problems);
+        // No campaign ever leaves, so the last definitions have all.
+        let last = changes.last().map_or(&catalog, |change| &change.catalog);
+        let keys: Vec<&str> = last.documents.iter().filter(|document| document.kind == Kind::Campaign).map(|d| &*d.key).collect();
         for expected in &self.expect {
             if let Some(campaign) = expected.campaign.as_deref().filter(|campaign| !keys.contains(campaign)) {
                 let help = meant(campaign, "campaigns", keys.iter().copied());
@@ -111,7 +118,7 @@ impl<'a> Written<'a> {
         }
         let Written { secrets, events, answers, links, expect, .. } = self;
         let (name, from, to) = (self.name?.to_owned(), self.from?, self.to?);
-        Some(Scenario { name, from, to, catalog, secrets, events, answers, links, expect, warnings: Vec::new() })
+        Some(Scenario { name, from, to, catalog, changes, secrets, events, answers, links, expect, warnings: Vec::new() })
     }
 
     /// The definitions as they would be stored.
@@ -128,7 +135,7 @@ impl<'a> Written<'a> {
         }
         match apply(&Catalog::default(), documents, &Apply { read: READ, ..Apply::default() }, from) {
             Ok((mut catalog, _)) => {
-                catalog.track_since(from);
+                catalog.begin_at(from);
                 Some(catalog)
             }
             Err(found) => {
@@ -219,6 +226,7 @@ fn arrival(event: &Object, from: Timestamp) -> Timestamp {
 }
 
 const OUTCOMES: [(&str, &str); 3] = [("sent", "sent"), ("suppressed", "suppressed"), ("deferred", "deferred")];
+const ARMS: [(&str, &str); 2] = [("treatment", "treatment"), ("control", "control")];
 const RESULTS: [(&str, &str); 3] = [("delivered", "delivered"), ("retrying", "retrying"), ("failed", "failed")];
 
 fn expected(node: &Node, problems: &Problems) -> Option<Expected> {
@@ -231,15 +239,21 @@ fn expected(node: &Node, problems: &Problems) -> Option<Expected> {
         user_id: map.get("user_id").and_then(|node| id(node, "`user_id`", problems)),
         campaign: map.name("campaign").map(Into::into),
         outcome: map.choice("outcome", &OUTCOMES).map(Into::into),
+        conversion: map.boolean("conversion").unwrap_or(false),
+        arm: map.choice("arm", &ARMS).map(Into::into),
         reason: map.choice("reason", &reasons).map(Into::into),
         body: map.get("body").map(Node::to_value),
         attempts: map.integer("attempts", 0..=i64::from(u32::MAX)).and_then(|attempts| u32::try_from(attempts).ok()),
         result: map.choice("result", &RESULTS).map(Into::into),
     };
     map.close();
-    if problems.errors() == before && expected.outcome.is_none() && expected.attempts.is_none() && expected.result.is_none() {
-        let help = "such as `outcome: sent`, or `attempts: 4, result: failed`";
-        problems.error_with_help(node.place, "an expectation needs `outcome`, `attempts` or `result`", help);
+    let of_decisions = expected.outcome.is_some() || expected.attempts.is_some() || expected.result.is_some();
+    if problems.errors() == before && !of_decisions && !expected.conversion {
+        let help = "such as `outcome: sent`, `attempts: 4, result: failed`, or `conversion: true`";
+        problems.error_with_help(node.place, "an expectation needs `outcome`, `attempts`, `result` or `conversion`", help);
+    }
+    if expected.conversion && (of_decisions || expected.reason.is_some() || expected.body.is_some()) {
+        problems.error(node.place, "a `conversion` has only `at`, `user_id`, `campaign` and `arm`");
     }
     if expected.reason.is_some() && expected.outcome.as_deref() == Some("sent") {
         problems.error(node.place, "what is `sent` has no `reason`: expect `suppressed`, or leave the reason out");

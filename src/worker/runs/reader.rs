@@ -16,7 +16,7 @@ use crate::worker::commits::{Appending, Commits};
 use crate::worker::offsets::{Offsets, Ticket};
 use crate::worker::outcomes::{self, DeadEvent};
 use crate::worker::ports::{Message, Source, SourceError};
-use crate::worker::read_positions::{Asking, Ends};
+use crate::worker::read_positions::Ends;
 use crate::worker::reader::Shared;
 use crate::worker::turn::{Origin, Work};
 
@@ -66,7 +66,7 @@ impl RunReader {
             waiting_users: 0,
             full: false,
             walks: None,
-            ends: Ends::new(Asking::OnceReached),
+            ends: Ends::default(),
         }
     }
 

@@ -8,10 +8,9 @@ use std::time::Duration;
 use futures_util::FutureExt;
 
 use super::*;
+use crate::engine::calendar::{self, DateValue};
 use crate::engine::catalog::{InForce, Policy};
-use crate::engine::definition::{
-    Campaign, Condition, Operand, Rule, Schedule, Status, Test, Times, Trigger, Webhook, Workspace, ZoneChoice,
-};
+use crate::engine::definition::{Campaign, Condition, Operand, Rule, Schedule, Status, Test, Trigger, Webhook, Workspace, ZoneChoice};
 use crate::engine::delivery::Backoff;
 use crate::engine::profile::Profile;
 use crate::engine::record::{Record, codec};
@@ -54,7 +53,7 @@ fn policy() -> Policy {
 }
 
 fn in_force() -> InForce {
-    let trigger = Trigger::Schedule(Schedule { times: Times::At(DUE), zone: ZoneChoice::Workspace });
+    let trigger = Trigger::Schedule(Schedule { times: calendar::Schedule::At(DateValue::Instant(DUE)), zone: ZoneChoice::Workspace });
     let meant = Condition::Test { path: "meant".into(), test: Test::Eq(Operand::Value(Value::from(true))) };
     let campaign = Campaign {
         status: Some(Status::Running),

@@ -6,11 +6,12 @@ use std::time::Duration;
 
 use campanile::adapter::clock::SystemClock;
 use campanile::adapter::embedded::{Embedded, EmbeddedSettings};
-use campanile::api::{self, Access, Api, CampaignState, Desk, Ingest, Tokens};
+use campanile::adapter::webhook::{WebhookClient, WebhookSettings};
+use campanile::api::{self, Access, Api, CampaignState, Desk, Ingest, Tokens, Trial};
 use campanile::simulator::worker::policy;
 use campanile::telemetry::metrics::{CampaignLabel, Metrics};
 use campanile::worker::definitions::Follower;
-use campanile::worker::ports::Store;
+use campanile::worker::ports::{Exchange, Store};
 use reqwest::header::CONTENT_TYPE;
 use reqwest::{Client, Method, RequestBuilder};
 use serde_json::Value;
@@ -46,17 +47,16 @@ impl Plane {
     }
 
     pub async fn with(tokens: Tokens) -> Plane {
-        let embedded = embedded();
-        Plane::over(tokens, &embedded, embedded.store()).await
+        Plane::over(tokens, embedded().store()).await
     }
 
-    /// With this store, and the log of `embedded`.
-    pub async fn over(tokens: Tokens, embedded: &Embedded, store: Arc<dyn Store>) -> Plane {
+    /// With this store.
+    pub async fn over(tokens: Tokens, store: Arc<dyn Store>) -> Plane {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = listener.local_addr().expect("an address");
         let follower = Arc::new(Follower::new(policy()));
         let ingest = Ingest {
-            append: embedded.append(),
+            append: embedded().append(),
             events_topic: "events".into(),
             campaigns: Arc::new(|_| CampaignState::Unknown),
             clock: Arc::new(SystemClock::new()),
@@ -65,7 +65,7 @@ impl Plane {
         };
         let access = Access::new(tokens, address).expect("loopback");
         let desk = Desk::open(store.clone()).expect("a thread");
-        let router = api::router(Api { access, ingest, desk, follower });
+        let router = api::router(Api { access, ingest, desk, follower, trial: trial() });
         let serving = tokio::spawn(async move { axum::serve(listener, router).await.expect("it serves") });
         let _ = rustls::crypto::ring::default_provider().install_default();
         let client = Client::builder().no_proxy().build().expect("a client");
@@ -78,6 +78,16 @@ impl Plane {
 
     pub async fn get(&self, path: &str) -> Answer {
         answer(self.request(Method::GET, path)).await
+    }
+
+    pub async fn post(&self, path: &str) -> Answer {
+        answer(self.request(Method::POST, path)).await
+    }
+
+    /// Applies definitions; `query` such as `?cycle=true`.
+    pub async fn apply(&self, query: &str, yaml: &str) -> Answer {
+        let path = format!("/v1/definitions{query}");
+        answer(self.request(Method::PUT, &path).header(CONTENT_TYPE, "application/yaml").body(yaml.to_owned())).await
     }
 }
 
@@ -93,6 +103,12 @@ pub async fn answer(request: RequestBuilder) -> Answer {
         assert!(body["detail"].as_str().is_some_and(|detail| !detail.is_empty()), "{text}");
     }
     Answer { status, headers, body }
+}
+
+/// Test requests that reach nobody: no port is allowed and no secret is known.
+pub fn trial() -> Trial {
+    let exchange = || -> Box<dyn Exchange> { Box::new(WebhookClient::new(&WebhookSettings::default()).expect("a client")) };
+    Trial::new(Arc::new(exchange), Arc::new(|_| None))
 }
 
 /// A desk and a follower of a store that has nothing.

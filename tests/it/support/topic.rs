@@ -19,6 +19,8 @@ pub struct Line {
     pub offset: i64,
     pub key: String,
     pub value: Value,
+    /// The value as it is.
+    pub bytes: Vec<u8>,
 }
 
 /// Follows a topic; what was read stays.
@@ -52,11 +54,11 @@ impl Follow {
         while let Some(read) = self.consumer.poll(Duration::ZERO) {
             match read {
                 Ok(message) => {
-                    let value = message.payload().unwrap_or_default();
-                    let value = serde_json::from_slice(value)
-                        .unwrap_or_else(|error| panic!("{}: {error}: {}", self.topic, String::from_utf8_lossy(value)));
+                    let bytes = message.payload().unwrap_or_default().to_vec();
+                    let value = serde_json::from_slice(&bytes)
+                        .unwrap_or_else(|error| panic!("{}: {error}: {}", self.topic, String::from_utf8_lossy(&bytes)));
                     let key = String::from_utf8_lossy(message.key().unwrap_or_default()).into_owned();
-                    self.lines.push(Line { partition: message.partition(), offset: message.offset(), key, value });
+                    self.lines.push(Line { partition: message.partition(), offset: message.offset(), key, value, bytes });
                 }
                 // A broker that is being restarted: the client goes on by itself.
                 Err(KafkaError::MessageConsumption(_)) => break,

@@ -154,6 +154,11 @@ impl Worker {
         ask(client().get(format!("http://{}{path}", self.probes)))
     }
 
+    /// Asks the API.
+    pub fn get(&self, path: &str) -> Reply {
+        ask(client().get(format!("http://{}{path}", self.listen))).unwrap_or_else(|error| panic!("{path}: {error}"))
+    }
+
     /// Posts JSON to the API.
     pub fn post(&self, path: &str, body: &str) -> Reply {
         let url = format!("http://{}{path}", self.listen);

@@ -29,6 +29,8 @@ pub struct Campaign {
     pub version: u32,
     /// As written; `None` when the document does not say (unchanged, or `ready` for a new one).
     pub status: Option<Status>,
+    /// When it was created, edited or first started; the catalog knows.
+    pub since: Option<Timestamp>,
     pub tags: Vec<Box<str>>,
     pub channel: Option<Box<str>>,
     /// Higher first, then key.
@@ -54,6 +56,7 @@ impl Campaign {
             description: None,
             version: 1,
             status: None,
+            since: None,
             tags: Vec::new(),
             channel: None,
             priority: 0,

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::{Condition, Path};
-use crate::engine::time::Timestamp;
+use crate::engine::calendar::{self, TimeOfDay};
 
 /// What starts a send.
 #[derive(Clone, Debug, PartialEq)]
@@ -107,26 +107,10 @@ pub enum ZoneChoice {
     Named(Box<str>),
 }
 
-/// A wall-clock time, minutes after midnight (0 to 1439). Written `09:00`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct TimeOfDay(pub u16);
-
 #[derive(Clone, Debug, PartialEq)]
 pub struct Schedule {
-    pub times: Times,
+    pub times: calendar::Schedule,
     pub zone: ZoneChoice,
-}
-
-#[derive(Clone, Debug, PartialEq)]
-pub enum Times {
-    /// Once, at an instant.
-    At(Timestamp),
-    /// Once, at a local time, as text that `calendar` reads (`2026-12-01T09:00:00`).
-    AtLocal(Box<str>),
-    /// Five fields, checked.
-    Cron(Box<str>),
-    /// Day 1 to 31, `None` = the last; a missing day is the month's last.
-    Monthly { day: Option<u8>, at: TimeOfDay },
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

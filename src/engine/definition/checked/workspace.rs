@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{TimeOfDay, duration_text};
+use super::duration_text;
+use crate::engine::calendar::{self, TimeOfDay};
 
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Workspace {
@@ -50,14 +51,5 @@ pub enum Period {
     #[serde(rename = "per", with = "duration_text")]
     Sliding(Duration),
     /// The user's calendar.
-    Calendar(CalendarUnit),
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum CalendarUnit {
-    Day,
-    /// From Monday (ISO 8601).
-    Week,
-    Month,
+    Calendar(calendar::Period),
 }

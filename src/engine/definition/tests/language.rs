@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::super::*;
 use super::{API, HOOK, definition, refused};
+use crate::engine::calendar::{self, Cron, DateValue, DayOfMonth, TimeOfDay};
 use crate::engine::time::Timestamp;
 use crate::engine::value::Value;
 
@@ -30,7 +31,7 @@ fn instant(text: &str) -> Timestamp {
 
 #[test]
 fn triggers() {
-    let when = |offset_ms: i64, at: Option<u16>, zone: ZoneChoice| DateOffset { offset_ms, at: at.map(TimeOfDay), zone };
+    let when = |offset_ms: i64, at: Option<u16>, zone: ZoneChoice| DateOffset { offset_ms, at: at.map(TimeOfDay::of_minutes), zone };
     let date = |property: Option<&str>, when: DateOffset| EventDate {
         pattern: event("e"),
         property: property.map(Into::into),
@@ -72,22 +73,34 @@ fn triggers() {
         &format!("kind: campaign\nkey: k\ntrigger: {ever}\n{HOOK}"),
         "3:21: warning: `inaction` without `within` and `in_last` asks whether `b` ever happened (help: to wait for it write `within: 30m`; the past is known only since the campaign began to ask, so give `in_last` where it is enough)",
     );
+    let misspelt = "{inaction: {after: {event: a}, without: {event: b}, whitin: 30m, same: [id]}}";
+    refused(
+        &format!("kind: campaign\nkey: k\ntrigger: {misspelt}\n{HOOK}"),
+        "3:62: error: unknown key `whitin` in `inaction` (help: did you mean `within`?)",
+    );
 }
 
 #[test]
 fn schedules() {
+    use calendar::Schedule as Times;
+    let at = |text: &str| Times::At(DateValue::parse(text).unwrap());
+    let cron = |text: &str| Times::Cron(Cron::parse(text).unwrap());
     let cases = [
-        ("{at: 2026-12-01T09:00:00}", Times::AtLocal("2026-12-01T09:00:00".into()), ZoneChoice::Workspace),
+        ("{at: 2026-12-01T09:00:00}", at("2026-12-01T09:00:00"), ZoneChoice::Workspace),
+        ("{at: 2026-12-01T09:00, timezone: Asia/Seoul}", at("2026-12-01T09:00:00"), ZoneChoice::Named("Asia/Seoul".into())),
+        ("{at: 2026-12-01T09:00:00+09:00}", at("2026-12-01T00:00:00Z"), ZoneChoice::Workspace),
+        ("{cron: 0 9 * * MON, timezone: user}", cron("0 9 * * MON"), ZoneChoice::User),
+        ("{cron: '*/15 8-18/2 1,15 jan-MAR 0,7'}", cron("*/15 8-18/2 1,15 jan-MAR 0,7"), ZoneChoice::Workspace),
         (
-            "{at: 2026-12-01T09:00, timezone: Asia/Seoul}",
-            Times::AtLocal("2026-12-01T09:00:00".into()),
-            ZoneChoice::Named("Asia/Seoul".into()),
+            "{monthly: {day: 7, at: '09:00'}}",
+            Times::Monthly { day: DayOfMonth::Day(7), at: TimeOfDay::of_minutes(540) },
+            ZoneChoice::Workspace,
         ),
-        ("{at: 2026-12-01T09:00:00+09:00}", Times::At(instant("2026-12-01T00:00:00Z")), ZoneChoice::Workspace),
-        ("{cron: 0 9 * * MON, timezone: user}", Times::Cron("0 9 * * MON".into()), ZoneChoice::User),
-        ("{cron: '*/15 8-18/2 1,15 jan-MAR 0,7'}", Times::Cron("*/15 8-18/2 1,15 jan-MAR 0,7".into()), ZoneChoice::Workspace),
-        ("{monthly: {day: 7, at: '09:00'}}", Times::Monthly { day: Some(7), at: TimeOfDay(540) }, ZoneChoice::Workspace),
-        ("{monthly: {day: last, at: 23:59}}", Times::Monthly { day: None, at: TimeOfDay(1439) }, ZoneChoice::Workspace),
+        (
+            "{monthly: {day: last, at: 23:59}}",
+            Times::Monthly { day: DayOfMonth::Last, at: TimeOfDay::of_minutes(1439) },
+            ZoneChoice::Workspace,
+        ),
     ];
     for (written, times, zone) in cases {
         let read = campaign(&format!("audience: everyone\nfatigue: {{resend: always}}\ntrigger: {{schedule: {written}}}\n{HOOK}"));
@@ -261,8 +274,12 @@ fn workspaces() {
         |limit, unit, tag: Option<&str>| FrequencyCap { limit, period: Period::Calendar(unit), channel: None, tag: tag.map(Into::into) };
     let expect = Workspace {
         timezone: None,
-        frequency_caps: vec![cap(1, CalendarUnit::Day, None), cap(2, CalendarUnit::Week, Some("promo")), cap(3, CalendarUnit::Month, None)],
-        quiet_hours: Some(QuietHours { from: TimeOfDay(1260), to: TimeOfDay(510), on_hit: OnQuiet::Defer }),
+        frequency_caps: vec![
+            cap(1, calendar::Period::Day, None),
+            cap(2, calendar::Period::Week, Some("promo")),
+            cap(3, calendar::Period::Month, None),
+        ],
+        quiet_hours: Some(QuietHours { from: TimeOfDay::of_minutes(1260), to: TimeOfDay::of_minutes(510), on_hit: OnQuiet::Defer }),
         track: vec!["login".into(), "$sent".into()],
     };
     assert_eq!(read, Definition::Workspace(Box::new(expect)));

@@ -59,7 +59,13 @@ pub(super) fn inaction(node: &Node, problems: &Problems) -> Option<Trigger> {
     let written_again = reader.entry("again").filter(|entry| !entry.value.is_null());
     let again = reader.choice("again", &[("ignore", Again::Ignore), ("restart", Again::Restart)]).unwrap_or(Again::Ignore);
     let written_same = reader.entry("same").filter(|entry| !entry.value.is_null());
+    let before = problems.errors();
     reader.close();
+    // An unknown key may be what `within` was meant to be: what follows from its absence would only mislead.
+    let within_may_be_misspelt = problems.errors() > before;
+    if !waits && within_may_be_misspelt {
+        return None;
+    }
     if !waits {
         for entry in [written_same, written_again].into_iter().flatten() {
             let help = "how long to wait, such as `within: 30m`; without it nothing waits";

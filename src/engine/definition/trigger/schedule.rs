@@ -1,14 +1,12 @@
 //! Schedules: at times that are the same for all, or each user's own.
 
-use jiff::civil;
-
 use super::super::part;
 use super::super::problem::{Problems, meant};
 use super::super::reader::{self, Reader};
 use super::super::shape::{Shape, Type, key, required};
 use super::super::text::{Data, Entry, Node};
-use super::super::{Schedule, Times, ZoneChoice};
-use crate::engine::time::Timestamp;
+use super::super::{Schedule, ZoneChoice};
+use crate::engine::calendar::{Cron, CronProblem, DateValue, DayOfMonth, Schedule as Times};
 use crate::engine::value::Value;
 
 pub(super) static SCHEDULE: Shape = Shape::new(
@@ -50,10 +48,10 @@ pub(super) fn schedule(node: &Node, problems: &Problems) -> Option<Schedule> {
         problems.error_with_help(place, "`schedule` needs one of `at`, `cron` and `monthly`", help);
         return None;
     };
-    if let (Some(Times::At(_)), Some(place)) = (times, zone_place) {
+    if let (Some(Times::At(DateValue::Instant(_))), Some(place)) = (times, zone_place) {
         problems.error_with_help(place, "an `at` with an offset excludes `timezone`", "remove the offset of `at`, or `timezone`");
     }
-    Some(Schedule { times: times.clone()?, zone: zone? })
+    Some(Schedule { times: (*times)?, zone: zone? })
 }
 
 fn times(entry: &Entry, problems: &Problems) -> Option<Times> {
@@ -66,17 +64,13 @@ fn times(entry: &Entry, problems: &Problems) -> Option<Times> {
 
 fn at(node: &Node, problems: &Problems) -> Option<Times> {
     let text = reader::name(node, "`at`", problems)?;
-    if let Some(instant) = Timestamp::parse(text) {
-        return Some(Times::At(instant));
-    }
-    let has_time = text.contains(['T', 't', ' ']);
-    match text.parse::<civil::DateTime>() {
-        Ok(local) if has_time && !text.contains(['[', 'Z', 'z', '+']) => Some(Times::AtLocal(local.to_string().into())),
-        Ok(_) if !has_time => {
+    match DateValue::parse(text) {
+        Some(at @ (DateValue::Instant(_) | DateValue::Local(_))) => Some(Times::At(at)),
+        Some(DateValue::Day(_)) => {
             problems.error_with_help(node.place, format!("`at` needs a time of day too, not `{text}`"), format!("such as {text}T09:00:00"));
             None
         }
-        _ => {
+        None => {
             let help = "such as 2026-12-01T09:00:00, or with an offset 2026-12-01T09:00:00+09:00";
             problems.error_with_help(node.place, format!("`at` must be a date and time, not `{text}`"), help);
             None
@@ -92,67 +86,24 @@ fn monthly(node: &Node, problems: &Problems) -> Option<Times> {
     Some(Times::Monthly { day: day?, at: at? })
 }
 
-/// `Some(None)` is the last day.
-fn day(node: &Node, problems: &Problems) -> Option<Option<u8>> {
+fn day(node: &Node, problems: &Problems) -> Option<DayOfMonth> {
     match &node.data {
-        Data::Scalar(Value::Text(text)) if &**text == "last" => Some(None),
+        Data::Scalar(Value::Text(text)) if &**text == "last" => Some(DayOfMonth::Last),
         Data::Scalar(Value::Text(text)) => {
             problems.error_with_help(node.place, format!("`day` cannot be `{text}`"), meant(text, "a number from 1 to 31, or", ["last"]));
             None
         }
-        _ => reader::integer(node, "`day`", 1..=31, problems).and_then(|day| u8::try_from(day).ok()).map(Some),
+        _ => reader::integer(node, "`day`", 1..=31, problems).and_then(DayOfMonth::new),
     }
 }
 
 fn cron(node: &Node, problems: &Problems) -> Option<Times> {
     let text = reader::name(node, "`cron`", problems)?;
-    match check_cron(text) {
-        Ok(()) => Some(Times::Cron(text.into())),
-        Err((message, help)) => {
+    match Cron::parse(text) {
+        Ok(cron) => Some(Times::Cron(cron)),
+        Err(CronProblem { message, help }) => {
             problems.error_with_help(node.place, message, help);
             None
         }
     }
-}
-
-/// The five fields of a cron expression: names, lowest and highest value, names of values from the lowest on.
-const FIELDS: [(&str, u8, u8, &[&str]); 5] = [
-    ("minute", 0, 59, &[]),
-    ("hour", 0, 23, &[]),
-    ("day of month", 1, 31, &[]),
-    ("month", 1, 12, &["JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEP", "OCT", "NOV", "DEC"]),
-    ("day of week", 0, 7, &["SUN", "MON", "TUE", "WED", "THU", "FRI", "SAT"]),
-];
-
-/// The shape of a cron expression; which days it names, and whether any ever comes, is the calendar's.
-fn check_cron(text: &str) -> Result<(), (String, String)> {
-    let fields: Vec<&str> = text.split_ascii_whitespace().collect();
-    if fields.len() != FIELDS.len() {
-        let help = if text.starts_with('@') {
-            "write the five fields, such as \"0 9 * * MON\""
-        } else {
-            "minute, hour, day of month, month, day of week"
-        };
-        return Err((format!("`cron` needs five fields, not {}", fields.len()), help.into()));
-    }
-    for (written, (name, lowest, highest, names)) in fields.iter().zip(FIELDS) {
-        let value = |word: &str| {
-            let named = names.iter().position(|known| known.eq_ignore_ascii_case(word)).and_then(|at| u8::try_from(at).ok());
-            let digits = !word.is_empty() && word.bytes().all(|byte| byte.is_ascii_digit());
-            named.map(|at| at + lowest).or_else(|| word.parse().ok().filter(|_| digits)).filter(|value| (lowest..=highest).contains(value))
-        };
-        let fits = |item: &str| {
-            let (range, step) = item.split_once('/').map_or((item, None), |(range, step)| (range, Some(step)));
-            let whole = match range.split_once('-') {
-                Some((from, to)) => value(from).zip(value(to)).is_some_and(|(from, to)| from <= to),
-                None => range == "*" || (value(range).is_some() && step.is_none()),
-            };
-            whole && step.is_none_or(|step| step.parse::<u8>().is_ok_and(|step| step > 0))
-        };
-        if !written.split(',').all(fits) {
-            let help = format!("`*`, numbers from {lowest} to {highest}, ranges such as 1-5, steps such as */2, and lists of them");
-            return Err((format!("`{written}` is no {name} of a cron expression"), help));
-        }
-    }
-    Ok(())
 }

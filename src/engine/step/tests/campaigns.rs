@@ -1,6 +1,7 @@
 //! Campaigns for scripts: one constructor a trigger, and changes to be chained.
 
 use super::*;
+use crate::engine::calendar::{self, Cron, TimeOfDay};
 
 pub(super) fn pattern(event: &str) -> Pattern {
     Pattern { event: event.into(), condition: Condition::ALWAYS }
@@ -48,7 +49,7 @@ pub(super) fn user_date(key: &str, property: &str, yearly: bool, offset: &str) -
 }
 
 pub(super) fn schedule(key: &str, cron: &str, zone: ZoneChoice) -> Campaign {
-    campaign(key, Trigger::Schedule(Schedule { times: Times::Cron(cron.into()), zone })).always()
+    campaign(key, Trigger::Schedule(Schedule { times: calendar::Schedule::Cron(Cron::parse(cron).unwrap()), zone })).always()
 }
 
 /// Changes of a campaign, to be chained.
@@ -122,7 +123,9 @@ pub(super) trait With: Sized {
 
     fn at(self, hour: u16) -> Campaign {
         self.with(|campaign| match &mut campaign.trigger {
-            Trigger::EventDate(EventDate { when, .. }) | Trigger::UserDate(UserDate { when, .. }) => when.at = Some(TimeOfDay(hour * 60)),
+            Trigger::EventDate(EventDate { when, .. }) | Trigger::UserDate(UserDate { when, .. }) => {
+                when.at = Some(TimeOfDay::of_minutes(hour * 60))
+            }
             _ => panic!("no date"),
         })
     }

@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use proptest::prelude::*;
 
 use super::*;
+use crate::engine::calendar;
 use crate::engine::effect::Decision;
 
 /// What happens to the user, between 0 and a few minutes after the last.
@@ -253,9 +254,9 @@ fn first_counted(cap: &FrequencyCap, end: Timestamp, zone: &str) -> Timestamp {
             let zone = jiff::tz::TimeZone::get(zone).unwrap();
             let day = jiff::Timestamp::from_millisecond(end.0).unwrap().to_zoned(zone.clone()).date();
             let back = match unit {
-                CalendarUnit::Day => 0,
-                CalendarUnit::Week => day.weekday().to_monday_zero_offset().into(),
-                CalendarUnit::Month => i32::from(day.day()) - 1,
+                calendar::Period::Day => 0,
+                calendar::Period::Week => day.weekday().to_monday_zero_offset().into(),
+                calendar::Period::Month => i32::from(day.day()) - 1,
             };
             let first = day.checked_sub(jiff::Span::new().days(back)).unwrap();
             Timestamp(first.to_zoned(zone).unwrap().timestamp().as_millisecond())

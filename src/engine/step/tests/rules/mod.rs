@@ -2,6 +2,7 @@
 //! Friday 2026-11-20 10:00 UTC.
 
 use super::*;
+use crate::engine::calendar::{self, TimeOfDay};
 
 mod arms;
 mod deferral;
@@ -50,7 +51,10 @@ impl Ruled for Campaign {}
 
 /// Quiet from 21:00 (`11h`) to 08:00 (`22h`), UTC.
 fn quiet(on_hit: OnQuiet) -> Workspace {
-    Workspace { quiet_hours: Some(QuietHours { from: TimeOfDay(21 * 60), to: TimeOfDay(8 * 60), on_hit }), ..Workspace::default() }
+    Workspace {
+        quiet_hours: Some(QuietHours { from: TimeOfDay::of_minutes(21 * 60), to: TimeOfDay::of_minutes(8 * 60), on_hit }),
+        ..Workspace::default()
+    }
 }
 
 /// Runs a script in which every request is answered at once with 2xx.
@@ -78,5 +82,5 @@ impl Bench {
 }
 
 fn daily(limit: u32) -> FrequencyCap {
-    FrequencyCap { period: Period::Calendar(CalendarUnit::Day), ..cap(limit, "1d") }
+    FrequencyCap { period: Period::Calendar(calendar::Period::Day), ..cap(limit, "1d") }
 }

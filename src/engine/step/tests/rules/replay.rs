@@ -5,6 +5,7 @@ use proptest::prelude::*;
 
 use super::super::properties::{Play, acts};
 use super::*;
+use crate::engine::calendar;
 use crate::engine::record::TimerKind;
 
 /// Half an hour off the full hour, so that a day by UTC would be noticed.
@@ -16,9 +17,9 @@ fn play(percent: u16) -> Play {
         timezone: Some(ZONE.into()),
         frequency_caps: vec![
             cap(2, "1h"),
-            calendar(3, CalendarUnit::Day),
-            FrequencyCap { channel: Some("sms".into()), ..calendar(2, CalendarUnit::Week) },
-            FrequencyCap { tag: Some("promo".into()), ..calendar(3, CalendarUnit::Month) },
+            calendar(3, calendar::Period::Day),
+            FrequencyCap { channel: Some("sms".into()), ..calendar(2, calendar::Period::Week) },
+            FrequencyCap { tag: Some("promo".into()), ..calendar(3, calendar::Period::Month) },
         ],
         ..quiet(OnQuiet::Defer)
     };

@@ -1,0 +1,184 @@
+//! `/v1/users/{id}`: what is known of one user, why a campaign would or would not reach it, and its deletion. Reading changes nothing; a
+//! deletion is an event like all others, so that it takes its place among what is on its way.
+
+use std::sync::Arc;
+
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::{Json, http};
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+use utoipa::{IntoParams, ToSchema};
+use utoipa_axum::routes;
+
+use super::event::random_id;
+use super::extract::{Admin, Key, Nothing, Parameters, Reader};
+use super::problem::Problem;
+use super::{Routes, Shared};
+use crate::engine::definition::problem::meant;
+use crate::engine::id::{MAX_ID_BYTES, UserId};
+use crate::engine::record::{Origin, TriggerKind, codec};
+use crate::engine::step::{About, GateView, Known, about, explain, verdict};
+use crate::engine::time::Timestamp;
+use crate::worker::ports::{PSEUDO, StateError};
+
+pub fn routes() -> Routes {
+    Routes::new().routes(routes!(show, delete)).routes(routes!(why))
+}
+
+/// A user, as far as anything is known of it.
+#[derive(Serialize, ToSchema)]
+pub struct User {
+    pub user_id: String,
+    /// Traits, timezone, past, exposures, clocks, pending deliveries and cohorts.
+    #[serde(flatten)]
+    #[schema(value_type = Object)]
+    pub about: About,
+}
+
+/// One user's profile, past, exposures, timers, deliveries and cohorts.
+#[utoipa::path(
+    get, path = "/v1/users/{id}", tag = "users", security(("read" = []), ("admin" = [])),
+    params(("id" = String, Path, description = "The user's id")),
+    responses((status = 200, description = "What is known", body = User), (status = 404, description = "Nothing is known"))
+)]
+async fn show(_: Reader, State(shared): State<Arc<Shared>>, Key(id): Key, _: Parameters<Nothing>) -> Result<Json<User>, Problem> {
+    let user = user_id(&id)?;
+    let in_force = shared.in_force().await?;
+    let (known, now) = shared.known(&user).await?;
+    let known = known.ok_or_else(|| Problem::not_found(format!("nothing is known of user `{id}`")))?;
+    Ok(Json(User { user_id: id, about: about(&in_force, &user, &known, now) }))
+}
+
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
+struct Asked {
+    /// The campaign's key.
+    campaign: String,
+}
+
+/// Why a campaign would, or would not, reach a user.
+#[derive(Serialize, ToSchema)]
+pub struct Explained {
+    pub user_id: String,
+    pub campaign: String,
+    #[schema(value_type = String, format = DateTime)]
+    pub at: Timestamp,
+    /// Whether anything is known of the user.
+    pub known: bool,
+    /// All gates in their order, were the campaign triggered now by an event without properties.
+    #[schema(value_type = Vec<Object>)]
+    pub gates: Vec<GateView>,
+    /// What they come to together, in a sentence.
+    pub verdict: String,
+}
+
+/// Gate by gate, with the values compared, the rule, and when it would be possible.
+#[utoipa::path(
+    get, path = "/v1/users/{id}/explain", tag = "users", security(("read" = []), ("admin" = [])),
+    params(("id" = String, Path, description = "The user's id"), Asked),
+    responses((status = 200, description = "Every gate as it stands now", body = Explained), (status = 404, description = "No such campaign"))
+)]
+async fn why(
+    _: Reader,
+    State(shared): State<Arc<Shared>>,
+    Key(id): Key,
+    Parameters(asked): Parameters<Asked>,
+) -> Result<Json<Explained>, Problem> {
+    let user = user_id(&id)?;
+    let in_force = shared.in_force().await?;
+    let campaign = in_force.by_key(&asked.campaign).ok_or_else(|| {
+        let keys = in_force.campaigns.iter().map(|campaign| &*campaign.definition.key);
+        Problem::not_found(format!("there is no campaign `{}`: {}", asked.campaign, meant(&asked.campaign, "campaigns", keys)))
+    })?;
+    let (known, now) = shared.known(&user).await?;
+    let kind = TriggerKind::of(&campaign.definition.trigger);
+    let origin = Origin { kind, message_id: "explain".into(), timestamp: now, ..Origin::default() };
+    let is_known = known.is_some();
+    let gates = explain(&in_force, &user, &known.unwrap_or_default(), campaign, &origin, None, now);
+    let verdict = verdict(&gates);
+    Ok(Json(Explained { user_id: id, campaign: asked.campaign, at: now, known: is_known, gates, verdict }))
+}
+
+/// A deletion that is on its way.
+#[derive(Serialize, ToSchema)]
+pub struct Deleted {
+    /// Of the `delete` event.
+    pub message_id: String,
+    /// What is left elsewhere, which no worker can remove.
+    pub remains: Vec<Remains>,
+}
+
+#[derive(Serialize, ToSchema)]
+pub struct Remains {
+    #[serde(rename = "where")]
+    pub place: String,
+    pub what: &'static str,
+    /// Until when.
+    pub until: String,
+}
+
+/// Forgets the user: profile, past, clocks and what is pending. 202 once the log has it.
+#[utoipa::path(
+    delete, path = "/v1/users/{id}", tag = "users", security(("admin" = [])),
+    params(("id" = String, Path, description = "The user's id")),
+    responses((status = 202, description = "The log has it", body = Deleted))
+)]
+async fn delete(
+    Admin { caller }: Admin,
+    State(shared): State<Arc<Shared>>,
+    Key(id): Key,
+    _: Parameters<Nothing>,
+) -> Result<(StatusCode, Json<Deleted>), Problem> {
+    let user = user_id(&id)?;
+    let message_id = random_id()?;
+    let now = shared.ingest.clock.now();
+    let event = json!({"type": "delete", "userId": id, "messageId": message_id, "timestamp": now});
+    shared.append(vec![shared.line(Some(&user), event.to_string().into_bytes())]).await?;
+    tracing::info!(target: "audit", %caller, message_id, "a user is deleted");
+    let kept_for = shared.ingest.max_lateness;
+    Ok((http::StatusCode::ACCEPTED, Json(Deleted { message_id, remains: remains(&shared.ingest.events_topic, now.after(kept_for)) })))
+}
+
+fn remains(events: &str, tombstone: Timestamp) -> Vec<Remains> {
+    let retention = || "the topic's retention removes it".to_owned();
+    vec![
+        Remains { place: "the state store".into(), what: "that the user was deleted, and when", until: tombstone.to_string() },
+        Remains { place: format!("the events topics ({events})"), what: "the user's own events", until: retention() },
+        Remains { place: "the outcomes topic".into(), what: "decisions and attempts, with the user's id", until: retention() },
+        Remains {
+            place: "the retry and dead-letter topics".into(),
+            what: "requests as they were frozen, without secrets",
+            until: retention(),
+        },
+    ]
+}
+
+/// An id that a user can have.
+pub(super) fn user_id(id: &str) -> Result<UserId, Problem> {
+    if id.len() > MAX_ID_BYTES {
+        return Err(Problem::invalid(format!("the id has {} bytes, a user's at most {MAX_ID_BYTES}", id.len())).at("id"));
+    }
+    if id.is_empty() || id.starts_with(PSEUDO) {
+        return Err(Problem::not_found("no user has such an id"));
+    }
+    Ok(id.into())
+}
+
+impl Shared {
+    /// What the store knows of a user, and the store's time.
+    pub(super) async fn known(&self, user: &UserId) -> Result<(Option<Known>, Timestamp), Problem> {
+        let user = user.clone();
+        self.desk
+            .run(async move |state| {
+                let loaded = state.load(std::slice::from_ref(&user)).await?;
+                let Some(stored) = loaded.users.into_iter().next().flatten() else { return Ok((None, loaded.now)) };
+                let unreadable = |error: codec::CodecError| StateError::Refused(format!("a stored record cannot be read: {error}"));
+                let record = codec::decode(&stored.record).map_err(unreadable)?;
+                let profile = stored.profile.as_deref().map(codec::decode_profile).transpose().map_err(unreadable)?;
+                Ok((Some(Known { record, profile: profile.unwrap_or_default(), ..Known::default() }), loaded.now))
+            })
+            .await
+    }
+}
