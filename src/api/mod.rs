@@ -13,13 +13,16 @@ mod console;
 mod definitions;
 mod desk;
 mod event;
+mod exposed;
 mod extract;
 mod ingest;
+mod live;
 mod openapi;
 mod overview;
 mod problem;
 mod send;
 mod shown;
+mod statistics;
 mod strict;
 mod trial;
 mod users;
@@ -41,6 +44,7 @@ use crate::engine::catalog::{Catalog, InForce};
 use crate::engine::definition::{ReadOptions, Status};
 use crate::telemetry::metrics::IngestMetrics;
 use crate::worker::definitions::Follower;
+use crate::worker::live::Live;
 use crate::worker::ports::{Append, AppendError, Clock, Line};
 
 pub use access::{Access, AccessError, Role, Tokens};
@@ -69,6 +73,8 @@ pub struct Api {
     pub desk: Desk,
     /// The definitions in force on this worker.
     pub follower: Arc<Follower>,
+    /// What is seen of this worker.
+    pub live: Arc<Live>,
     pub trial: Trial,
 }
 
@@ -97,15 +103,18 @@ pub enum CampaignState {
 
 /// All routes.
 pub fn router(api: Api) -> Router {
-    let Api { access, ingest, desk, follower, trial } = api;
+    let Api { access, ingest, desk, follower, live, trial } = api;
     let room = Arc::new(Semaphore::new(MAX_BYTES_IN_FLIGHT / body::PERMIT_BYTES));
     let console = console::routes(access.clone());
-    let shared = Arc::new(Shared { access, ingest, desk, follower, trial, room });
+    let shared = Arc::new(Shared { access, ingest, desk, follower, live, trial, room });
     let (router, document) = OpenApiRouter::with_openapi(openapi::head())
         .merge(ingest::routes())
         .merge(send::routes())
         .merge(definitions::routes())
         .merge(campaigns::routes())
+        .merge(statistics::routes())
+        .merge(exposed::routes())
+        .merge(live::routes())
         .merge(trial::routes())
         .merge(users::routes())
         .split_for_parts();
@@ -126,6 +135,7 @@ struct Shared {
     ingest: Ingest,
     desk: Desk,
     follower: Arc<Follower>,
+    live: Arc<Live>,
     trial: Trial,
     /// For bodies, in permits of [`body::PERMIT_BYTES`].
     room: Arc<Semaphore>,

@@ -22,6 +22,7 @@ pub fn head() -> utoipa::openapi::OpenApi {
         tags(
             (name = "ingest", description = "Events and sends in. Answered once the log has them."),
             (name = "definitions", description = "Campaigns, cohorts, destinations and the workspace, under one revision."),
+            (name = "statistics", description = "What became of what was triggered, and what is under way now."),
             (name = "campaigns", description = "What is in force, and its life: ready, running, paused, ended."),
         )
     )]

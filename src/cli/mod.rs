@@ -20,6 +20,7 @@ mod run;
 mod schema;
 mod settings;
 mod simulate;
+mod stats;
 mod test;
 mod test_send;
 mod user;
@@ -59,6 +60,7 @@ enum Command {
     Pause(lifecycle::PauseArgs),
     End(lifecycle::EndArgs),
     Delete(lifecycle::DeleteArgs),
+    Stats(stats::StatsArgs),
     Schema(schema::SchemaArgs),
     Receive(receive::ReceiveArgs),
 }
@@ -127,6 +129,7 @@ pub fn main() -> ExitCode {
         Command::Pause(args) => lifecycle::pause(&args),
         Command::End(args) => lifecycle::end(&args),
         Command::Delete(args) => lifecycle::delete(&args),
+        Command::Stats(args) => stats::run(&args),
         Command::Schema(args) => schema::run(&args),
         Command::Receive(args) => runtime().block_on(receive::run(args)).map_err(Failure::from),
     };

@@ -21,6 +21,7 @@ use crate::engine::definition::Trigger;
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::probes::{self, Health};
 use crate::worker::definitions::Follower;
+use crate::worker::live::{Live, Tail};
 use crate::worker::ports::{Exchange, StateError};
 use crate::worker::run::{Ended, Ports, Stop, run as run_worker};
 
@@ -77,6 +78,7 @@ pub struct Assembled {
     pub follower: Arc<Follower>,
     pub metrics: Arc<Metrics>,
     pub health: Arc<Health>,
+    pub live: Arc<Live>,
     webhook: WebhookSettings,
 }
 
@@ -89,7 +91,9 @@ impl Assembled {
         let _context = runtime.enter();
         WebhookClient::new(&webhook).map_err(|error| Failure::Refused(error.to_string()))?;
         health.not_ready("worker", "it has not read the definitions yet");
-        Ok(Assembled { follower: Arc::new(Follower::new(loaded.policy(&identity.id))), metrics: Arc::new(metrics), health, webhook, parts })
+        let live = Arc::new(Live::new(Tail::new(parts.tail(&loaded.worker(false).topics))));
+        let follower = Arc::new(Follower::new(loaded.policy(&identity.id)));
+        Ok(Assembled { follower, metrics: Arc::new(metrics), health, live, webhook, parts })
     }
 
     pub fn parts(&self) -> &Parts {
@@ -110,6 +114,8 @@ impl Assembled {
                 events: sources.events,
                 retries: sources.retries,
                 runs: sources.runs,
+                outcomes: sources.outcomes,
+                live: self.live.clone(),
                 secrets: Arc::new(move |name| secrets.get(name)),
             };
             let ended = run_worker(ports, settings.clone(), self.follower.clone(), self.metrics.clone(), self.health.clone(), stop.clone());
@@ -187,7 +193,7 @@ fn api_parts(loaded: &Loaded, worker: &Assembled) -> Result<Api, Failure> {
     let desk = Desk::open(worker.parts.store.clone()).map_err(|error| Failure::Refused(format!("the system gives no thread: {error}")))?;
     let secrets = loaded.secrets.clone();
     let trial = Trial::new(worker.make_exchange(), Arc::new(move |name| secrets.get(name)));
-    Ok(Api { access, ingest: ingest(loaded, worker), desk, follower: worker.follower.clone(), trial })
+    Ok(Api { access, ingest: ingest(loaded, worker), desk, follower: worker.follower.clone(), live: worker.live.clone(), trial })
 }
 
 fn ingest(loaded: &Loaded, worker: &Assembled) -> Ingest {

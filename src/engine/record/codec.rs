@@ -57,7 +57,7 @@ const ENCODED_GUESS: usize = 1024;
 /// The format byte and the checksum.
 const HEAD_BYTES: usize = 5;
 
-fn write<T: Serialize>(value: &T) -> Vec<u8> {
+pub(in crate::engine) fn write<T: Serialize>(value: &T) -> Vec<u8> {
     let mut head = Vec::with_capacity(ENCODED_GUESS);
     head.extend_from_slice(&[FORMAT, 0, 0, 0, 0]);
     #[expect(
@@ -91,7 +91,7 @@ impl Flavor for Growing {
     }
 }
 
-fn read<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, CodecError> {
+pub(in crate::engine) fn read<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, CodecError> {
     match bytes.split_first() {
         Some((&FORMAT, _)) => {}
         Some((&format, _)) if format > FORMAT => return Err(CodecError::NewerFormat(format)),

@@ -11,7 +11,8 @@ use campanile::api::{self, Access, Api, CampaignState, Desk, Ingest, Tokens, Tri
 use campanile::simulator::worker::policy;
 use campanile::telemetry::metrics::{CampaignLabel, Metrics};
 use campanile::worker::definitions::Follower;
-use campanile::worker::ports::{Exchange, Store};
+use campanile::worker::live::{Live, Tail};
+use campanile::worker::ports::{Exchange, SourceError, Store};
 use reqwest::header::CONTENT_TYPE;
 use reqwest::{Client, Method, RequestBuilder};
 use serde_json::Value;
@@ -65,7 +66,7 @@ impl Plane {
         };
         let access = Access::new(tokens, address).expect("loopback");
         let desk = Desk::open(store.clone()).expect("a thread");
-        let router = api::router(Api { access, ingest, desk, follower, trial: trial() });
+        let router = api::router(Api { access, ingest, desk, follower, live: unseen(), trial: trial() });
         let serving = tokio::spawn(async move { axum::serve(listener, router).await.expect("it serves") });
         let _ = rustls::crypto::ring::default_provider().install_default();
         let client = Client::builder().no_proxy().build().expect("a client");
@@ -114,6 +115,11 @@ pub fn trial() -> Trial {
 /// A desk and a follower of a store that has nothing.
 pub fn idle() -> (Desk, Arc<Follower>) {
     (Desk::open(embedded().store()).expect("a thread"), Arc::new(Follower::new(policy())))
+}
+
+/// Nothing is seen of a worker that does not run.
+pub fn unseen() -> Arc<Live> {
+    Arc::new(Live::new(Tail::new(Arc::new(|| Err(SourceError::Fatal("there is no log".into()))))))
 }
 
 fn embedded() -> Embedded {
