@@ -10,6 +10,7 @@ mod campaigns;
 mod change;
 pub mod check;
 mod console;
+mod dead;
 mod definitions;
 mod desk;
 mod event;
@@ -45,7 +46,8 @@ use crate::engine::definition::{ReadOptions, Status};
 use crate::telemetry::metrics::IngestMetrics;
 use crate::worker::definitions::Follower;
 use crate::worker::live::Live;
-use crate::worker::ports::{Append, AppendError, Clock, Line};
+use crate::worker::ports::{Append, AppendError, Archive, Clock, Line};
+use crate::worker::settings::Topics;
 
 pub use access::{Access, AccessError, Role, Tokens};
 pub use change::AUDIT;
@@ -76,6 +78,9 @@ pub struct Api {
     /// What is seen of this worker.
     pub live: Arc<Live>,
     pub trial: Trial,
+    /// What the log keeps.
+    pub archive: Arc<dyn Archive>,
+    pub topics: Topics,
 }
 
 /// What ingest is given to work with.
@@ -103,10 +108,10 @@ pub enum CampaignState {
 
 /// All routes.
 pub fn router(api: Api) -> Router {
-    let Api { access, ingest, desk, follower, live, trial } = api;
+    let Api { access, ingest, desk, follower, live, trial, archive, topics } = api;
     let room = Arc::new(Semaphore::new(MAX_BYTES_IN_FLIGHT / body::PERMIT_BYTES));
     let console = console::routes(access.clone());
-    let shared = Arc::new(Shared { access, ingest, desk, follower, live, trial, room });
+    let shared = Arc::new(Shared { access, ingest, desk, follower, live, trial, archive, topics, room });
     let (router, document) = OpenApiRouter::with_openapi(openapi::head())
         .merge(ingest::routes())
         .merge(send::routes())
@@ -117,6 +122,7 @@ pub fn router(api: Api) -> Router {
         .merge(live::routes())
         .merge(trial::routes())
         .merge(users::routes())
+        .merge(dead::routes())
         .split_for_parts();
     router
         .merge(openapi::routes(document))
@@ -137,6 +143,8 @@ struct Shared {
     follower: Arc<Follower>,
     live: Arc<Live>,
     trial: Trial,
+    archive: Arc<dyn Archive>,
+    topics: Topics,
     /// For bodies, in permits of [`body::PERMIT_BYTES`].
     room: Arc<Semaphore>,
 }

@@ -193,7 +193,9 @@ fn api_parts(loaded: &Loaded, worker: &Assembled) -> Result<Api, Failure> {
     let desk = Desk::open(worker.parts.store.clone()).map_err(|error| Failure::Refused(format!("the system gives no thread: {error}")))?;
     let secrets = loaded.secrets.clone();
     let trial = Trial::new(worker.make_exchange(), Arc::new(move |name| secrets.get(name)));
-    Ok(Api { access, ingest: ingest(loaded, worker), desk, follower: worker.follower.clone(), live: worker.live.clone(), trial })
+    let (archive, topics) = (worker.parts.archive(), loaded.worker(false).topics);
+    let (ingest, follower, live) = (ingest(loaded, worker), worker.follower.clone(), worker.live.clone());
+    Ok(Api { access, ingest, desk, follower, live, trial, archive, topics })
 }
 
 fn ingest(loaded: &Loaded, worker: &Assembled) -> Ingest {

@@ -191,12 +191,13 @@ async fn settle(attempting: Attempting<'_>, answer: &Answer) -> Option<(UserId, 
     };
     let spread = stable_hash(&[&delivery.entry.id.0, &number.to_le_bytes()]);
     // A probe was sent for the destination's sake: it is never the delivery's last attempt.
-    let next = manner.retries.after(number, hint, spread).or(slot.probe.then(|| retries::halted(1, spread)));
+    let next =
+        manner.retries.after(number.saturating_sub(delivery.before), hint, spread).or(slot.probe.then(|| retries::halted(1, spread)));
     let Some(wait) = next else {
         return Some(fail(outside, delivery, &delivery::cause(answer), status, answer.latency).await);
     };
-    let until = now.after(wait);
-    let mut message = RetryMessage::of(&delivery, number, until)?;
+    let mut message = RetryMessage::of(&delivery, number, now.after(wait))?;
+    let until = message.not_before;
     message.leased = lease::fits(now, wait, lease, manner.timeout);
     let leased = message.leased;
     let line = attempt_line(outside, &delivery, AttemptResult::Retrying, status, Some(&delivery::cause(answer)), answer.latency);
@@ -216,16 +217,7 @@ async fn delivered(outside: &Outside, delivery: Delivery, attempt: u32, status: 
 async fn fail(outside: &Outside, delivery: Delivery, cause: &str, status: Option<u16>, latency: Duration) -> (UserId, Input) {
     let attempt = delivery.entry.phase.attempt();
     let line = attempt_line(outside, &delivery, AttemptResult::Failed, status, Some(cause), latency);
-    let dead = DeadDelivery {
-        at: outside.clock.now(),
-        user: &delivery.user,
-        id: delivery.entry.id,
-        claim: &delivery.entry.claim,
-        cause,
-        attempts: attempt,
-        status,
-        request: delivery.entry.request.as_deref(),
-    };
+    let dead = DeadDelivery { at: outside.clock.now(), user: &delivery.user, entry: &delivery.entry, cause, status };
     let dead = outcomes::dead_delivery(&outside.settings.topics, &dead);
     append_surely(&*outside.append, vec![line, dead]).await;
     outside.metrics.dead(cause);

@@ -74,11 +74,13 @@ pub struct Delivery {
     pub decided: Ack,
     /// The broker time of the event that triggered it, while that is at hand.
     pub since: Option<Timestamp>,
+    /// Attempts made before it was sent again from a dead letter: its retries are counted from there.
+    pub before: u32,
 }
 
 impl Delivery {
     pub fn new(user: UserId, entry: Pending, decided: Ack) -> Delivery {
-        Delivery { user, entry: Box::new(entry), decided, since: None }
+        Delivery { user, entry: Box::new(entry), decided, since: None, before: 0 }
     }
 
     /// The destination's name; empty for an entry whose request is in the retry topic.

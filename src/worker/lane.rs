@@ -151,6 +151,7 @@ impl Lane {
                     self.finished(&user);
                     self.unanswered.extend(input.map(|input| Work { user, input, origin: None }));
                 }
+                Mail::Retry(message, ticket) if message.is_over(self.clock.now()) => ticket.finish(),
                 Mail::Retry(message, ticket) => self.offer(Waiting::Retry(message, ticket), &in_force, &mut jobs),
                 Mail::Granted(waiting, slot) => self.start(waiting, slot, &in_force, &mut jobs),
                 Mail::Halted(waiting) => self.park(waiting, Parking::Halted, &mut jobs),
@@ -284,9 +285,8 @@ impl Lane {
             }
             Waiting::Fetch(fetching) => jobs.push(Job::Fetch(fetching, slot)),
             Waiting::Retry(message, ticket) => {
-                let RetryMessage { user, delivery_id, attempt, unstarted, request, .. } = *message;
-                self.granted.push((delivery_id, request.destination.clone(), slot));
-                let input = Input::Retry { id: delivery_id, attempt, unstarted, request };
+                self.granted.push((message.delivery_id, message.request.destination.clone(), slot));
+                let (user, input) = message.into_input();
                 self.unanswered.push(Work { user, input, origin: Some(Origin { ticket, raw: None }) });
             }
         }

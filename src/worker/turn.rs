@@ -104,6 +104,16 @@ struct Starting {
     entry: Pending,
     failure: Option<FailCause>,
     since: Option<Timestamp>,
+    /// As in [`Delivery::before`].
+    before: u32,
+}
+
+/// A retry message that cannot start now.
+struct Postponed {
+    id: DeliveryId,
+    until: Timestamp,
+    /// Of its pending entry.
+    expires: Option<Timestamp>,
 }
 
 impl Turn {
@@ -158,7 +168,7 @@ impl Turn {
     /// Step 3. What is remembered may be older than what another worker stored. Inputs that are written find that out at their commit; a
     /// retry message that does not win is not written but dropped, and must not lose against a record that never knew its delivery.
     async fn load(&mut self, grouped: Vec<(UserId, Vec<usize>)>, work: &[Work]) -> Result<Vec<Turning>, StateError> {
-        let is_retry = |at: &usize| matches!(work[*at].input, Input::Retry { .. });
+        let is_retry = |at: &usize| matches!(work[*at].input, Input::Retry { .. } | Input::Redrive(_));
         let mut remembered: Vec<Option<Remembered>> =
             grouped.iter().map(|(user, inputs)| self.cache.take(user).filter(|_| !inputs.iter().any(is_retry))).collect();
         let missing: Vec<UserId> =
@@ -330,8 +340,8 @@ impl Turn {
         }
     }
 
-    /// Step 6. From here on nothing waits for the store. Answers the postponed deliveries with their times beside what is to be done.
-    fn carry_out(&mut self, turning: Vec<Turning>) -> (Turned, Vec<(DeliveryId, Timestamp)>) {
+    /// Step 6. From here on nothing waits for the store. Answers what is postponed beside what is to be done.
+    fn carry_out(&mut self, turning: Vec<Turning>) -> (Turned, Vec<Postponed>) {
         let mut turned = Turned::default();
         let mut lines: Vec<Line> = Vec::new();
         let mut postponed = Vec::new();
@@ -356,7 +366,8 @@ impl Turn {
                     Effect::Send(id) => (id, None),
                     Effect::Fail(id, cause) => (id, Some(cause)),
                     Effect::Postpone { id, until } => {
-                        postponed.push((id, until));
+                        let expires = known.record.pending.iter().find(|entry| entry.id == id).map(|entry| entry.expires);
+                        postponed.push(Postponed { id, until, expires });
                         continue;
                     }
                     Effect::Fetch(fetch) => {
@@ -367,7 +378,8 @@ impl Turn {
                 };
                 // What is sent is what the stored record holds, never what `step` returned on the way there.
                 if let Some(entry) = known.record.pending.iter().find(|entry| entry.id == id) {
-                    starting.push(Starting { user: user.clone(), entry: entry.clone(), failure, since });
+                    let before = known.record.resumed.find(id).map_or(0, |resumed| resumed.before);
+                    starting.push(Starting { user: user.clone(), entry: entry.clone(), failure, since, before });
                 }
             }
             if let Some(until) = held_until_read {
@@ -379,8 +391,8 @@ impl Turn {
             }
         }
         let decided = if lines.is_empty() { Ack::done() } else { Ack::of(self.append.append(&lines)) };
-        for Starting { user, entry, failure, since } in starting {
-            let delivery = Delivery { since, ..Delivery::new(user, entry, decided.clone()) };
+        for Starting { user, entry, failure, since, before } in starting {
+            let delivery = Delivery { since, before, ..Delivery::new(user, entry, decided.clone()) };
             match failure {
                 None => turned.deliveries.push(delivery),
                 Some(cause) => turned.failures.push((delivery, cause)),
@@ -432,15 +444,17 @@ impl Turning {
 }
 
 /// Step 7 for one input: its place in the log is finished, unless its retry message must be written again first.
-fn finish(done: Work, postponed: &[(DeliveryId, Timestamp)], turned: &mut Turned) {
+fn finish(done: Work, postponed: &[Postponed], turned: &mut Turned) {
     let Some(Origin { ticket, .. }) = done.origin else { return };
-    if let Input::Retry { id, attempt, unstarted, request } = done.input
-        && let Some((_, until)) = postponed.iter().find(|(postponed, _)| *postponed == id)
-    {
-        let message = RetryMessage { unstarted, ..RetryMessage::new(done.user, id, attempt, *until, request) };
-        turned.postponed.push((Box::new(message), ticket));
-    } else {
-        ticket.finish();
+    let id = match &done.input {
+        Input::Retry { id, .. } => Some(*id),
+        Input::Redrive(dead) => Some(dead.entry.id),
+        _ => None,
+    };
+    let put_off = id.and_then(|id| postponed.iter().find(|postponed| postponed.id == id));
+    match put_off.and_then(|put_off| RetryMessage::of_input(done.user, done.input, put_off.until, put_off.expires)) {
+        Some(message) => turned.postponed.push((Box::new(message), ticket)),
+        None => ticket.finish(),
     }
 }
 
@@ -459,7 +473,7 @@ fn group_by_user(work: &[Work]) -> Vec<(UserId, Vec<usize>)> {
 }
 
 /// A stored record that cannot be read stops the worker: going on without it would send again what was sent.
-fn remember(stored: Option<Stored>) -> Result<Remembered, StateError> {
+pub(super) fn remember(stored: Option<Stored>) -> Result<Remembered, StateError> {
     let Some(stored) = stored else { return Ok(Remembered::default()) };
     let refused = |error: CodecError| StateError::Refused(format!("a stored record cannot be read: {error}"));
     let record = codec::decode(&stored.record).map_err(refused)?;

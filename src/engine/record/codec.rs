@@ -1,31 +1,48 @@
 //! A record and a profile as bytes: one format byte, four of a checksum, then postcard. Whoever changes what is behind a
-//! format byte raises it and keeps reading the old one; the golden files under `tests/golden/` say what format 1 is.
+//! format byte raises it and keeps reading the old one; the golden files under `tests/golden/` say what each format is.
+//!
+//! Format 2 is a record of format 1 with [`Resumed`] behind it. A record without is written in format 1, which an older worker reads too.
 
 use postcard::ser_flavors::Flavor;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::Record;
+use super::{Dead, Record, Resumed};
 use crate::engine::profile::Profile;
 use crate::engine::runs::Agenda;
 
-/// What this version writes, and the newest it reads.
+/// What all is written in but records that [`Resumed`] is behind.
 pub const FORMAT: u8 = 1;
+/// The newest that this version reads.
+pub const NEWEST: u8 = 2;
 
 /// Why stored bytes could not be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum CodecError {
-    #[error("stored in format {0}, this version of campanile reads up to {FORMAT}: upgrade this worker to the version that wrote it")]
+    #[error("stored in format {0}, this version of campanile reads up to {NEWEST}: upgrade this worker to the version that wrote it")]
     NewerFormat(u8),
     #[error("the stored bytes are damaged")]
     Damaged,
 }
 
 pub fn encode(record: &Record) -> Vec<u8> {
-    write(record)
+    if record.resumed.is_empty() { write(record) } else { write_as(NEWEST, &(record, &record.resumed)) }
 }
 
 pub fn decode(bytes: &[u8]) -> Result<Record, CodecError> {
+    if bytes.first() != Some(&NEWEST) {
+        return read(bytes);
+    }
+    let (record, resumed): (Record, Resumed) = read_as(NEWEST, bytes)?;
+    Ok(Record { resumed, ..record })
+}
+
+/// What a dead letter keeps of its delivery.
+pub fn encode_dead(dead: &Dead) -> Vec<u8> {
+    write(dead)
+}
+
+pub fn decode_dead(bytes: &[u8]) -> Result<Dead, CodecError> {
     read(bytes)
 }
 
@@ -58,8 +75,12 @@ const ENCODED_GUESS: usize = 1024;
 const HEAD_BYTES: usize = 5;
 
 pub(in crate::engine) fn write<T: Serialize>(value: &T) -> Vec<u8> {
+    write_as(FORMAT, value)
+}
+
+fn write_as<T: Serialize>(format: u8, value: &T) -> Vec<u8> {
     let mut head = Vec::with_capacity(ENCODED_GUESS);
-    head.extend_from_slice(&[FORMAT, 0, 0, 0, 0]);
+    head.extend_from_slice(&[format, 0, 0, 0, 0]);
     #[expect(
         clippy::expect_used,
         reason = "postcard fails on a full buffer or a sequence of unknown length; a Vec grows, all ours know theirs"
@@ -92,9 +113,13 @@ impl Flavor for Growing {
 }
 
 pub(in crate::engine) fn read<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, CodecError> {
+    read_as(FORMAT, bytes)
+}
+
+fn read_as<T: DeserializeOwned>(format: u8, bytes: &[u8]) -> Result<T, CodecError> {
     match bytes.split_first() {
-        Some((&FORMAT, _)) => {}
-        Some((&format, _)) if format > FORMAT => return Err(CodecError::NewerFormat(format)),
+        Some((&found, _)) if found == format => {}
+        Some((&format, _)) if format > NEWEST => return Err(CodecError::NewerFormat(format)),
         _ => return Err(CodecError::Damaged),
     }
     let (head, body) = bytes.split_at_checked(HEAD_BYTES).ok_or(CodecError::Damaged)?;
@@ -139,6 +164,7 @@ mod tests {
     use crate::engine::value::Object;
 
     const GOLDEN_RECORD: &str = include_str!("../../../tests/golden/record-1.hex");
+    const GOLDEN_RESUMED: &str = include_str!("../../../tests/golden/record-2.hex");
     const GOLDEN_PROFILE: &str = include_str!("../../../tests/golden/profile-1.hex");
 
     fn object(text: &str) -> Object {
@@ -272,7 +298,15 @@ mod tests {
                 pending(3, Phase::Failing { attempt: 3, cause: FailCause::Ended, again: Timestamp(1_795_170_700_000) }, None),
             ],
             tombstone: Some(Timestamp(1_795_000_000_000)),
+            resumed: Resumed::default(),
         }
+    }
+
+    fn resumed_record() -> Record {
+        let mut record = full_record();
+        record.resumed.note(DeliveryId([8; 16]), 4, true, Timestamp(1_795_170_602_000));
+        record.resumed.note(DeliveryId([8; 16]), 5, false, Timestamp(1_795_170_603_000));
+        record
     }
 
     fn full_profile() -> Profile {
@@ -296,6 +330,20 @@ mod tests {
     }
 
     #[test]
+    fn format_2_stays_what_it_is() {
+        assert_eq!(hex(&encode(&resumed_record())).trim(), GOLDEN_RESUMED.trim(), "the bytes of format 2 have changed: raise NEWEST");
+        assert_eq!(decode(&unhex(GOLDEN_RESUMED)), Ok(resumed_record()));
+    }
+
+    #[test]
+    fn what_a_dead_letter_keeps_reads_back() {
+        for entry in full_record().pending {
+            let dead = Dead { at: Timestamp(1_795_170_700_000), entry };
+            assert_eq!(decode_dead(&encode_dead(&dead)), Ok(dead));
+        }
+    }
+
+    #[test]
     fn format_1_stays_what_it_is() {
         assert_eq!(hex(&encode(&full_record())).trim(), GOLDEN_RECORD.trim(), "the bytes of format 1 have changed: raise FORMAT");
         assert_eq!(hex(&encode_profile(&full_profile())).trim(), GOLDEN_PROFILE.trim(), "the bytes of format 1 have changed: raise FORMAT");
@@ -315,9 +363,10 @@ mod tests {
         longer.push(0);
         let nested = [vec![FORMAT, 0, 0, 0, 0], [6, 1].repeat(200_000)].concat();
         let cases = [
-            (with(0, 2), CodecError::NewerFormat(2)),
+            (with(0, 3), CodecError::NewerFormat(3)),
             (with(0, 255), CodecError::NewerFormat(255)),
             (with(0, 0), CodecError::Damaged),
+            (with(0, 2), CodecError::Damaged),
             (with(3, !good[3]), CodecError::Damaged),
             (with(40, !good[40]), CodecError::Damaged),
             (good[..good.len() - 1].to_vec(), CodecError::Damaged),
@@ -330,7 +379,7 @@ mod tests {
             assert_eq!(decode(&bytes), Err(expected));
             assert_eq!(decode_profile(&bytes), Err(expected));
         }
-        assert!(CodecError::NewerFormat(2).to_string().contains("upgrade"));
+        assert!(CodecError::NewerFormat(3).to_string().contains("upgrade"));
     }
 
     #[test]

@@ -3,8 +3,10 @@
 
 pub mod codec;
 mod history;
+mod resumed;
 
 pub use history::{Backfilled, Bucket, Data, Distinct, Early, Instants, Kept, Sample, Samples, Totals, Tracked, ValueHash};
+pub use resumed::{Dead, MAX_RESUMED, Resumed, ResumedDelivery};
 
 use std::sync::Arc;
 
@@ -40,6 +42,9 @@ pub struct Record {
     pub pending: Vec<Pending>,
     /// When the user was deleted, until nothing older than that can arrive any more.
     pub tombstone: Option<Timestamp>,
+    /// Deliveries that went on after a dead letter may have called them over. Seldom any: the codec writes them behind the rest.
+    #[serde(skip)]
+    pub resumed: Resumed,
 }
 
 /// How many message ids a record remembers (contract, section 4).

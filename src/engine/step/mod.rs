@@ -15,7 +15,7 @@ use super::event::{Event, Position};
 use super::history::{self, Plan};
 use super::id::{CampaignId, DeliveryId, UserId};
 use super::profile::Profile;
-use super::record::{Record, Request};
+use super::record::{Dead, Record, Request};
 use super::time::Timestamp;
 use super::value::Value;
 
@@ -38,6 +38,7 @@ mod happening;
 mod linking;
 mod memberships;
 mod pending;
+mod redrive;
 mod run;
 mod seen;
 mod wake;
@@ -51,6 +52,7 @@ use chain::Internals;
 pub use chain::MAX_CHAIN;
 pub use explain::{GateView, Passage, Shown, explain, verdict};
 pub use gates::Gate;
+pub use redrive::{LETTERS_COUNT, Refusal, redrivable};
 pub use seen::{Part, SeenView, seen};
 pub use wake::wake;
 
@@ -91,6 +93,8 @@ pub enum Input {
     /// The retry topic's message for this delivery is due, and a slot is taken for it. `attempt` requests were made.
     /// `unstarted` as in [`Input::Parked`].
     Retry { id: DeliveryId, attempt: u32, unstarted: bool, request: Arc<Request> },
+    /// This dead letter is to be sent again, and a slot is taken for it.
+    Redrive(Box<Dead>),
     /// The retry topic has acknowledged the message: `attempt` requests were made, the next starts not before `until`. `unstarted`: that
     /// next one was given out already, and is given back by whoever was to make it and did not.
     Parked { id: DeliveryId, attempt: u32, until: Timestamp, unstarted: bool },
@@ -147,22 +151,12 @@ pub fn step(in_force: &InForce, user: &UserId, mut known: Known, input: &Input, 
     // A look or a walk usually changes nothing, and what it changes is not said by its effects alone.
     let walk = matches!(input, Input::Run { .. } | Input::Arm { .. });
     let before = (walk || matches!(input, Input::Wake { .. })).then(|| known.record.clone());
-    let mut work = Work {
-        in_force,
-        user,
-        now,
-        known,
-        trace: Trace::Changed,
-        profile_changed: false,
-        effects: Vec::new(),
-        asks: Vec::new(),
-        held_until_read: None,
-        internals: Internals::new(),
-    };
+    let mut work = Work::new(in_force, user, known, now);
     match input {
         Input::Event(event) => work.event(event),
         Input::Wake { read_to } => work.look(*read_to),
         Input::Retry { id, attempt, unstarted, request } => work.retry(*id, *attempt, *unstarted, request),
+        Input::Redrive(dead) => work.redrive(dead),
         Input::Parked { id, attempt, until, unstarted } => work.parked(*id, *attempt, *until, *unstarted),
         Input::Attempted { id, attempt, verdict, status, cause } => work.attempted(*id, *attempt, *verdict, *status, cause.as_deref()),
         Input::Run { campaign, run, reached } => work.run(*campaign, run, *reached),
@@ -212,7 +206,22 @@ struct Work<'a> {
     internals: Internals,
 }
 
-impl Work<'_> {
+impl<'a> Work<'a> {
+    fn new(in_force: &'a InForce, user: &'a UserId, known: Known, now: Timestamp) -> Work<'a> {
+        Work {
+            in_force,
+            user,
+            now,
+            known,
+            trace: Trace::Changed,
+            profile_changed: false,
+            effects: Vec::new(),
+            asks: Vec::new(),
+            held_until_read: None,
+            internals: Internals::new(),
+        }
+    }
+
     /// Nothing comes of the input, and nothing of it needs to be stored.
     fn skip(&mut self) {
         self.trace = Trace::Skipped;

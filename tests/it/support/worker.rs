@@ -159,15 +159,15 @@ impl Worker {
         ask(client().get(format!("http://{}{path}", self.probes)))
     }
 
-    /// Asks the API.
-    pub fn get(&self, path: &str) -> Reply {
-        ask(client().get(format!("http://{}{path}", self.listen))).unwrap_or_else(|error| panic!("{path}: {error}"))
-    }
-
     /// Posts JSON to the API.
     pub fn post(&self, path: &str, body: &str) -> Reply {
         let url = format!("http://{}{path}", self.listen);
         post(&url, &[("content-type", "application/json")], body).unwrap_or_else(|error| panic!("{path}: {error}"))
+    }
+
+    /// Asks the API.
+    pub fn get(&self, path: &str) -> Reply {
+        ask(client().get(format!("http://{}{path}", self.listen))).unwrap_or_else(|error| panic!("{path}: {error}"))
     }
 
     /// The sum of all series of a metric whose labels contain `labels`.
