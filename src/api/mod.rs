@@ -9,6 +9,7 @@ mod body;
 mod campaigns;
 mod change;
 pub mod check;
+mod console;
 mod dead;
 mod definitions;
 mod desk;
@@ -109,6 +110,7 @@ pub enum CampaignState {
 pub fn router(api: Api) -> Router {
     let Api { access, ingest, desk, follower, live, trial, archive, topics } = api;
     let room = Arc::new(Semaphore::new(MAX_BYTES_IN_FLIGHT / body::PERMIT_BYTES));
+    let console = console::routes(access.clone());
     let shared = Arc::new(Shared { access, ingest, desk, follower, live, trial, archive, topics, room });
     let (router, document) = OpenApiRouter::with_openapi(openapi::head())
         .merge(ingest::routes())
@@ -124,6 +126,7 @@ pub fn router(api: Api) -> Router {
         .split_for_parts();
     router
         .merge(openapi::routes(document))
+        .merge(console)
         .fallback(|uri: Uri| async move { Problem::not_found(format!("there is nothing at {}", uri.path())) })
         .method_not_allowed_fallback(|method: Method, uri: Uri| async move { Problem::method_not_allowed(&method, &uri) })
         .with_state(shared)

@@ -56,7 +56,9 @@ pub struct Track {
     #[schema(value_type = Option<Object>)]
     pub properties: Option<Fields>,
     pub timestamp: Option<String>,
-    pub message_id: Option<Id>,
+    /// Text, or a number; anything else is as if it were not there.
+    pub message_id: Option<Value>,
+    /// What it describes of the sender is used where it can be read.
     #[schema(value_type = Option<Object>)]
     pub context: Option<Fields>,
 }
@@ -70,7 +72,9 @@ pub struct Identify {
     #[schema(value_type = Option<Object>)]
     pub traits: Option<Fields>,
     pub timestamp: Option<String>,
-    pub message_id: Option<Id>,
+    /// Text, or a number; anything else is as if it were not there.
+    pub message_id: Option<Value>,
+    /// What it describes of the sender is used where it can be read.
     #[schema(value_type = Option<Object>)]
     pub context: Option<Fields>,
 }
@@ -81,12 +85,14 @@ pub struct Identify {
 pub struct View {
     pub user_id: Option<Id>,
     pub anonymous_id: Option<Id>,
-    pub name: Option<String>,
-    pub category: Option<String>,
+    /// Joins the properties, whatever it is; so does `category`.
+    pub name: Option<Value>,
+    pub category: Option<Value>,
     #[schema(value_type = Option<Object>)]
     pub properties: Option<Fields>,
     pub timestamp: Option<String>,
-    pub message_id: Option<Id>,
+    /// Text, or a number; anything else is as if it were not there.
+    pub message_id: Option<Value>,
 }
 
 /// Events with their `type`: `track`, `identify`, `page`, `screen` or `delete`.

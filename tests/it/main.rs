@@ -30,6 +30,7 @@ mod support {
 mod api;
 mod architecture;
 mod cli_tools;
+mod console;
 mod contract;
 mod control;
 mod corpus;

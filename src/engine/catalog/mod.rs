@@ -76,7 +76,7 @@ impl Catalog {
             let Document { kind, key, version, status, since, canonical } = document;
             // Stored documents are JSON by construction.
             let document = serde_json::from_str(canonical).ok()?;
-            Some(Stored { kind: *kind, key, version: *version, status: *status, since: *since, document })
+            Some(Stored { kind: *kind, key, version: *version, status: *status, since_ms: since.map(|since| since.0), document })
         });
         let file = StoredFile {
             format: FORMAT,
@@ -105,7 +105,7 @@ impl Catalog {
             key: stored.key.into(),
             version: stored.version,
             status: stored.status,
-            since: stored.since,
+            since: stored.since_ms.map(Timestamp),
             canonical: stored.document.get().to_owned(),
         });
         Ok(Catalog {
@@ -170,7 +170,8 @@ struct Stored<'a> {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     status: Option<Status>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    since: Option<Timestamp>,
+    /// A number: where past events are run, it is the beginning of time, which no date names.
+    since_ms: Option<i64>,
     #[serde(borrow)]
     document: &'a RawValue,
 }

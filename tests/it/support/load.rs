@@ -154,7 +154,7 @@ pub enum Mix {
 /// Makes events, and what must come of them.
 pub struct Load {
     topic: Arc<str>,
-    pub mix: Mix,
+    mix: Mix,
     people: Vec<Person>,
     made: u64,
     random: u64,

@@ -203,7 +203,7 @@ fn ask(request: reqwest::RequestBuilder) -> Result<Reply, reqwest::Error> {
     })
 }
 
-fn client() -> reqwest::Client {
+pub fn client() -> reqwest::Client {
     let _ = rustls::crypto::ring::default_provider().install_default();
     reqwest::Client::builder().no_proxy().tls_certs_only([]).build().expect("a client")
 }

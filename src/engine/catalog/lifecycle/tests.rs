@@ -115,3 +115,13 @@ fn what_nobody_asks_for_any_more_is_not_tracked() {
     assert_eq!(started.tracked, before.tracked, "what was known stays known");
     assert_eq!(delete(&before, Kind::Campaign, "a", &STRICT, LATER).expect("it goes").tracked.len(), 0);
 }
+
+#[test]
+fn since_when_a_status_holds_is_stored() {
+    for now in [Timestamp::MIN, NOW] {
+        let (documents, _) = read("t", &campaign("a", "status: running"), &STRICT);
+        let catalog = apply(&Catalog::default(), documents, &Apply::default(), now).expect("sound documents").0;
+        assert_eq!(catalog.documents[0].since, Some(now));
+        assert_eq!(Catalog::decode(0, &catalog.encode()), Ok(catalog));
+    }
+}
