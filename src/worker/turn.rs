@@ -472,17 +472,17 @@ fn group_by_user(work: &[Work]) -> Vec<(UserId, Vec<usize>)> {
     grouped
 }
 
-/// A stored record that cannot be read stops the worker: going on without it would send again what was sent.
 pub(super) fn remember(stored: Option<Stored>) -> Result<Remembered, StateError> {
     let Some(stored) = stored else { return Ok(Remembered::default()) };
+    Ok(Remembered { token: Some(stored.token), wake: None, known: known(&stored)? })
+}
+
+/// What is stored of a user. A record that cannot be read is no reason to go on without it: that would send again what was sent.
+pub fn known(stored: &Stored) -> Result<Known, StateError> {
     let refused = |error: CodecError| StateError::Refused(format!("a stored record cannot be read: {error}"));
     let record = codec::decode(&stored.record).map_err(refused)?;
     let profile = stored.profile.as_deref().map(codec::decode_profile).transpose().map_err(refused)?;
-    Ok(Remembered {
-        token: Some(stored.token),
-        wake: None,
-        known: Known { record, profile: profile.unwrap_or_default(), ..Known::default() },
-    })
+    Ok(Known { record, profile: profile.unwrap_or_default(), ..Known::default() })
 }
 
 mod questions;
