@@ -143,6 +143,9 @@ const QUEUE_LIMIT: usize = 256;
 /// A destination is alone until another was called within this time.
 const ALONE_AFTER: Duration = Duration::from_secs(10 * 60);
 
+/// Weight of the newest turn in the mean of how long they take.
+const NEWEST_WEIGHT: f64 = 0.1;
+
 /// How much longer than its timeout a request of a destination with a rate may hold its slot before it begins.
 const RATE_AHEAD: Duration = Duration::from_secs(1);
 
@@ -216,6 +219,8 @@ struct Inner {
     /// Which destination was offered to last, and since when no other was.
     last: usize,
     alone_since: Option<Timestamp>,
+    /// Mean of how long turns take.
+    turn: Duration,
 }
 
 struct Entry {
@@ -238,6 +243,7 @@ impl Destinations {
                 in_flight: 0,
                 last: 0,
                 alone_since: None,
+                turn: Duration::ZERO,
             }),
             lanes,
             max_in_flight: u32::try_from(max_in_flight).unwrap_or(u32::MAX),
@@ -266,7 +272,7 @@ impl Destinations {
         if !inner.by_name.contains_key(waiting.destination()) {
             inner.by_name.insert(waiting.destination().into(), Entry::new(known, limits, own));
         }
-        let Inner { by_name, in_flight, last, alone_since, .. } = &mut *inner;
+        let Inner { by_name, in_flight, last, alone_since, turn, .. } = &mut *inner;
         let Some(entry) = by_name.get_mut(waiting.destination()) else { return Offered::Later(waiting) };
         entry.limits = limits;
         if entry.admission.limits() != own {
@@ -276,7 +282,8 @@ impl Destinations {
             (*last, *alone_since) = (entry.number, Some(now));
         }
         let alone = is_alone(*alone_since, now);
-        let around = Around { ceiling: ceiling(self.max_in_flight, *in_flight, &entry.admission, alone), alone };
+        let ceiling = ceiling(self.max_in_flight, *in_flight, &entry.admission, alone);
+        let around = Around { ceiling, patience: admission::patience(alone, *turn) };
         match entry.admission.offer(now, (lane, waiting), kind, around) {
             admission::Offered::Start((_, waiting), slot) => {
                 *in_flight += 1;
@@ -287,6 +294,12 @@ impl Destinations {
             admission::Offered::Halted((_, waiting)) => Offered::Park(waiting, Parking::Halted),
             admission::Offered::Wait((_, waiting)) => Offered::Later(waiting),
         }
+    }
+
+    /// A lane's turn took so long, its waits for the store included: that is this worker's own pace.
+    pub fn turned(&self, took: Duration) {
+        let mut inner = self.lock();
+        inner.turn = inner.turn.mul_f64(1.0 - NEWEST_WEIGHT) + took.mul_f64(NEWEST_WEIGHT);
     }
 
     /// Gives a slot back after `held`, and hands it on to who waits longest; `health` is what its attempt showed.
@@ -401,3 +414,6 @@ fn ceiling(max_in_flight: u32, in_flight: u32, admission: &Admission<(usize, Wai
     let free = max_in_flight.saturating_sub(in_flight);
     if alone { admission.in_flight().saturating_add(free) } else { free }
 }
+
+#[cfg(test)]
+mod tests;

@@ -158,8 +158,14 @@ impl Lane {
                 Mail::PutOff(user, input) => self.unanswered.push(Work { user, input, origin: None }),
             }
         }
+        let (began, idle) = (self.clock.monotonic(), self.unanswered.is_empty());
         match self.turn.turn(&mut self.unanswered).await {
-            Ok(turned) => self.place(turned, &mut jobs),
+            Ok(turned) => {
+                if !idle {
+                    self.destinations.turned(self.clock.monotonic().saturating_sub(began));
+                }
+                self.place(turned, &mut jobs);
+            }
             Err(error) => {
                 self.turn.forget();
                 if !matches!(error, StateError::Unavailable(_)) || jobs.is_empty() {

@@ -11,10 +11,19 @@ use crate::engine::time::Timestamp;
 
 /// A full queue asks for patience (backpressure) only if it is over in so short a time: everything else waits with it. What moves
 /// more slowly is parked.
-pub const PATIENCE: Duration = Duration::from_millis(50);
+const PATIENCE: Duration = Duration::from_millis(50);
 
 /// The same where there is no other destination that would have to wait: parking costs more than waiting.
-pub const PATIENCE_ALONE: Duration = Duration::from_secs(1);
+const PATIENCE_ALONE: Duration = Duration::from_secs(1);
+
+/// Parking is work too: a message written and read, and two turns more. Others gain by it only where the queue takes longer to move
+/// than so many turns: a worker that has little of its processor is not helped by more work.
+const TURNS_WORTH_PARKING: u32 = 10;
+
+/// How long others may be made to wait for a full queue. `turn`: how long a turn of this worker takes.
+pub fn patience(alone: bool, turn: Duration) -> Duration {
+    if alone { PATIENCE_ALONE } else { turn.saturating_mul(TURNS_WORTH_PARKING).clamp(PATIENCE, PATIENCE_ALONE) }
+}
 
 /// What is parked because too many wait comes back no sooner than this.
 pub const PARKED_AT_LEAST: Duration = Duration::from_secs(5);
@@ -55,8 +64,8 @@ impl Slot {
 pub struct Around {
     /// Slots that this destination may hold so that others find some; at least one is given.
     pub ceiling: u32,
-    /// No other destination is called.
-    pub alone: bool,
+    /// How long a full queue may hold up everything else: [`patience`].
+    pub patience: Duration,
 }
 
 /// The answer to an offer.
@@ -158,8 +167,7 @@ impl<T> Admission<T> {
             return Offered::Park(item, self.reserve(now));
         }
         if self.queued() >= self.limits.queue {
-            let patience = if around.alone { PATIENCE_ALONE } else { PATIENCE };
-            return if wait > patience { Offered::Park(item, self.reserve(now)) } else { Offered::Wait(item) };
+            return if self.is_too_slow(now, kind, around.patience) { Offered::Park(item, self.reserve(now)) } else { Offered::Wait(item) };
         }
         self.arrivals += 1;
         let arrival = self.arrivals;
@@ -205,11 +213,24 @@ impl<T> Admission<T> {
         Some((item, Slot::of(kind)))
     }
 
-    /// How long something offered now would wait, by Little's law: those before it times the mean hold, over the slots.
+    /// How long something offered now would wait, if those in flight are held no longer than they are held already.
     pub fn estimated_wait(&self, now: Timestamp, kind: Kind) -> Duration {
-        let stalled =
-            if self.in_flight() == 0 || self.in_flight() < self.limits.slots { Duration::ZERO } else { now.since(self.last_progress) };
-        let hold = self.mean_hold.unwrap_or_default().max(stalled);
+        self.wait_by(self.mean_hold.unwrap_or_default().max(self.stalled(now)), kind)
+    }
+
+    /// Whether a full queue takes longer to move than anybody should wait. A moment in which nothing comes back says little of what
+    /// follows it (something else had the processor): it counts as long as it is, not times all that wait.
+    fn is_too_slow(&self, now: Timestamp, kind: Kind, patience: Duration) -> bool {
+        self.stalled(now) > patience || self.wait_by(self.mean_hold.unwrap_or_default(), kind) > patience
+    }
+
+    /// How long all slots have been taken without one being given back.
+    fn stalled(&self, now: Timestamp) -> Duration {
+        if self.in_flight() == 0 || self.in_flight() < self.limits.slots { Duration::ZERO } else { now.since(self.last_progress) }
+    }
+
+    /// By Little's law: those before it times the hold, over the slots.
+    fn wait_by(&self, hold: Duration, kind: Kind) -> Duration {
         let slots = match kind {
             Kind::First => self.limits.slots,
             Kind::Retry => retry_slots(self.limits.slots),

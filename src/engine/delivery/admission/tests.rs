@@ -7,8 +7,8 @@ use crate::engine::delivery::breaker::{FAILURES_IN_A_ROW, FIRST_OPEN};
 
 const MS: Duration = Duration::from_millis(1);
 const T0: Timestamp = Timestamp(1_000_000);
-const AROUND: Around = Around { ceiling: u32::MAX, alone: true };
-const CROWDED: Around = Around { ceiling: u32::MAX, alone: false };
+const AROUND: Around = Around { ceiling: u32::MAX, patience: PATIENCE_ALONE };
+const CROWDED: Around = Around { ceiling: u32::MAX, patience: PATIENCE };
 const FIRST: Slot = Slot { kind: First, probe: false };
 const RETRY: Slot = Slot { kind: Retry, probe: false };
 const PROBE: Slot = Slot { kind: First, probe: true };
@@ -135,9 +135,29 @@ fn a_full_queue_waits_if_it_is_fast_and_parks_if_it_is_slow() {
 }
 
 #[test]
+fn a_full_queue_is_not_slow_for_a_moment_of_silence() {
+    let check = |silence_ms: u64, turn_ms: u32, waits: bool| {
+        let mut admission = busy(64, 256, 5 * MS);
+        (0..256).for_each(|i| assert_eq!(admission.asks(T0, i, First), Queued));
+        let around = Around { ceiling: u32::MAX, patience: patience(false, turn_ms * MS) };
+        let offered = admission.offer(T0.after(Duration::from_millis(silence_ms)), 7, First, around);
+        assert_eq!(offered == Wait(7), waits, "{silence_ms} ms, turns of {turn_ms} ms: {offered:?}");
+    };
+    check(0, 0, true);
+    check(50, 0, true);
+    check(51, 0, false);
+    // A worker whose own turns take long waits longer before it makes more of them, but not for ever.
+    check(51, 5, false);
+    check(51, 6, true);
+    check(400, 40, true);
+    check(1_000, 40_000, true);
+    check(1_001, 40_000, false);
+}
+
+#[test]
 fn no_destination_takes_all_slots_of_the_worker() {
     let mut admission = admission(64, 1000);
-    let around = |ceiling| Around { ceiling, alone: false };
+    let around = |ceiling| Around { ceiling, ..CROWDED };
     assert_eq!(admission.offer(T0, 1, First, around(0)), Start(1, FIRST), "one at least");
     assert_eq!(admission.offer(T0, 2, First, around(1)), Queued);
     assert_eq!(admission.next(1), None);
