@@ -6,7 +6,7 @@ use super::Failure;
 use super::settings::Loaded;
 use crate::adapter::clock::SystemClock;
 use crate::adapter::embedded::{self, Embedded, EmbeddedSettings};
-use crate::adapter::kafka::{AdminError, KafkaAppend, KafkaArchive, KafkaSettings, KafkaSource, Start as KafkaStart};
+use crate::adapter::kafka::{AdminError, Ahead, KafkaAppend, KafkaArchive, KafkaSettings, KafkaSource, Start as KafkaStart};
 use crate::adapter::redis::{self, RedisSettings};
 use crate::config::{Config, Start};
 use crate::worker::ports::{Append, Archive, Clock, OpenSource, Source, SourceError, StateError, Store};
@@ -67,8 +67,7 @@ pub fn kafka(config: &Config) -> Result<Option<KafkaSettings>, Failure> {
         Start::Earliest => KafkaStart::Earliest,
         Start::Latest => KafkaStart::Latest,
     };
-    let settings =
-        KafkaSettings { brokers: brokers.clone(), group: config.kafka.group.clone(), start, options: config.kafka.options.clone() };
+    let settings = KafkaSettings { start, options: config.kafka.options.clone(), ..KafkaSettings::new(brokers, &config.kafka.group) };
     let problems = settings.problems();
     if problems.is_empty() { Ok(Some(settings)) } else { Err(Failure::Refused(super::settings::join(&problems))) }
 }
@@ -124,7 +123,7 @@ impl Parts {
                     Ok(Box::new(source))
                 };
                 // A retry message of another group's time is never to be passed over.
-                let of_ours = |group| KafkaSettings { group, start: KafkaStart::Earliest, ..(**settings).clone() };
+                let of_ours = |group| KafkaSettings { group, start: KafkaStart::Earliest, ahead: Ahead::Little, ..(**settings).clone() };
                 Ok(Sources {
                     events: open(settings, &names(&topics.events))?,
                     retries: open(&of_ours(retry_group(&settings.group)), &names(&retries))?,
@@ -169,7 +168,7 @@ impl Parts {
         Arc::new(move || match &log {
             Log::Kafka(settings) => {
                 let start = if from_beginning { KafkaStart::Earliest } else { KafkaStart::Latest };
-                let settings = KafkaSettings { group: group.clone(), start, ..(**settings).clone() };
+                let settings = KafkaSettings { group: group.clone(), start, ahead: Ahead::Little, ..(**settings).clone() };
                 let source = KafkaSource::open(&settings, &[topic.to_string()]).map_err(|error| SourceError::Fatal(error.to_string()))?;
                 Ok(Box::new(source) as Box<dyn Source>)
             }

@@ -15,7 +15,7 @@ mod span;
 
 pub use admin::{Admin, AdminError, Finding, State, Topic, retry_topics, topics};
 pub use append::KafkaAppend;
-pub use settings::{KafkaSettings, SettingsError, Start};
+pub use settings::{Ahead, KafkaSettings, SettingsError, Start};
 pub use source::KafkaSource;
 pub use span::{KafkaArchive, KafkaSpan};
 
