@@ -179,6 +179,7 @@ fn killed(options: &Options, sink: &Sink, log: &Log) -> Result<()> {
     let some = (log.wanted as f64 * KILL_AT) as u64;
     wait(sink, &mut worker, |_| sink.arrivals() >= some)?;
     let suppressed_before = worker.suppressed();
+    let in_flight = worker.in_flight().context("the worker does not tell how many are in flight")?;
     let killed = Instant::now();
     worker.kill();
     sink.watch_from(killed + IN_THE_WIRE);
@@ -187,7 +188,7 @@ fn killed(options: &Options, sink: &Sink, log: &Log) -> Result<()> {
     let resumed = sink.resumed().map_or("never".into(), |at| format!("after {:.1} s", (at - killed).as_secs_f64()));
     let distinct = sink.distinct();
     println!(
-        "  sends resumed {resumed}, {} repeats with the same webhook-id, {} of {} not delivered",
+        "  sends resumed {resumed}, {} repeats with the same webhook-id where {in_flight} were in flight at the kill, {} of {} not delivered",
         sink.arrivals() - distinct,
         log.wanted.saturating_sub(distinct),
         log.wanted

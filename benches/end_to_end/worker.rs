@@ -105,6 +105,13 @@ impl Worker {
         by_reason
     }
 
+    /// Attempts that were started and are not settled. `None` when it does not answer.
+    pub fn in_flight(&self) -> Option<u64> {
+        let metrics = self.metrics().ok()?;
+        let gauges = metrics.lines().filter(|line| line.starts_with("campanile_deliveries_in_flight{"));
+        gauges.map(|line| line.rsplit(' ').next()?.parse::<u64>().ok()).sum()
+    }
+
     pub fn log(&self) -> String {
         self.directory.join("worker.log").display().to_string()
     }

@@ -210,7 +210,11 @@ impl DeliveryMetrics {
         Ok(DeliveryMetrics {
             attempts: room.counters("attempts_total", "Attempts, by result", &["destination", "result"])?,
             attempt_seconds: room.register(HistogramVec::new(seconds, &["destination"])?)?,
-            in_flight: room.gauges("deliveries_in_flight", "Attempts under way", &["destination"])?,
+            in_flight: room.gauges(
+                "deliveries_in_flight",
+                "Attempts that have a slot or are not settled yet: what may be sent again if the worker dies now",
+                &["destination"],
+            )?,
             link_seconds: room.register(HistogramVec::new(link, &["campaign", "result"])?)?,
             waiting: room.gauges("deliveries_waiting", "Deliveries that wait for a slot or their rate", &["destination"])?,
             breaker_open: room.gauges("breaker_open", "1 while failures keep the destination from being called", &["destination"])?,
@@ -319,7 +323,7 @@ impl LaneMetrics {
         self.link_seconds.with([campaign, result]).observe(took.as_secs_f64());
     }
 
-    /// One more attempt is under way until the guard is dropped.
+    /// One more attempt is in flight, from its slot until it is settled in the store, as long as the guard lives.
     pub fn in_flight(&mut self, destination: &str) -> Counted {
         Counted::one_more(self.in_flight.with([destination]))
     }

@@ -102,7 +102,6 @@ pub async fn attempt(outside: &Outside, delivery: Delivery, slot: Slot, manner: 
             if let Some(since) = delivery.since.filter(|_| attempt == 1) {
                 outside.metrics.event_to_request(outside.clock.now().since(since));
             }
-            let _under_way = outside.metrics.in_flight(delivery.destination());
             outside.exchange.exchange(request).await
         }
         Some(Err(why)) => {

@@ -62,7 +62,7 @@ impl Counters {
         self.lane.borrow_mut().linked(campaign, result, took);
     }
 
-    /// One attempt is under way until the guard is dropped.
+    /// One attempt is in flight until the guard is dropped.
     pub fn in_flight(&self, destination: &str) -> Counted {
         self.lane.borrow_mut().in_flight(destination)
     }

@@ -14,6 +14,7 @@ use crate::engine::effect::FailCause;
 use crate::engine::id::{DeliveryId, UserId};
 use crate::engine::step::Input;
 use crate::engine::time::Timestamp;
+use crate::telemetry::metrics::Counted;
 
 use super::attempt::{self, Manner, Outside};
 use super::definitions::Follower;
@@ -38,8 +39,9 @@ pub enum Mail {
     Granted(Waiting, Slot),
     /// The destination of what waited is not called any longer.
     Halted(Waiting),
-    /// A job of this user's delivery is over and its lines are acknowledged; the input that settles it, if there is one.
-    Done(UserId, Option<Input>),
+    /// A job of this user's delivery is over and its lines are acknowledged; the input that settles it, if there is one. Until that is
+    /// stored it is in flight.
+    Done(UserId, Option<Input>, Option<Counted>),
     /// The retry topic has acknowledged that a retry is put off.
     PutOff(UserId, Input),
 }
@@ -83,6 +85,8 @@ pub struct Lane {
     /// Events of users that are busy enough, in their order.
     patient: HashMap<UserId, VecDeque<Work>>,
     patient_events: usize,
+    /// Attempts that are over and whose settling is in the turn.
+    settling: Vec<Counted>,
     /// Retry messages that hold a slot of their destination and are in the turn.
     granted: Vec<(DeliveryId, Box<str>, Slot)>,
 }
@@ -109,6 +113,7 @@ impl Lane {
             in_turn: BTreeMap::new(),
             patient: HashMap::new(),
             patient_events: 0,
+            settling: Vec::new(),
             granted: Vec::new(),
         }
     }
@@ -147,8 +152,9 @@ impl Lane {
             match mail {
                 Mail::Work(work) => self.admit(work),
                 Mail::Wake { user, read_to } => self.unanswered.push(Work { user, input: Input::Wake { read_to }, origin: None }),
-                Mail::Done(user, input) => {
+                Mail::Done(user, input, under_way) => {
                     self.finished(&user);
+                    self.settling.extend(under_way.filter(|_| input.is_some()));
                     self.unanswered.extend(input.map(|input| Work { user, input, origin: None }));
                 }
                 Mail::Retry(message, ticket) if message.is_over(self.clock.now()) => ticket.finish(),
@@ -164,6 +170,7 @@ impl Lane {
                 if !idle {
                     self.destinations.turned(self.clock.monotonic().saturating_sub(began));
                 }
+                self.settling.clear();
                 self.place(turned, &mut jobs);
             }
             Err(error) => {
@@ -307,13 +314,18 @@ fn manner(in_force: &InForce, delivery: &Delivery) -> Manner {
 /// Runs one job to its end. Answers what is to be handed back to the lane.
 pub async fn run(job: Job, outside: &Outside) -> Option<Mail> {
     let (user, input) = match job {
-        Job::Attempt(delivery, slot, manner) => (delivery.user.clone(), attempt::attempt(outside, delivery, slot, manner).await),
+        Job::Attempt(delivery, slot, manner) => {
+            let user = delivery.user.clone();
+            let under_way = delivery.entry.request.as_ref().map(|request| outside.metrics.in_flight(&request.destination));
+            let settled = attempt::attempt(outside, delivery, slot, manner).await;
+            return Some(Mail::Done(user, settled.map(|(_, input)| input), under_way));
+        }
         Job::Park(delivery, parking) => (delivery.user.clone(), attempt::park(outside, delivery, parking).await),
         Job::GiveUp(delivery, cause) => (delivery.user.clone(), Some(attempt::give_up(outside, delivery, cause).await)),
         Job::Fetch(fetching, slot) => {
             let user = fetching.user.clone();
             let input = links::fetch(outside, fetching, slot).await;
-            return Some(Mail::Done(user, input));
+            return Some(Mail::Done(user, input, None));
         }
         Job::Repark(mut message, ticket) => {
             // The lease that it was to come back in may end before it does: parked, its entry is not taken over.
@@ -324,5 +336,5 @@ pub async fn run(job: Job, outside: &Outside) -> Option<Mail> {
             return leased.then(|| Mail::PutOff(user, Input::Parked { id, attempt, until, unstarted: false }));
         }
     };
-    Some(Mail::Done(user, input.map(|(_, input)| input)))
+    Some(Mail::Done(user, input.map(|(_, input)| input), None))
 }
