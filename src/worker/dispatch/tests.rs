@@ -50,8 +50,8 @@ fn what_answers_as_fast_as_the_worker_turns_is_waited_for_and_not_parked() {
     };
     // 13,000 a second, and a moment without an answer.
     check(5 * MS, 5 * MS, Duration::ZERO, false);
-    check(5 * MS, 5 * MS, 40 * MS, false);
-    check(5 * MS, 5 * MS, 60 * MS, true);
+    check(5 * MS, 5 * MS, 90 * MS, false);
+    check(5 * MS, 5 * MS, 110 * MS, true);
     // 2,000 a second: the others go on while it is busy, unless the worker itself is no faster.
     check(32 * MS, 5 * MS, Duration::ZERO, true);
     check(32 * MS, 20 * MS, Duration::ZERO, false);
