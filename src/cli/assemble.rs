@@ -168,7 +168,9 @@ impl Parts {
         Arc::new(move || match &log {
             Log::Kafka(settings) => {
                 let start = if from_beginning { KafkaStart::Earliest } else { KafkaStart::Latest };
-                let settings = KafkaSettings { group: group.clone(), start, ahead: Ahead::Little, ..(**settings).clone() };
+                // A tail is looked at as it comes, figures are written every two seconds.
+                let ahead = if from_beginning { Ahead::Seldom } else { Ahead::Little };
+                let settings = KafkaSettings { group: group.clone(), start, ahead, ..(**settings).clone() };
                 let source = KafkaSource::open(&settings, &[topic.to_string()]).map_err(|error| SourceError::Fatal(error.to_string()))?;
                 Ok(Box::new(source) as Box<dyn Source>)
             }

@@ -28,6 +28,8 @@ pub enum Ahead {
     Much,
     /// For what is read beside the events: it comes at the pace of the deliveries.
     Little,
+    /// As little, and by the heap instead of one by one: for what nobody waits for.
+    Seldom,
 }
 
 /// Where a partition is begun for which the group has committed nothing.
@@ -66,6 +68,11 @@ const FETCH_BYTES: &str = "262144";
 /// with as much as the events the statistics alone held 40 MB.
 const LITTLE_PREFETCH_KIB: &str = "1024";
 const LITTLE_FETCH_BYTES: &str = "65536";
+/// What is worth an answer to whom nobody waits for, and how long it may take: else a fetch brings what a few milliseconds wrote, and
+/// costs worker and broker more than the records in it.
+const SELDOM_BYTES: &str = "65536";
+const SELDOM_WAIT_MS: &str = "500";
+
 /// Records waiting for their acknowledgement, in KiB.
 const UNACKNOWLEDGED_KIB: &str = "32768";
 /// The largest record written: a dead letter carries an input of 1 MiB in base64 with its reasons.
@@ -123,12 +130,15 @@ impl KafkaSettings {
         config.set("heartbeat.interval.ms", (session_ms / HEARTBEATS_A_SESSION).max(1).to_string());
         let (prefetch_kib, fetch_bytes) = match self.ahead {
             Ahead::Much => (PREFETCH_KIB, FETCH_BYTES),
-            Ahead::Little => (LITTLE_PREFETCH_KIB, LITTLE_FETCH_BYTES),
+            Ahead::Little | Ahead::Seldom => (LITTLE_PREFETCH_KIB, LITTLE_FETCH_BYTES),
         };
         config.set("queued.max.messages.kbytes", prefetch_kib).set("fetch.message.max.bytes", fetch_bytes);
         // A broker answers a connection's requests in their order: a question about the ends waits behind a fetch that waits for
         // records. The default of 500 ms was measured as the time of such a question.
         config.set("fetch.wait.max.ms", "50");
+        if self.ahead == Ahead::Seldom {
+            config.set("fetch.min.bytes", SELDOM_BYTES).set("fetch.wait.max.ms", SELDOM_WAIT_MS);
+        }
         // The default of 1 s is how long a partition rests once the prefetch queue was full.
         config.set("fetch.queue.backoff.ms", "5");
         self.add_options(&mut config);
@@ -295,6 +305,8 @@ mod tests {
         assert_eq!(held(&with(&[])).as_deref(), Some(PREFETCH_KIB));
         assert_eq!(held(&beside(with(&[]))).as_deref(), Some(LITTLE_PREFETCH_KIB));
         assert_eq!(held(&beside(with(&[("queued.max.messages.kbytes", "77")]))).as_deref(), Some("77"), "who says so knows why");
+        let waits = |ahead| KafkaSettings { ahead, ..with(&[]) }.consumer().unwrap().get("fetch.wait.max.ms").map(str::to_owned);
+        assert_eq!((waits(Ahead::Little).as_deref(), waits(Ahead::Seldom).as_deref()), (Some("50"), Some(SELDOM_WAIT_MS)));
     }
 
     #[test]
