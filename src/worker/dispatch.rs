@@ -107,6 +107,11 @@ impl Waiting {
         }
     }
 
+    /// Whether both want the same slots.
+    pub fn waits_with(&self, other: &Waiting) -> bool {
+        self.kind() == other.kind() && self.destination() == other.destination()
+    }
+
     fn kind(&self) -> Kind {
         match self {
             Waiting::Delivery(_) | Waiting::Fetch(_) => Kind::First,

@@ -55,7 +55,8 @@ impl Driver {
         let mut drain_until = None;
         while !common.aborted() {
             let mail = self.gather(&lane, confirm_at).await;
-            match lane.handle(mail).await {
+            lane.receive(mail).into_iter().for_each(|job| self.spawn(job));
+            match lane.turn().await {
                 Ok(jobs) => jobs.into_iter().for_each(|job| self.spawn(job)),
                 Err(StateError::Unavailable(error)) => {
                     tracing::warn!(%error, lane = self.number, "the turn waits for the store");

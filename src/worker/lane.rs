@@ -143,10 +143,26 @@ impl Lane {
 
     /// Handles all that has come. On `Unavailable` everything is kept: call again, with or without new mail.
     pub async fn handle(&mut self, mail: impl IntoIterator<Item = Mail>) -> Result<Vec<Job>, StateError> {
+        let mut jobs = self.receive(mail);
+        match self.turn().await {
+            Ok(more) => jobs.extend(more),
+            Err(StateError::Unavailable(error)) if !jobs.is_empty() => tracing::warn!(%error, "the turn will be tried again"),
+            Err(error) => return Err(error),
+        }
+        Ok(jobs)
+    }
+
+    /// Takes in what has come. The jobs that it answers with need no turn: run them before the next one, a slot stands empty meanwhile.
+    pub fn receive(&mut self, mail: impl IntoIterator<Item = Mail>) -> Vec<Job> {
         let in_force = self.follower.in_force();
         let mut jobs = Vec::new();
         for waiting in std::mem::take(&mut self.overflow) {
-            self.offer(waiting, &in_force, &mut jobs);
+            // Behind one that still found no room there is none: all are looked at whenever anything comes.
+            if self.overflow.back().is_some_and(|before| before.waits_with(&waiting)) {
+                self.overflow.push_back(waiting);
+            } else {
+                self.offer(waiting, &in_force, &mut jobs);
+            }
         }
         for mail in mail {
             match mail {
@@ -164,6 +180,11 @@ impl Lane {
                 Mail::PutOff(user, input) => self.unanswered.push(Work { user, input, origin: None }),
             }
         }
+        jobs
+    }
+
+    /// Turns what was taken in. On `Unavailable` everything is kept: call again.
+    pub async fn turn(&mut self) -> Result<Vec<Job>, StateError> {
         let (began, idle) = (self.clock.monotonic(), self.unanswered.is_empty());
         match self.turn.turn(&mut self.unanswered).await {
             Ok(turned) => {
@@ -171,17 +192,15 @@ impl Lane {
                     self.destinations.turned(self.clock.monotonic().saturating_sub(began));
                 }
                 self.settling.clear();
+                let mut jobs = Vec::new();
                 self.place(turned, &mut jobs);
+                Ok(jobs)
             }
             Err(error) => {
                 self.turn.forget();
-                if !matches!(error, StateError::Unavailable(_)) || jobs.is_empty() {
-                    return Err(error);
-                }
-                tracing::warn!(%error, "the turn will be tried again");
+                Err(error)
             }
         }
-        Ok(jobs)
     }
 
     /// Takes an event in, or has it wait while its user is busy enough; the user's events keep their order.
