@@ -328,6 +328,7 @@ fn tested(shown: Shown, answer: &Answer, hidden: &[String], now: Timestamp) -> T
     let status = answer.status.ok();
     let (meaning, then) = match delivery::meaning(answer, now) {
         Meaning::Delivered => ("delivered", "a delivery would be done".to_owned()),
+        Meaning::Unsent => ("retried", "this worker has no descriptor or memory for a connection; a delivery would wait".to_owned()),
         Meaning::Failed => ("failed", "a delivery would fail for good: it is not tried again".to_owned()),
         Meaning::Retry { hint: None } => ("retried", "a delivery would be tried again".to_owned()),
         Meaning::Retry { hint: Some(wait) } => ("retried", format!("a delivery would be tried again, not before {} s", wait.as_secs())),

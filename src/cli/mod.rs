@@ -19,6 +19,7 @@ mod preview;
 pub mod receive;
 mod run;
 mod schema;
+mod serve;
 mod settings;
 mod simulate;
 mod stats;

@@ -46,6 +46,7 @@ mod e2e_dead;
 mod e2e_delivery;
 mod e2e_destinations;
 mod e2e_hostile;
+mod e2e_idle;
 mod e2e_links;
 mod e2e_outage;
 mod e2e_refusals;
