@@ -112,6 +112,11 @@ impl Caller {
     pub fn role(&self) -> Option<Role> {
         self.role
     }
+
+    /// Whether it may do what the token of `admin` may.
+    pub fn may_change(&self) -> bool {
+        matches!(self.role, None | Some(Role::Admin))
+    }
 }
 
 impl fmt::Display for Caller {
