@@ -243,7 +243,16 @@ mod tests {
             check(&[("host", host), ("origin", &format!("http://{host}")), ("sec-fetch-site", "same-origin")], ok);
         }
         check(&[("host", "localhost:8080"), ("sec-fetch-site", "none")], ok);
-        for host in ["evil.example:8080", "evil.example", "localhost.evil.example", "127.0.0.1.evil.example", "10.0.0.1:8080", "[fe80::1]", "", "a b"] {
+        for host in [
+            "evil.example:8080",
+            "evil.example",
+            "localhost.evil.example",
+            "127.0.0.1.evil.example",
+            "10.0.0.1:8080",
+            "[fe80::1]",
+            "",
+            "a b",
+        ] {
             check(&[("host", host)], refused);
         }
         for origin in ["http://evil.example", "http://localhost:3000", "null", "http://127.0.0.1:8080"] {

@@ -16,6 +16,7 @@ mod desk;
 mod event;
 mod exposed;
 mod extract;
+mod hidden;
 mod ingest;
 mod live;
 mod openapi;

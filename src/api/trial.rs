@@ -16,6 +16,7 @@ use utoipa_axum::routes;
 
 use super::event::random_id;
 use super::extract::{Admin, Key, Nothing, Parameters, Reader};
+use super::hidden::Hidden;
 use super::problem::Problem;
 use super::users::user_id;
 use super::{Routes, Shared};
@@ -52,9 +53,6 @@ const MAX_UNDER_WAY: usize = 4;
 
 /// Marks a request that no campaign decided.
 const MARK: (&str, &str) = ("webhook-test", "true");
-
-/// A secret shorter than this is not looked for in an answer: it would be found in everything.
-const SHORTEST_HIDDEN: usize = 4;
 
 /// No event that somebody writes to try a campaign is too late.
 const LIMITS: Limits = Limits { max_lateness: Duration::MAX };
@@ -125,7 +123,7 @@ pub struct Tested {
     /// `null` when nothing answered.
     pub status: Option<u16>,
     pub latency_ms: Option<u64>,
-    /// The beginning of the answer, its secrets hidden.
+    /// The beginning of the answer, without the secrets that were sent.
     pub body_excerpt: Option<String>,
     /// What it would mean for a delivery: `delivered`, `retried` or `failed`; `null` when nothing was sent.
     #[schema(value_type = Option<String>)]
@@ -291,7 +289,7 @@ fn written(request: &record::Request) -> Written {
 /// A request for the wire, and the secrets in it.
 struct Ready {
     request: HttpRequest,
-    hidden: Vec<String>,
+    hidden: Hidden,
 }
 
 fn ready(trial: &Trial, in_force: &InForce, id: DeliveryId, frozen: &record::Request, now: Timestamp) -> Result<Ready, Problem> {
@@ -305,11 +303,13 @@ fn ready(trial: &Trial, in_force: &InForce, id: DeliveryId, frozen: &record::Req
     let unsent = |error: SecretError| Problem::conflict(format!("nothing was sent: {error}"));
     let prepared = wire::prepare(frozen, &attempt, in_force.credentials(frozen).as_deref(), &secrets).map_err(unsent)?;
     let wire::Prepared { url, mut headers, body, ca } = prepared;
+    let authorization = headers.iter().find(|(name, _)| name.eq_ignore_ascii_case("authorization")).map(|(_, value)| &**value);
+    let hidden = Hidden::of(&used.borrow(), authorization);
     headers.push((MARK.0.into(), MARK.1.into()));
     let (ca, timeout) = (ca.transpose().map_err(unsent)?, in_force.route(&frozen.destination).timeout);
     let body = body.map(String::into_bytes);
     let request = HttpRequest { method: frozen.method, url, headers, body, ca, timeout, keep_bytes: EXCERPT_BYTES };
-    Ok(Ready { request, hidden: used.into_inner() })
+    Ok(Ready { request, hidden })
 }
 
 /// One exchange, on a thread of its own: those of the lanes belong to deliveries.
@@ -324,7 +324,7 @@ async fn exchange(trial: &Trial, request: HttpRequest) -> Result<Answer, Problem
     exchanged.await.map_err(|error| failed(&error))?.map_err(|error| failed(&error))
 }
 
-fn tested(shown: Shown, answer: &Answer, hidden: &[String], now: Timestamp) -> Tested {
+fn tested(shown: Shown, answer: &Answer, hidden: &Hidden, now: Timestamp) -> Tested {
     let status = answer.status.ok();
     let (meaning, then) = match delivery::meaning(answer, now) {
         Meaning::Delivered => ("delivered", "a delivery would be done".to_owned()),
@@ -336,15 +336,11 @@ fn tested(shown: Shown, answer: &Answer, hidden: &[String], now: Timestamp) -> T
     let cause = (meaning != "delivered").then(|| delivery::cause(answer));
     let what = status
         .map_or_else(|| format!("nothing answered ({})", cause.as_deref().unwrap_or_default()), |status| format!("it answered {status}"));
-    let excerpt = answer.body_excerpt.as_ref().map(|excerpt| {
-        let hide = |text: String, secret: &String| text.replace(secret.as_str(), "***");
-        hidden.iter().filter(|secret| secret.len() >= SHORTEST_HIDDEN).fold(excerpt.to_string(), hide)
-    });
     Tested {
         shown,
         status,
         latency_ms: Some(crate::worker::outcomes::latency_ms(answer.latency)),
-        body_excerpt: excerpt,
+        body_excerpt: answer.body_excerpt.as_ref().map(|excerpt| hidden.mask(excerpt)),
         meaning: Some(meaning),
         cause,
         says: format!("{what}: {then}"),
