@@ -170,7 +170,7 @@ async fn act(shared: &Shared, admin: &Admin, key: String, act: Act, seen: Option
     };
     let Done { from, revision, told } = shared.change(seen, decide).await?;
     if from != revision {
-        audit(&admin.caller, &told.to_string(), from, revision);
+        audit(&admin.caller, &told.to_string(), Some((from, revision)));
     }
     let mut overview = shared.overview(&key).await?;
     if dry {

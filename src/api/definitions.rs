@@ -173,7 +173,7 @@ async fn put(
         shared.change(seen, move |catalog, now| decide(catalog, &documents, &options, applying.dry_run, now)).await?;
     if from != revision {
         let moved = told.iter().filter(|change| change.what != What::Unchanged).map(ToString::to_string);
-        audit(&caller, &moved.collect::<Vec<_>>().join("; "), from, revision);
+        audit(&caller, &moved.collect::<Vec<_>>().join("; "), Some((from, revision)));
     }
     let changes = told.into_iter().map(Changed::from).collect();
     Ok(([(header::ETAG, etag(revision))], Json(Applied { revision, changes, warnings })).into_response())
@@ -209,7 +209,7 @@ async fn delete(
             Err(refusal) => Err(refused(&of_what, "deleted", refusal)),
         })
         .await?;
-    audit(&caller, &format!("{name}: removed"), from, revision);
+    audit(&caller, &format!("{name}: removed"), Some((from, revision)));
     Ok(StatusCode::NO_CONTENT)
 }
 

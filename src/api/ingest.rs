@@ -11,7 +11,7 @@ use utoipa::ToSchema;
 use utoipa_axum::routes;
 
 use super::access::Caller;
-use super::change::AUDIT;
+use super::change::audit;
 use super::check::{Checked, check};
 use super::event::{PrepareError, Prepared, prepare};
 use super::problem::{Problem, Refusal};
@@ -131,7 +131,7 @@ async fn accept_batch(shared: &Shared, request: Request) -> Result<Accepted, Pro
     }
     shared.append(lines).await?;
     for message_id in deletions {
-        tracing::info!(target: AUDIT, %caller, message_id, "a user is deleted");
+        audit(&caller, &format!("a user is deleted by event {message_id}"), None);
     }
     shared.ingest.metrics.counted("refused", refused.len() as u64);
     Ok(Accepted { count: count as u64, body: json!(BatchTaken { accepted: count, refused }) })

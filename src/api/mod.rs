@@ -52,7 +52,7 @@ use crate::worker::settings::Topics;
 
 use access::Caller;
 pub use access::{Access, AccessError, Role, Tokens};
-pub use change::AUDIT;
+pub use change::audit;
 pub use desk::Desk;
 use problem::Problem;
 pub use trial::Trial;

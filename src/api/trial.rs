@@ -14,6 +14,7 @@ use tokio::sync::Semaphore;
 use utoipa::ToSchema;
 use utoipa_axum::routes;
 
+use super::change::audit;
 use super::event::random_id;
 use super::extract::{Admin, Key, Nothing, Parameters, Reader};
 use super::hidden::Hidden;
@@ -175,7 +176,7 @@ async fn send(
         let says = format!("nothing was sent: {}", shown.error.as_deref().unwrap_or_default());
         return Ok(Json(Tested { shown, status: None, latency_ms: None, body_excerpt: None, meaning: None, cause: None, says }));
     };
-    tracing::info!(target: "audit", %caller, campaign = key, "a test request is sent");
+    audit(&caller, &format!("campaign {key}: a test request is sent"), None);
     let now = shared.ingest.clock.now();
     let Ready { request, hidden } = ready(&shared.trial, &in_force, id, &frozen, now)?;
     let answer = exchange(&shared.trial, request).await?;

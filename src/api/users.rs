@@ -11,6 +11,7 @@ use serde_json::json;
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::routes;
 
+use super::change::audit;
 use super::event::random_id;
 use super::extract::{Admin, Key, Nothing, Parameters, Reader};
 use super::problem::Problem;
@@ -133,7 +134,7 @@ async fn delete(
     let now = shared.ingest.clock.now();
     let event = json!({"type": "delete", "userId": id, "messageId": message_id, "timestamp": now});
     shared.append(vec![shared.line(Some(&user), event.to_string().into_bytes())]).await?;
-    tracing::info!(target: "audit", %caller, message_id, "a user is deleted");
+    audit(&caller, &format!("a user is deleted by event {message_id}"), None);
     let kept_for = shared.ingest.max_lateness;
     Ok((http::StatusCode::ACCEPTED, Json(Deleted { message_id, remains: remains(&shared.ingest.events_topic, now.after(kept_for)) })))
 }

@@ -63,7 +63,7 @@ pub fn run(args: &RunArgs) -> Result<(), Failure> {
         for change in changes {
             match change.what {
                 What::Unchanged => tracing::info!("{change}"),
-                _ => tracing::info!(target: api::AUDIT, who = "run --apply", "{change}"),
+                _ => api::audit("run --apply", &change.to_string(), None),
             }
         }
     }

@@ -58,6 +58,7 @@ mod log;
 mod log_local;
 mod outage;
 mod probes;
+mod roles;
 mod scenarios;
 mod secrets;
 mod state;
