@@ -187,7 +187,7 @@ async fn put(
         ("If-Match" = Option<String>, Header, description = "The revision that was seen, `\"7\"`")
     ),
     responses(
-        (status = 204, description = "It is gone"),
+        (status = 204, description = "It is gone; with the revision as `ETag`"),
         (status = 404, description = "There is no such definition"),
         (status = 409, description = "Others need it, or it has run: says which"),
         (status = 412, description = "Another revision is stored than the one that was seen")
@@ -199,7 +199,7 @@ async fn delete(
     Segments((kind, key)): Segments<(String, String)>,
     IfMatch(seen): IfMatch,
     _: Parameters<Nothing>,
-) -> Result<StatusCode, Problem> {
+) -> Result<Response, Problem> {
     let kind = kind_named(&kind)?;
     let (name, options) = (format!("{kind} {key}"), shared.read_options());
     let of_what = name.clone();
@@ -210,7 +210,7 @@ async fn delete(
         })
         .await?;
     audit(&caller, &format!("{name}: removed"), Some((from, revision)));
-    Ok(StatusCode::NO_CONTENT)
+    Ok((StatusCode::NO_CONTENT, [(header::ETAG, etag(revision))]).into_response())
 }
 
 /// The documents of a body and what may not be meant, or every problem.
