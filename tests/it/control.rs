@@ -64,14 +64,14 @@ async fn campaigns_are_listed_with_what_they_are_at() {
 #[tokio::test]
 async fn every_answer_about_definitions_says_the_revision() {
     let plane = Plane::start().await;
-    put(&plane, CART).await;
+    put(&plane, &format!("{CART}---\n{{kind: cohort, key: vip, where: {{user: {{plan: gold}}}}}}\n")).await;
     for (method, path, expect) in [
         (Method::GET, "/v1/definitions", "\"1\""),
         (Method::GET, "/v1/campaigns", "\"1\""),
         (Method::GET, "/v1/campaigns/cart", "\"1\""),
         (Method::POST, "/v1/campaigns/cart/pause", "\"2\""),
         (Method::POST, "/v1/campaigns/cart/start?dry_run=true", "\"2\""),
-        (Method::DELETE, "/v1/definitions/destination/sms", "\"3\""),
+        (Method::DELETE, "/v1/definitions/cohort/vip", "\"3\""),
         (Method::GET, "/v1/campaigns/cart", "\"3\""),
     ] {
         let got = answer(plane.request(method.clone(), path)).await;

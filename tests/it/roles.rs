@@ -116,7 +116,7 @@ const DEFINITIONS: &str = "\
 
 /// Every route that changes something, and what the log says of it.
 const CHANGES: [(&str, &str, &str, &str); 9] = [
-    ("PUT", "/v1/definitions", DEFINITIONS, "campaign hello: added"),
+    ("PUT", "/v1/definitions", DEFINITIONS, "campaign hello: created"),
     ("POST", "/v1/campaigns/{key}/test", r#"{"user":{"type":"identify","userId":"u1"}}"#, "campaign hello: a test request is sent"),
     ("POST", "/v1/campaigns/{key}/start", "", "campaign hello: ready -> running"),
     ("POST", "/v1/campaigns/{key}/pause", "", "campaign hello: running -> paused"),
