@@ -1,8 +1,9 @@
 //! Who may do what: three tokens, three roles. Tokens are compared in constant time and never printed.
 
 use std::fmt;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
+use axum::http::uri::Authority;
 use axum::http::{HeaderMap, header};
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
@@ -55,6 +56,8 @@ pub enum Denied {
     Unknown,
     /// A known token of another role: 403.
     Forbidden,
+    /// There are no tokens, and a page from elsewhere asks, or one who knows this machine by a name of their own: 403.
+    Elsewhere,
 }
 
 impl Access {
@@ -75,6 +78,9 @@ impl Access {
     /// is how Segment's libraries send a write key.
     pub fn check(&self, headers: &HeaderMap, needed: Role) -> Result<Caller, Denied> {
         if self.open {
+            if !is_of_this_machine(headers) {
+                return Err(Denied::Elsewhere);
+            }
             return Ok(Caller { role: None, fingerprint: None });
         }
         let presented = headers.get(header::AUTHORIZATION).and_then(|value| presented(value.as_bytes())).ok_or(Denied::Unknown)?;
@@ -99,6 +105,29 @@ impl Access {
     }
 }
 
+/// Whether it is this machine's own that ask. The listener cannot be reached from others, but a browser on this one can, for any page that it shows:
+/// by a name that was made to lead here (`Host`), by a form or a script of the page (`Origin`, `Sec-Fetch-Site`).
+fn is_of_this_machine(headers: &HeaderMap) -> bool {
+    let text = |name: &str| headers.get(name).map(|value| value.to_str().unwrap_or("?"));
+    let (host, origin) = (text(header::HOST.as_str()), text(header::ORIGIN.as_str()));
+    let same_origin = |origin: &str| origin.split_once("://").is_some_and(|(_, of)| host.is_some_and(|host| of.eq_ignore_ascii_case(host)));
+    // What is no browser sends no Origin and no Sec-Fetch-Site; what is very simple no Host.
+    host.is_none_or(names_this_machine)
+        && origin.is_none_or(same_origin)
+        && text(SEC_FETCH_SITE).is_none_or(|site| matches!(site, "same-origin" | "none"))
+}
+
+/// Whether a page of the same origin asks, or the person themselves (Fetch Metadata Request Headers, section 2.3).
+const SEC_FETCH_SITE: &str = "sec-fetch-site";
+
+/// `localhost` or an address of the loopback, with any port: it may be forwarded.
+fn names_this_machine(host: &str) -> bool {
+    let Ok(authority) = host.parse::<Authority>() else { return false };
+    let name = authority.host();
+    let address = name.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(name);
+    name.eq_ignore_ascii_case("localhost") || address.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
+}
+
 /// Who asks, as far as that is known: for the audit log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Caller {
@@ -111,6 +140,11 @@ impl Caller {
     /// `None` where no tokens are set: it may do everything.
     pub fn role(&self) -> Option<Role> {
         self.role
+    }
+
+    /// Whether it may do what the token of `admin` may.
+    pub fn may_change(&self) -> bool {
+        matches!(self.role, None | Some(Role::Admin))
     }
 }
 
@@ -190,6 +224,43 @@ mod tests {
     fn without_tokens_this_machine_may_do_everything() {
         let open = Access::new(Tokens::default(), LOCAL.parse().unwrap()).unwrap();
         assert_eq!(open.check(&HeaderMap::new(), Role::Admin).unwrap().to_string(), "local");
+    }
+
+    #[test]
+    fn without_tokens_no_page_from_elsewhere_may_ask() {
+        let open = Access::new(Tokens::default(), LOCAL.parse().unwrap()).unwrap();
+        let closed = Access::new(tokens(), LOCAL.parse().unwrap()).unwrap();
+        let check = |given: &[(&'static str, &str)], expect: Result<(), Denied>| {
+            let mut headers: HeaderMap = given.iter().map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap())).collect();
+            assert_eq!(open.check(&headers, Role::Admin).map(drop), expect, "{given:?}");
+            // Whoever has a token is meant to ask, from wherever.
+            headers.insert(header::AUTHORIZATION, "Bearer a-token".parse().unwrap());
+            assert_eq!(closed.check(&headers, Role::Admin).map(drop), Ok(()), "{given:?}");
+        };
+        let (ok, refused) = (Ok(()), Err(Denied::Elsewhere));
+        for host in ["127.0.0.1:8080", "127.0.0.1", "127.9.9.9:1", "localhost:9000", "LocalHost", "[::1]:8080"] {
+            check(&[("host", host)], ok);
+            check(&[("host", host), ("origin", &format!("http://{host}")), ("sec-fetch-site", "same-origin")], ok);
+        }
+        check(&[("host", "localhost:8080"), ("sec-fetch-site", "none")], ok);
+        for host in [
+            "evil.example:8080",
+            "evil.example",
+            "localhost.evil.example",
+            "127.0.0.1.evil.example",
+            "10.0.0.1:8080",
+            "[fe80::1]",
+            "",
+            "a b",
+        ] {
+            check(&[("host", host)], refused);
+        }
+        for origin in ["http://evil.example", "http://localhost:3000", "null", "http://127.0.0.1:8080"] {
+            check(&[("host", "localhost:8080"), ("origin", origin)], refused);
+        }
+        for site in ["cross-site", "same-site", "?"] {
+            check(&[("host", "localhost:8080"), ("sec-fetch-site", site)], refused);
+        }
     }
 
     #[test]

@@ -65,23 +65,27 @@ struct Starting {
 /// All campaigns that are in force.
 #[utoipa::path(
     get, path = "/v1/campaigns", tag = "campaigns", security(("read" = []), ("admin" = [])),
-    responses((status = 200, description = "By priority, then key", body = Campaigns))
+    responses((status = 200, description = "By priority, then key; with the revision as `ETag`", body = Campaigns))
 )]
-async fn list(_: Reader, State(shared): State<Arc<Shared>>, _: Parameters<Nothing>) -> Result<Json<Campaigns>, Problem> {
+async fn list(_: Reader, State(shared): State<Arc<Shared>>, _: Parameters<Nothing>) -> Result<Response, Problem> {
     let in_force = shared.in_force().await?;
     let now = shared.ingest.clock.now();
     let campaigns = in_force.campaigns.iter().map(|campaign| brief(&in_force, campaign, now));
-    Ok(Json(Campaigns { revision: in_force.revision, campaigns: campaigns.collect() }))
+    let campaigns = Campaigns { revision: in_force.revision, campaigns: campaigns.collect() };
+    Ok(([(header::ETAG, etag(campaigns.revision))], Json(campaigns)).into_response())
 }
 
 /// One campaign: what it is, when it runs next, what holds it back, what is probably not meant.
 #[utoipa::path(
     get, path = "/v1/campaigns/{key}", tag = "campaigns", security(("read" = []), ("admin" = [])),
     params(("key" = String, Path, description = "The campaign's key")),
-    responses((status = 200, description = "As it is stored now", body = Overview), (status = 404, description = "There is no such campaign"))
+    responses((status = 200, description = "As it is stored now, with the revision as `ETag`", body = Overview), (status = 404, description = "There is no such campaign"))
 )]
-async fn show(_: Reader, State(shared): State<Arc<Shared>>, Key(key): Key, _: Parameters<Nothing>) -> Result<Json<Overview>, Problem> {
-    shared.overview(&key).await.map(Json)
+async fn show(_: Reader, State(shared): State<Arc<Shared>>, Key(key): Key, _: Parameters<Nothing>) -> Result<Response, Problem> {
+    // Read before: what changes meanwhile makes a change by this revision fail, not pass.
+    let revision = shared.catalog().await?.revision;
+    let overview = shared.overview(&key).await?;
+    Ok(([(header::ETAG, etag(revision))], Json(overview)).into_response())
 }
 
 /// Starts a campaign that is ready, or paused. It must be sound and its content must compile.
@@ -170,7 +174,7 @@ async fn act(shared: &Shared, admin: &Admin, key: String, act: Act, seen: Option
     };
     let Done { from, revision, told } = shared.change(seen, decide).await?;
     if from != revision {
-        audit(&admin.caller, &told.to_string(), from, revision);
+        audit(&admin.caller, &told.to_string(), Some((from, revision)));
     }
     let mut overview = shared.overview(&key).await?;
     if dry {

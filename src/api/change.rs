@@ -1,17 +1,17 @@
 //! Changing what is stored: read, decide, write if nobody was faster. What is decided is the engine's; here is who asked and that it
 //! is written down.
 
+use std::fmt;
 use std::sync::Arc;
 
 use super::Shared;
-use super::access::Caller;
 use super::problem::Problem;
 use crate::engine::catalog::Catalog;
 use crate::engine::time::Timestamp;
 use crate::worker::ports::Put;
 
 /// Where who changed what is written: a log target of its own, so that it can be kept apart.
-pub const AUDIT: &str = "audit";
+const AUDIT: &str = "audit";
 
 /// How often a change is decided anew because somebody else was faster.
 const MAX_TRIES: usize = 8;
@@ -69,7 +69,8 @@ impl Shared {
     }
 }
 
-/// Writes down who changed what.
-pub fn audit(caller: &Caller, what: &str, from: u64, to: u64) {
-    tracing::info!(target: AUDIT, who = %caller, what, from, to, "definitions changed");
+/// Writes down who changed what; where it was definitions, from which revision to which. No data of users: an event by its id.
+pub fn audit(who: impl fmt::Display, what: &str, revisions: Option<(u64, u64)>) {
+    let (from, to) = revisions.unzip();
+    tracing::info!(target: AUDIT, %who, what, from, to, "changed");
 }

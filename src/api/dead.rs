@@ -11,6 +11,7 @@ use tokio::task::spawn_blocking;
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::routes;
 
+use super::change::audit;
 use super::extract::{Admin, Parameters, Reader};
 use super::problem::Problem;
 use super::{Routes, Shared};
@@ -127,7 +128,7 @@ async fn redrive(admin: Admin, State(shared): State<Arc<Shared>>, request: Reque
     }
     let boxed = |text: Option<String>| text.map(String::into_boxed_str);
     let filter = Filter { kind: None, campaign: boxed(campaign), destination: boxed(destination), since, reason: boxed(reason) };
-    tracing::info!(caller = %admin.caller, ?filter, "dead letters are sent again");
+    audit(&admin.caller, &format!("dead letters are sent again: {filter:?}"), None);
     let (until, now) = (Instant::now() + REDRIVE_FOR, shared.ingest.clock.now());
     let at = shared.clone();
     let mut redrive =

@@ -173,7 +173,7 @@ async fn put(
         shared.change(seen, move |catalog, now| decide(catalog, &documents, &options, applying.dry_run, now)).await?;
     if from != revision {
         let moved = told.iter().filter(|change| change.what != What::Unchanged).map(ToString::to_string);
-        audit(&caller, &moved.collect::<Vec<_>>().join("; "), from, revision);
+        audit(&caller, &moved.collect::<Vec<_>>().join("; "), Some((from, revision)));
     }
     let changes = told.into_iter().map(Changed::from).collect();
     Ok(([(header::ETAG, etag(revision))], Json(Applied { revision, changes, warnings })).into_response())
@@ -187,7 +187,7 @@ async fn put(
         ("If-Match" = Option<String>, Header, description = "The revision that was seen, `\"7\"`")
     ),
     responses(
-        (status = 204, description = "It is gone"),
+        (status = 204, description = "It is gone; with the revision as `ETag`"),
         (status = 404, description = "There is no such definition"),
         (status = 409, description = "Others need it, or it has run: says which"),
         (status = 412, description = "Another revision is stored than the one that was seen")
@@ -199,7 +199,7 @@ async fn delete(
     Segments((kind, key)): Segments<(String, String)>,
     IfMatch(seen): IfMatch,
     _: Parameters<Nothing>,
-) -> Result<StatusCode, Problem> {
+) -> Result<Response, Problem> {
     let kind = kind_named(&kind)?;
     let (name, options) = (format!("{kind} {key}"), shared.read_options());
     let of_what = name.clone();
@@ -209,8 +209,8 @@ async fn delete(
             Err(refusal) => Err(refused(&of_what, "deleted", refusal)),
         })
         .await?;
-    audit(&caller, &format!("{name}: removed"), from, revision);
-    Ok(StatusCode::NO_CONTENT)
+    audit(&caller, &format!("{name}: removed"), Some((from, revision)));
+    Ok((StatusCode::NO_CONTENT, [(header::ETAG, etag(revision))]).into_response())
 }
 
 /// The documents of a body and what may not be meant, or every problem.

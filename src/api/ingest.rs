@@ -10,12 +10,17 @@ use serde_json::value::RawValue;
 use utoipa::ToSchema;
 use utoipa_axum::routes;
 
-use super::check::check;
+use super::access::Caller;
+use super::change::audit;
+use super::check::{Checked, check};
 use super::event::{PrepareError, Prepared, prepare};
 use super::problem::{Problem, Refusal};
 use super::{Accepted, MAX_BATCH, MAX_EVENT_BYTES, MAX_REQUEST_BYTES, Routes, Shared, body, shown};
 use crate::engine::reading::Unreadable;
 use crate::worker::ports::Line;
+
+/// The reason of an event that this caller may not send. It is none of contract section 4: in Kafka nobody asks.
+const FORBIDDEN: &str = "forbidden";
 
 pub fn routes() -> Routes {
     let one_by_one = Routes::new().routes(routes!(track)).routes(routes!(identify)).routes(routes!(page)).routes(routes!(screen));
@@ -90,7 +95,7 @@ async fn accept_one(shared: &Shared, kind: &str, request: Request) -> Result<Acc
     shared.authorize(&request)?;
     let body = body::read(request, MAX_EVENT_BYTES, &shared.room).await?;
     let prepared = prepare(utf8(&body.bytes)?, Some(kind))?;
-    let user = judge(shared, &prepared).map_err(Problem::from)?;
+    let Checked { user, .. } = judge(shared, &prepared.value).map_err(Problem::from)?;
     shared.append(vec![shared.line(user.as_deref(), prepared.value)]).await?;
     Ok(Accepted { count: 1, body: json!(Taken { message_id: prepared.message_id }) })
 }
@@ -101,7 +106,7 @@ async fn accept_batch(shared: &Shared, request: Request) -> Result<Accepted, Pro
         #[serde(borrow)]
         batch: Vec<&'a RawValue>,
     }
-    shared.authorize(&request)?;
+    let caller = shared.authorize(&request)?;
     let body = body::read(request, MAX_REQUEST_BYTES, &shared.room).await?;
     let Batch { batch } = serde_json::from_str(utf8(&body.bytes)?)
         .map_err(|error| Problem::invalid(format!("not a batch, {{\"batch\": [...]}}: {error}")).reason("not_json"))?;
@@ -109,36 +114,48 @@ async fn accept_batch(shared: &Shared, request: Request) -> Result<Accepted, Pro
         return Err(Problem::too_large(format!("the batch has {} events, more than {MAX_BATCH}", batch.len())).at("batch"));
     }
     let mut lines = Vec::with_capacity(batch.len());
-    let mut refused = Vec::new();
+    let (mut refused, mut deletions) = (Vec::new(), Vec::new());
     for (index, item) in batch.into_iter().enumerate() {
-        match line(shared, item.get())? {
-            Ok(line) => lines.push(line),
+        match line(shared, &caller, item.get())? {
+            Ok((line, deletion)) => {
+                lines.push(line);
+                deletions.extend(deletion);
+            }
             Err(Unreadable { reason, error }) => refused.push(Refusal { index, reason, error }),
         }
     }
     let count = lines.len();
     if count == 0 {
-        let detail = if refused.is_empty() { "the batch is empty" } else { "no event of the batch can be read" };
+        let detail = if refused.is_empty() { "the batch is empty" } else { "no event of the batch is accepted" };
         return Err(Problem::invalid(detail).at("batch").refused(refused));
     }
     shared.append(lines).await?;
+    for message_id in deletions {
+        audit(&caller, &format!("a user is deleted by event {message_id}"), None);
+    }
     shared.ingest.metrics.counted("refused", refused.len() as u64);
     Ok(Accepted { count: count as u64, body: json!(BatchTaken { accepted: count, refused }) })
 }
 
-/// One event of a batch. The outer error ends the request: it is not the event's.
-fn line(shared: &Shared, text: &str) -> Result<Result<Line, Unreadable>, Problem> {
-    let prepared = match prepare(text, None) {
+/// One event of a batch, and its message id if it is a deletion. The outer error ends the request: it is not the event's.
+fn line(shared: &Shared, caller: &Caller, text: &str) -> Result<Result<(Line, Option<String>), Unreadable>, Problem> {
+    let Prepared { value, message_id } = match prepare(text, None) {
         Ok(prepared) => prepared,
         Err(PrepareError::NotJson(error)) => return Ok(Err(Unreadable { reason: "not_json", error: error.to_string() })),
         Err(error @ PrepareError::NoRandomness(_)) => return Err(error.into()),
     };
-    Ok(judge(shared, &prepared).map(|user| shared.line(user.as_deref(), prepared.value)))
+    let judged = judge(shared, &value).and_then(|Checked { user, deletes }| {
+        if deletes && !caller.may_change() {
+            let error = "a deletion needs the token of `admin`, as `DELETE /v1/users/{id}` does";
+            return Err(Unreadable { reason: FORBIDDEN, error: error.into() });
+        }
+        Ok((shared.line(user.as_deref(), value), deletes.then_some(message_id)))
+    });
+    Ok(judged)
 }
 
-/// The user that it is about.
-fn judge(shared: &Shared, prepared: &Prepared) -> Result<Option<String>, Unreadable> {
-    check(&prepared.value, shared.ingest.clock.now(), shared.ingest.max_lateness).map(|checked| checked.user)
+fn judge(shared: &Shared, value: &[u8]) -> Result<Checked, Unreadable> {
+    check(value, shared.ingest.clock.now(), shared.ingest.max_lateness)
 }
 
 fn utf8(bytes: &[u8]) -> Result<&str, Problem> {

@@ -16,6 +16,7 @@ mod desk;
 mod event;
 mod exposed;
 mod extract;
+mod hidden;
 mod ingest;
 mod live;
 mod openapi;
@@ -49,8 +50,9 @@ use crate::worker::live::Live;
 use crate::worker::ports::{Append, AppendError, Archive, Clock, Line};
 use crate::worker::settings::Topics;
 
+use access::Caller;
 pub use access::{Access, AccessError, Role, Tokens};
-pub use change::AUDIT;
+pub use change::audit;
 pub use desk::Desk;
 use problem::Problem;
 pub use trial::Trial;
@@ -172,8 +174,8 @@ impl Shared {
         strict::json(&body::read(request, MAX_REQUEST_BYTES, &self.room).await?.bytes)
     }
 
-    fn authorize(&self, request: &Request) -> Result<(), Problem> {
-        self.access.check(request.headers(), Role::Ingest).map(drop).map_err(Problem::from)
+    fn authorize(&self, request: &Request) -> Result<Caller, Problem> {
+        self.access.check(request.headers(), Role::Ingest).map_err(Problem::from)
     }
 
     fn line(&self, user: Option<&str>, value: Vec<u8>) -> Line {

@@ -188,6 +188,11 @@ impl From<Denied> for Problem {
         match denied {
             Denied::Unknown => Problem::new(StatusCode::UNAUTHORIZED, "send a token of `http.tokens` as `Authorization: Bearer <token>`"),
             Denied::Forbidden => Problem::new(StatusCode::FORBIDDEN, "this token is not allowed to do that"),
+            Denied::Elsewhere => {
+                let detail = "without `http.tokens` this worker answers programs and its own console on this machine: ask it as 127.0.0.1 or \
+                              localhost, or set tokens";
+                Problem::new(StatusCode::FORBIDDEN, detail)
+            }
         }
     }
 }

@@ -14,8 +14,10 @@ use tokio::sync::Semaphore;
 use utoipa::ToSchema;
 use utoipa_axum::routes;
 
+use super::change::audit;
 use super::event::random_id;
 use super::extract::{Admin, Key, Nothing, Parameters, Reader};
+use super::hidden::Hidden;
 use super::problem::Problem;
 use super::users::user_id;
 use super::{Routes, Shared};
@@ -52,9 +54,6 @@ const MAX_UNDER_WAY: usize = 4;
 
 /// Marks a request that no campaign decided.
 const MARK: (&str, &str) = ("webhook-test", "true");
-
-/// A secret shorter than this is not looked for in an answer: it would be found in everything.
-const SHORTEST_HIDDEN: usize = 4;
 
 /// No event that somebody writes to try a campaign is too late.
 const LIMITS: Limits = Limits { max_lateness: Duration::MAX };
@@ -125,7 +124,7 @@ pub struct Tested {
     /// `null` when nothing answered.
     pub status: Option<u16>,
     pub latency_ms: Option<u64>,
-    /// The beginning of the answer, its secrets hidden.
+    /// The beginning of the answer, without the secrets that were sent.
     pub body_excerpt: Option<String>,
     /// What it would mean for a delivery: `delivered`, `retried` or `failed`; `null` when nothing was sent.
     #[schema(value_type = Option<String>)]
@@ -177,7 +176,7 @@ async fn send(
         let says = format!("nothing was sent: {}", shown.error.as_deref().unwrap_or_default());
         return Ok(Json(Tested { shown, status: None, latency_ms: None, body_excerpt: None, meaning: None, cause: None, says }));
     };
-    tracing::info!(target: "audit", %caller, campaign = key, "a test request is sent");
+    audit(&caller, &format!("campaign {key}: a test request is sent"), None);
     let now = shared.ingest.clock.now();
     let Ready { request, hidden } = ready(&shared.trial, &in_force, id, &frozen, now)?;
     let answer = exchange(&shared.trial, request).await?;
@@ -291,7 +290,7 @@ fn written(request: &record::Request) -> Written {
 /// A request for the wire, and the secrets in it.
 struct Ready {
     request: HttpRequest,
-    hidden: Vec<String>,
+    hidden: Hidden,
 }
 
 fn ready(trial: &Trial, in_force: &InForce, id: DeliveryId, frozen: &record::Request, now: Timestamp) -> Result<Ready, Problem> {
@@ -305,11 +304,13 @@ fn ready(trial: &Trial, in_force: &InForce, id: DeliveryId, frozen: &record::Req
     let unsent = |error: SecretError| Problem::conflict(format!("nothing was sent: {error}"));
     let prepared = wire::prepare(frozen, &attempt, in_force.credentials(frozen).as_deref(), &secrets).map_err(unsent)?;
     let wire::Prepared { url, mut headers, body, ca } = prepared;
+    let authorization = headers.iter().find(|(name, _)| name.eq_ignore_ascii_case("authorization")).map(|(_, value)| &**value);
+    let hidden = Hidden::of(&used.borrow(), authorization);
     headers.push((MARK.0.into(), MARK.1.into()));
     let (ca, timeout) = (ca.transpose().map_err(unsent)?, in_force.route(&frozen.destination).timeout);
     let body = body.map(String::into_bytes);
     let request = HttpRequest { method: frozen.method, url, headers, body, ca, timeout, keep_bytes: EXCERPT_BYTES };
-    Ok(Ready { request, hidden: used.into_inner() })
+    Ok(Ready { request, hidden })
 }
 
 /// One exchange, on a thread of its own: those of the lanes belong to deliveries.
@@ -324,10 +325,11 @@ async fn exchange(trial: &Trial, request: HttpRequest) -> Result<Answer, Problem
     exchanged.await.map_err(|error| failed(&error))?.map_err(|error| failed(&error))
 }
 
-fn tested(shown: Shown, answer: &Answer, hidden: &[String], now: Timestamp) -> Tested {
+fn tested(shown: Shown, answer: &Answer, hidden: &Hidden, now: Timestamp) -> Tested {
     let status = answer.status.ok();
     let (meaning, then) = match delivery::meaning(answer, now) {
         Meaning::Delivered => ("delivered", "a delivery would be done".to_owned()),
+        Meaning::Unsent => ("retried", "this worker has no descriptor or memory for a connection; a delivery would wait".to_owned()),
         Meaning::Failed => ("failed", "a delivery would fail for good: it is not tried again".to_owned()),
         Meaning::Retry { hint: None } => ("retried", "a delivery would be tried again".to_owned()),
         Meaning::Retry { hint: Some(wait) } => ("retried", format!("a delivery would be tried again, not before {} s", wait.as_secs())),
@@ -335,15 +337,11 @@ fn tested(shown: Shown, answer: &Answer, hidden: &[String], now: Timestamp) -> T
     let cause = (meaning != "delivered").then(|| delivery::cause(answer));
     let what = status
         .map_or_else(|| format!("nothing answered ({})", cause.as_deref().unwrap_or_default()), |status| format!("it answered {status}"));
-    let excerpt = answer.body_excerpt.as_ref().map(|excerpt| {
-        let hide = |text: String, secret: &String| text.replace(secret.as_str(), "***");
-        hidden.iter().filter(|secret| secret.len() >= SHORTEST_HIDDEN).fold(excerpt.to_string(), hide)
-    });
     Tested {
         shown,
         status,
         latency_ms: Some(crate::worker::outcomes::latency_ms(answer.latency)),
-        body_excerpt: excerpt,
+        body_excerpt: answer.body_excerpt.as_ref().map(|excerpt| hidden.mask(excerpt)),
         meaning: Some(meaning),
         cause,
         says: format!("{what}: {then}"),

@@ -11,16 +11,19 @@ use serde_json::json;
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::routes;
 
+use super::change::audit;
 use super::event::random_id;
 use super::extract::{Admin, Key, Nothing, Parameters, Reader};
 use super::problem::Problem;
 use super::{Routes, Shared};
+use crate::engine::catalog::InForce;
+use crate::engine::definition::Members;
 use crate::engine::id::{MAX_ID_BYTES, UserId};
 use crate::engine::record::{Origin, TriggerKind};
 use crate::engine::step::{About, GateView, Known, about, explain, verdict};
 use crate::engine::time::Timestamp;
 use crate::worker::ports::PSEUDO;
-use crate::worker::turn;
+use crate::worker::turn::{self, CAMPAIGN_KEPT};
 
 pub fn routes() -> Routes {
     Routes::new().routes(routes!(show, delete)).routes(routes!(why))
@@ -133,23 +136,44 @@ async fn delete(
     let now = shared.ingest.clock.now();
     let event = json!({"type": "delete", "userId": id, "messageId": message_id, "timestamp": now});
     shared.append(vec![shared.line(Some(&user), event.to_string().into_bytes())]).await?;
-    tracing::info!(target: "audit", %caller, message_id, "a user is deleted");
-    let kept_for = shared.ingest.max_lateness;
-    Ok((http::StatusCode::ACCEPTED, Json(Deleted { message_id, remains: remains(&shared.ingest.events_topic, now.after(kept_for)) })))
+    audit(&caller, &format!("a user is deleted by event {message_id}"), None);
+    let remains = remains(&shared, &shared.follower.in_force(), &user, now.after(shared.ingest.max_lateness));
+    Ok((http::StatusCode::ACCEPTED, Json(Deleted { message_id, remains })))
 }
 
-fn remains(events: &str, tombstone: Timestamp) -> Vec<Remains> {
-    let retention = || "the topic's retention removes it".to_owned();
-    vec![
-        Remains { place: "the state store".into(), what: "that the user was deleted, and when", until: tombstone.to_string() },
-        Remains { place: format!("the events topics ({events})"), what: "the user's own events", until: retention() },
-        Remains { place: "the outcomes topic".into(), what: "decisions and attempts, with the user's id", until: retention() },
-        Remains {
-            place: "the retry and dead-letter topics".into(),
-            what: "requests as they were frozen, without secrets",
-            until: retention(),
-        },
-    ]
+/// Everywhere that a user's id or data stay when workers have forgotten them, but for what operators keep of all that.
+fn remains(shared: &Shared, in_force: &InForce, user: &str, tombstone: Timestamp) -> Vec<Remains> {
+    let topics = &shared.topics;
+    let one = |place: String, what: &'static str, until: String| Remains { place, what, until };
+    let topic = |place: String, what: &'static str| one(place, what, "the topic's retention removes it".into());
+    let limits_kept = format!("{} days after nobody asks about the campaign's limit any more", CAMPAIGN_KEPT.as_secs() / 86_400);
+    let mut remains = vec![
+        one("the state store".into(), "that the user was deleted, and when", tombstone.to_string()),
+        one("the limits of campaigns, in the state store".into(), "the id, where it counts among `limit.users`", limits_kept),
+    ];
+    let lists = in_force.cohorts.iter().filter(|cohort| match &cohort.members {
+        Members::List(users) => users.binary_search_by(|listed| (**listed).cmp(user)).is_ok(),
+        Members::Rule(_) => false,
+    });
+    remains.extend(lists.map(|cohort| {
+        let until = "somebody takes it out of the list and applies that";
+        one(format!("cohort {}", cohort.key), "the id, in its list of users", until.into())
+    }));
+    remains.extend([
+        topic(format!("the events topics ({})", shared.ingest.events_topic), "the user's own events"),
+        topic(format!("the outcomes topic ({})", topics.outcomes), "decisions and attempts, with the user's id"),
+        topic(format!("the topic of runs ({})", topics.runs), "the id, among those that a scheduled run or a start looked at"),
+        topic(
+            format!("the retry topics ({}, ...) and the dead-letter topic ({})", topics.retry, topics.dead),
+            "requests as they were frozen, without secrets",
+        ),
+        one(
+            "backups of the state store, and wherever webhooks went".into(),
+            "what stood in them then",
+            "whoever keeps them removes it".into(),
+        ),
+    ]);
+    remains
 }
 
 /// An id that a user can have.

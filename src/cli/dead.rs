@@ -17,6 +17,12 @@ use crate::engine::time::Timestamp;
 
 /// Looks at what finally failed, and sends it again
 #[derive(clap::Args, Debug)]
+#[command(after_help = "\
+Example: see what failed today, then send it again
+
+  campanile dead list --since 24h
+
+  campanile dead redrive --since 24h --reason expired")]
 pub struct DeadArgs {
     #[command(subcommand)]
     what: What,

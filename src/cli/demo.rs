@@ -14,6 +14,7 @@ use super::assemble;
 use super::receive::{Answers, Received, Receiver};
 use super::run::{Assembled, Http, stop_on_signals};
 use super::settings::{Loaded, join};
+use super::validate::Format;
 use super::{Failure, runtime};
 use crate::adapter::clock::SystemClock;
 use crate::config::{Config, File};
@@ -41,6 +42,9 @@ pub struct DemoArgs {
     /// Where console and API listen, with --serve
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8080", requires = "serve")]
     listen: SocketAddr,
+    /// How it is printed; as JSON, the lines of the outcomes topic
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    format: Format,
 }
 
 const DEFINITIONS: &str = include_str!("../../config/demo/definitions.yaml");
@@ -75,6 +79,9 @@ struct Outcome {
     attempt: u32,
     result: String,
     status: Option<u16>,
+    /// The line itself.
+    #[serde(skip)]
+    line: String,
 }
 
 /// With `--serve`, one sample event so often: slow enough to follow with the eye.
@@ -101,14 +108,22 @@ pub fn run(args: &DemoArgs) -> Result<(), Failure> {
         stop_on_signals(&runtime, &stop, &health)?;
     }
     let worker = Assembled::new(&runtime, &loaded, parts, health)?;
-    introduce();
+    let for_people = args.format == Format::Text;
+    if for_people {
+        introduce();
+    }
     let show = || {
         feed(&runtime, &*worker.parts().append, EVENTS.lines().map(str::to_owned))?;
         let lines = collect(&mut *outcomes)?;
         let received = runtime.block_on(async { [arrived(&mut receiver).await, arrived(&mut shaky).await].concat() });
-        tell(&lines, &received);
+        match args.format {
+            Format::Text => tell(&lines, &received),
+            Format::Json => lines.iter().for_each(|outcome| println!("{}", outcome.line)),
+        }
         let Some(http) = http else { return Ok(()) };
-        println!("\nThe console: http://{}/ (ctrl-c ends it)", http.address()?);
+        if for_people {
+            println!("\nThe console: http://{}/ (ctrl-c ends it)", http.address()?);
+        }
         http.serve(&runtime, &loaded, &worker)?;
         runtime.spawn(async move { while receiver.next().await.is_some() {} });
         runtime.spawn(async move { while shaky.next().await.is_some() {} });
@@ -187,7 +202,8 @@ fn collect(outcomes: &mut dyn Source) -> Result<Vec<Outcome>, Failure> {
             return Err(Failure::Refused(format!("the demo did not come to its end within {} s", DEADLINE.as_secs())));
         }
         let polled = outcomes.poll(Duration::from_millis(100), &mut |message| {
-            lines.extend(message.value.and_then(|value| serde_json::from_slice(value).ok()));
+            let line = |value: &[u8]| Some(Outcome { line: String::from_utf8_lossy(value).into(), ..serde_json::from_slice(value).ok()? });
+            lines.extend(message.value.and_then(line));
             ControlFlow::Continue(())
         });
         polled.map_err(|error| Failure::Refused(error.to_string()))?;

@@ -8,10 +8,12 @@ use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Deserialize;
+use serde_json::json;
 use tokio::time::{Instant, sleep_until};
 
 use super::assemble::{admin_failure, kafka};
 use super::settings::load;
+use super::validate::Format;
 use super::{ConfigArgs, Failure, runtime};
 use crate::adapter::clock::SystemClock;
 use crate::adapter::kafka::{Admin, KafkaAppend};
@@ -44,6 +46,9 @@ pub struct IngestArgs {
     /// Leave out the first N lines of the input
     #[arg(long, value_name = "N", default_value_t = 0)]
     skip: u64,
+    /// How the counts are printed
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    format: Format,
 }
 
 /// How long the brokers may take to say that they are there.
@@ -75,7 +80,10 @@ pub fn run(args: &IngestArgs) -> Result<(), Failure> {
     let runtime = runtime();
     let target = target(args)?;
     let counts = runtime.block_on(send_all(args, &target))?;
-    println!("{} events sent, {} refused", counts.sent, counts.refused);
+    match args.format {
+        Format::Text => println!("{} events sent, {} refused", counts.sent, counts.refused),
+        Format::Json => println!("{}", json!({"sent": counts.sent, "refused": counts.refused})),
+    }
     if counts.refused == 0 { Ok(()) } else { Err(Failure::Told) }
 }
 

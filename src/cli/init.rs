@@ -2,8 +2,11 @@
 
 use std::time::Duration;
 
+use serde_json::json;
+
 use super::assemble::{admin_failure, kafka, open_redis};
 use super::settings::{Loaded, load};
+use super::validate::Format;
 use super::{ConfigArgs, Failure, runtime};
 use crate::adapter::kafka::{Admin, AdminError, Finding, State, retry_topics, topics};
 
@@ -19,6 +22,9 @@ pub struct InitArgs {
     /// Only look: create nothing
     #[arg(long)]
     check: bool,
+    /// How it is printed; as JSON, a finding a line
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    format: Format,
 }
 
 /// How long each question to a broker may take.
@@ -27,9 +33,9 @@ const WAIT: Duration = Duration::from_secs(10);
 pub fn run(args: &InitArgs) -> Result<(), Failure> {
     let loaded = load(&args.config)?;
     let runtime = runtime();
-    let kafka = runtime.block_on(kafka_topics(&loaded, args.check));
+    let kafka = runtime.block_on(kafka_topics(&loaded, args));
     // Both are looked at, whatever becomes of the first.
-    let redis = runtime.block_on(state_store(&loaded));
+    let redis = runtime.block_on(state_store(&loaded, args.format));
     match (kafka, redis) {
         (Ok(()), redis) => redis,
         (Err(kafka), Ok(())) => Err(kafka),
@@ -40,17 +46,20 @@ pub fn run(args: &InitArgs) -> Result<(), Failure> {
     }
 }
 
-async fn kafka_topics(loaded: &Loaded, check_only: bool) -> Result<(), Failure> {
+async fn kafka_topics(loaded: &Loaded, args: &InitArgs) -> Result<(), Failure> {
     let config = &loaded.config;
     let Some(settings) = kafka(config)? else {
-        println!("kafka: embedded, nothing to do");
+        tell(args.format, "kafka", "embedded", "embedded, nothing to do");
         return Ok(());
     };
     let needed = topics(&config.kafka.events, &config.kafka.prefix, config.delivery.expires);
     let admin = Admin::open(&settings, WAIT).map_err(admin_failure)?;
-    let findings = if check_only { admin.check(&needed).await } else { admin.create(&needed).await };
+    let findings = if args.check { admin.check(&needed).await } else { admin.create(&needed).await };
     let findings = findings.map_err(admin_failure)?;
-    findings.iter().for_each(|finding| println!("{}", show(finding)));
+    findings.iter().for_each(|finding| match args.format {
+        Format::Text => println!("{}", show(finding)),
+        Format::Json => println!("{}", as_json(finding)),
+    });
     let works = |finding: &Finding| matches!(finding.state, State::Fits | State::Created | State::Advice { .. });
     if findings.iter().all(works) { Ok(()) } else { Err(Failure::Told) }
 }
@@ -64,6 +73,30 @@ fn show(finding: &Finding) -> String {
         State::Setting { name, is, needed, why } => format!("topic {topic}: {name} is {is}, needed is {needed}: {why}"),
         State::Advice { name, is, better, why } => format!("topic {topic}: fits; {name} is {is}, {better} would be better: {why}"),
         State::Failed(why) => format!("topic {topic}: {why}"),
+    }
+}
+
+fn as_json(Finding { topic, state }: &Finding) -> serde_json::Value {
+    let what = format!("topic {topic}");
+    match state {
+        State::Fits => json!({"what": what, "state": "fits"}),
+        State::Created => json!({"what": what, "state": "created"}),
+        State::Missing => json!({"what": what, "state": "missing"}),
+        State::Setting { name, is, needed, why } => {
+            json!({"what": what, "state": "wrong", "setting": name, "is": is, "needed": needed, "why": why})
+        }
+        State::Advice { name, is, better, why } => {
+            json!({"what": what, "state": "fits", "setting": name, "is": is, "better": better, "why": why})
+        }
+        State::Failed(why) => json!({"what": what, "state": "failed", "why": why}),
+    }
+}
+
+/// A finding that is no topic's.
+fn tell(format: Format, what: &str, state: &str, text: &str) {
+    match format {
+        Format::Text => println!("{what}: {text}"),
+        Format::Json => println!("{}", json!({"what": what, "state": state})),
     }
 }
 
@@ -95,12 +128,12 @@ pub async fn retries_are_kept(loaded: &Loaded) -> Result<(), Failure> {
     Ok(())
 }
 
-async fn state_store(loaded: &Loaded) -> Result<(), Failure> {
+async fn state_store(loaded: &Loaded, format: Format) -> Result<(), Failure> {
     if loaded.config.state.url.is_none() {
-        println!("state: embedded, nothing to do");
+        tell(format, "state", "embedded", "embedded, nothing to do");
         return Ok(());
     }
     open_redis(&loaded.config).await?;
-    println!("state: redis answers and fits");
+    tell(format, "state", "fits", "redis answers and fits");
     Ok(())
 }

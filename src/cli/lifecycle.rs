@@ -1,7 +1,7 @@
 //! `campanile start`, `pause`, `end`, `delete`: the life of one campaign, and definitions that nobody needs.
 
 use clap::ValueEnum;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::Failure;
 use super::client::{Client, Request, ServerArgs, text};
@@ -63,7 +63,7 @@ pub struct DeleteArgs {
     #[arg(value_name = "KIND/KEY")]
     what: String,
     #[command(flatten)]
-    server: ServerArgs,
+    common: Common,
 }
 
 #[derive(clap::Args, Debug)]
@@ -112,11 +112,14 @@ pub fn end(args: &EndArgs) -> Result<(), Failure> {
 
 pub fn delete(args: &DeleteArgs) -> Result<(), Failure> {
     let (kind, key) = kind_and_key(&args.what)?;
-    let reply = Client::new(&args.server)?.send(Request::delete(["v1", "definitions", kind, key]))?;
+    let reply = Client::new(&args.common.server)?.send(Request::delete(["v1", "definitions", kind, key]))?;
     if !reply.is_success() {
         return Err(reply.refusal());
     }
-    println!("{kind} {key}: removed");
+    match args.common.format {
+        Format::Text => println!("{kind} {key}: removed"),
+        Format::Json => println!("{}", json!({"kind": kind, "key": key, "change": "deleted"})),
+    }
     Ok(())
 }
 

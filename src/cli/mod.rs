@@ -19,6 +19,7 @@ mod preview;
 pub mod receive;
 mod run;
 mod schema;
+mod serve;
 mod settings;
 mod simulate;
 mod stats;
@@ -152,4 +153,39 @@ pub fn main() -> ExitCode {
 fn runtime() -> tokio::runtime::Runtime {
     #[expect(clippy::expect_used, reason = "out of threads or file descriptors at start")]
     tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().expect("the system gives a runtime its threads")
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    /// A worker says what it does in its log (`log.format: json`); a schema is JSON.
+    const WITHOUT_FORMAT: [&str; 2] = ["run", "schema"];
+
+    fn check(command: &clap::Command, names: &[&str]) {
+        let name = names.join(" ");
+        let example = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+        assert!(example.contains("Example") && example.contains(&format!("campanile {name}")), "`{name} --help` has no example: {example}");
+        for below in command.get_subcommands().filter(|below| below.get_name() != "help") {
+            check(below, &[names, &[below.get_name()]].concat());
+        }
+        let speaks_json = |argument: &clap::Arg| argument.get_possible_values().iter().any(|value| value.matches("json", false));
+        if !command.has_subcommands() && !WITHOUT_FORMAT.contains(&name.as_str()) {
+            assert!(
+                command.get_arguments().any(|argument| argument.get_id() == "format" && speaks_json(argument)),
+                "`{name}` has no --format json"
+            );
+        }
+    }
+
+    #[test]
+    fn every_command_has_an_example_and_speaks_json() {
+        let mut cli = Cli::command();
+        cli.build();
+        let commands: Vec<&clap::Command> = cli.get_subcommands().filter(|command| command.get_name() != "help").collect();
+        assert!(commands.len() > 20);
+        commands.into_iter().for_each(|command| check(command, &[command.get_name()]));
+    }
 }

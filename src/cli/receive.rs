@@ -16,10 +16,13 @@ use axum::extract::{Request, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
+use serde_json::json;
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
+use super::output;
+use super::validate::Format;
 use crate::adapter::clock::SystemClock;
 use crate::engine::delivery::Secret;
 use crate::engine::delivery::signature::{Distrust, Key, SIGNATURE, Signed, verify};
@@ -64,6 +67,9 @@ pub struct ReceiveArgs {
     /// signed. What none has signed is answered with 401
     #[arg(long, value_name = "SECRET", env = "CAMPANILE_RECEIVE_SECRET", hide_env_values = true, value_parser = unseen)]
     pub secret: Vec<Secret>,
+    /// How requests are printed; as JSON, one a line
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    pub format: Format,
 }
 
 /// A secret of the command line. It is checked later: what refuses a value here prints it.
@@ -89,10 +95,14 @@ pub async fn run(args: ReceiveArgs) -> anyhow::Result<()> {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(false),
         result => result.map(|()| true),
     };
-    let mut goes_on = is_read(format_args!("receiving on http://{}, ctrl-c ends", receiver.address()))?;
+    let mut goes_on = match args.format {
+        Format::Text => is_read(format_args!("receiving on http://{}, ctrl-c ends", receiver.address()))?,
+        Format::Json => is_read(format_args!("{}", json!({"listening": receiver.address()})))?,
+    };
     while goes_on {
         tokio::select! {
             received = receiver.next() => match received {
+                Some(received) if args.format == Format::Json => goes_on = is_read(format_args!("{}", received.as_json()))?,
                 Some(received) => goes_on = is_read(format_args!("\n{received}"))?,
                 None => return Ok(()),
             },
@@ -184,6 +194,20 @@ impl Drop for Receiver {
     }
 }
 
+impl Received {
+    fn as_json(&self) -> serde_json::Value {
+        let (by, distrust) = match &self.signed {
+            Some(Ok(secret)) => (Some(secret + 1), None),
+            Some(Err(distrust)) => (None, Some(distrust.to_string())),
+            None => (None, None),
+        };
+        json!({
+            "method": self.method, "path": self.path, "webhook_id": self.webhook_id, "attempt": self.attempt, "content_type": self.content_type,
+            "body": String::from_utf8_lossy(&self.body), "signed_by": by, "distrust": distrust, "answered": self.answered,
+        })
+    }
+}
+
 impl fmt::Display for Received {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} {}  -> {}", self.method, self.path, self.answered)?;
@@ -246,7 +270,7 @@ fn text(headers: &HeaderMap, name: &str) -> Option<String> {
 fn shown(body: &[u8]) -> String {
     let pretty = serde_json::from_slice::<serde_json::Value>(body).and_then(|value| serde_json::to_string_pretty(&value));
     let text = pretty.unwrap_or_else(|_| String::from_utf8_lossy(body).into_owned());
-    text.chars().map(|c| if c.is_control() && c != '\n' { '\u{fffd}' } else { c }).collect()
+    output::shown(&text, true).into_owned()
 }
 
 #[cfg(test)]
@@ -289,6 +313,8 @@ mod tests {
         };
         let check = |signed, expect: &str| assert_eq!(received(signed).to_string().lines().last(), Some(expect));
         check(Ok(1), "  signature        good, by secret 2");
+        assert_eq!(received(Ok(1)).as_json()["signed_by"], 2);
+        assert!(received(Err(Distrust::Missing(SIGNATURE))).as_json()["distrust"].is_string());
         check(Err(Distrust::Missing(SIGNATURE)), "  signature        not to be trusted: no `webhook-signature`");
     }
 

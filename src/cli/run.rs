@@ -4,7 +4,6 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use axum::Router;
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
 use tokio::signal::unix::{SignalKind, signal};
@@ -12,6 +11,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use super::apply::apply_directory;
 use super::assemble::{self, Parts, state_failure};
 use super::init::retries_are_kept;
+use super::serve::{self, serve};
 use super::settings::{Loaded, init_log, load};
 use super::{ConfigArgs, Failure, runtime};
 use crate::adapter::webhook::{WebhookClient, WebhookSettings};
@@ -63,7 +63,7 @@ pub fn run(args: &RunArgs) -> Result<(), Failure> {
         for change in changes {
             match change.what {
                 What::Unchanged => tracing::info!("{change}"),
-                _ => tracing::info!(target: api::AUDIT, who = "run --apply", "{change}"),
+                _ => api::audit("run --apply", &change.to_string(), None),
             }
         }
     }
@@ -182,8 +182,8 @@ impl Http {
         let api = api::router(api_parts(loaded, worker)?);
         let probes = probes::router(worker.health.clone(), worker.metrics.registry.clone());
         tracing::info!(api = %loaded.config.http.listen, probes = %loaded.config.http.probes, "listening");
-        spawn_server(runtime, self.api, api);
-        spawn_server(runtime, self.probes, probes);
+        runtime.spawn(serve(self.api, api, serve::OF_API));
+        runtime.spawn(serve(self.probes, probes, serve::OF_PROBES));
         Ok(())
     }
 }
@@ -213,14 +213,6 @@ fn ingest(loaded: &Loaded, worker: &Assembled) -> Ingest {
         max_lateness: config.triggers.max_lateness,
         metrics: worker.metrics.ingest.clone(),
     }
-}
-
-fn spawn_server(runtime: &Runtime, listener: TcpListener, router: Router) {
-    runtime.spawn(async move {
-        if let Err(error) = axum::serve(listener, router).await {
-            tracing::error!(%error, "an HTTP listener ended");
-        }
-    });
 }
 
 pub(super) fn stop_on_signals(runtime: &Runtime, stop: &Stop, health: &Arc<Health>) -> Result<(), Failure> {

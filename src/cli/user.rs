@@ -28,6 +28,10 @@ enum What {
 }
 
 #[derive(clap::Args, Debug)]
+#[command(after_help = "\
+Example: what is known of this customer, and what is still to come?
+
+  campanile user get u-4711")]
 struct GetArgs {
     /// The user's id
     #[arg(value_name = "ID")]
@@ -40,12 +44,21 @@ struct GetArgs {
 }
 
 #[derive(clap::Args, Debug)]
+#[command(after_help = "\
+Example: a customer asks to be forgotten
+
+  campanile user delete u-4711
+
+What workers keep goes at once; what is left elsewhere, and until when, is printed.")]
 struct DeleteArgs {
     /// The user's id
     #[arg(value_name = "ID")]
     id: String,
     #[command(flatten)]
     server: ServerArgs,
+    /// How it is printed
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    format: Format,
 }
 
 pub fn run(args: &UserArgs) -> Result<(), Failure> {
@@ -66,6 +79,10 @@ fn get(args: &GetArgs) -> Result<(), Failure> {
 
 fn delete(args: &DeleteArgs) -> Result<(), Failure> {
     let deleted: Value = Client::new(&args.server)?.ask(Request::delete(["v1", "users", &args.id]))?;
+    if args.format == Format::Json {
+        println!("{deleted}");
+        return Ok(());
+    }
     println!("user {} is deleted as soon as the worker reads it (event {})", args.id, text(&deleted["message_id"]));
     println!("what is left elsewhere:");
     for remains in list(&deleted["remains"]) {

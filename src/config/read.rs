@@ -9,6 +9,7 @@ use super::*;
 use crate::engine::definition::problem::{Place, Problem, Problems};
 use crate::engine::definition::reader::{self, Reader};
 use crate::engine::definition::text::{self, Data, Entry, Node};
+use crate::engine::definition::{MAX_RETRIES, duration_text};
 use crate::engine::delivery::credentials;
 
 /// Variables of this form are settings: `CAMPANILE_<SECTION>__<KEY>`.
@@ -39,12 +40,23 @@ pub(super) fn read(
     }
     let problems = Problems::of("the settings together");
     let config = config(&settings, &problems);
+    config.iter().for_each(|config| fits_together(config, &problems));
     if found.is_empty() {
         found = problems.into_sorted();
     }
     match config {
         Some(config) if !found.iter().any(Problem::is_error) => Ok(config),
         _ => Err(found),
+    }
+}
+
+/// What may come of several layers.
+fn fits_together(config: &Config, problems: &Problems) {
+    let Delivery { backoff_base: base, backoff_max: max, .. } = config.delivery;
+    if base > max {
+        let (base, max) = (duration_text::format(base), duration_text::format(max));
+        let message = format!("`delivery.backoff` begins with {base}, longer than its longest wait of {max}");
+        problems.error_with_help(Place::START, message, "waits double from `base` to `max`: raise the one or lower the other");
     }
 }
 
@@ -267,7 +279,7 @@ fn address(s: &mut Reader<'_>, key: &'static str) -> Option<(SocketAddr, Place)>
 fn delivery(s: &mut Reader<'_>) -> Option<Delivery> {
     let timeout = s.duration("timeout", SECOND..=90 * SECOND);
     let max_in_flight = s.integer("max_in_flight", 1..=100_000);
-    let max_retries = s.integer("max_retries", 0..=20);
+    let max_retries = s.integer("max_retries", 0..=i64::from(MAX_RETRIES));
     let backoff = s.map("backoff").and_then(|mut b| {
         let base = b.duration("base", Duration::from_millis(1)..=3600 * SECOND);
         let max = b.duration("max", Duration::from_millis(1)..=3600 * SECOND);
@@ -361,6 +373,18 @@ mod tests {
         assert!(!format!("{config:?}").contains("s3cret"));
     }
 
+    type Case = (&'static str, &'static [(&'static str, &'static str)], &'static str);
+
+    const TOO_LONG: &str = "the settings together:1:1: error: `delivery.backoff` begins with 11s, longer than its longest wait of 10s\n  \
+                            help: waits double from `base` to `max`: raise the one or lower the other";
+
+    /// Bounds, the same as in definitions.
+    const BOUNDS: [Case; 3] = [
+        ("delivery: {max_retries: 11}", &[], "c.yaml:1:25: error: `max_retries` must be from 0 to 10, not 11"),
+        ("delivery: {backoff: {base: 11s}}", &[], TOO_LONG),
+        ("delivery: {backoff: {base: 11s, max: 12s}}", &[("CAMPANILE_DELIVERY__BACKOFF__MAX", "10s")], TOO_LONG),
+    ];
+
     #[test]
     fn every_problem_is_named_with_its_place() {
         let cases = [
@@ -386,7 +410,7 @@ mod tests {
                 "CAMPANILE_DELIVERY__TIMOUT:1:1: error: unknown key `timout` in `delivery`\n  help: did you mean `timeout`?",
             ),
         ];
-        for (text, environment, expect) in cases {
+        for (text, environment, expect) in cases.into_iter().chain(BOUNDS) {
             assert_eq!(read_text(text, environment).unwrap_err(), expect);
         }
         assert!(read_text("http: {listen: '0.0.0.0:80'}", &[]).unwrap_err().contains("needs tokens"));

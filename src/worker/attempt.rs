@@ -7,7 +7,7 @@ use crate::engine::catalog::{Policy, Route};
 use crate::engine::delivery::admission::Slot;
 use crate::engine::delivery::breaker::Health;
 use crate::engine::delivery::retries::{self, Retries};
-use crate::engine::delivery::{self, Answer, Credentials, Meaning, Secret, SecretError, lease, wire};
+use crate::engine::delivery::{self, Answer, Credentials, Failure, Meaning, Secret, SecretError, lease, wire};
 use crate::engine::effect::{Decision, FailCause};
 use crate::engine::id::{UserId, stable_hash};
 use crate::engine::record::{Pending, Phase};
@@ -114,6 +114,10 @@ pub async fn attempt(outside: &Outside, delivery: Delivery, slot: Slot, manner: 
             return None;
         }
     };
+    if answer.status == Err(Failure::Unsent) {
+        unused(&delivery);
+        return wait_for_room(outside, delivery, manner.lifetime).await;
+    }
     release(&delivery, outside.clock.monotonic().saturating_sub(began), Health::of(&answer));
     settle(Attempting { outside, delivery, slot, number: attempt, lease, manner }, &answer).await
 }
@@ -173,6 +177,14 @@ async fn wait_for_secret(outside: &Outside, delivery: Delivery, lifetime: Durati
     park(outside, delivery, Parking::Busy(now.after(wait))).await
 }
 
+/// A delivery for which this machine had no connection waits likewise: it is not the destination that failed.
+async fn wait_for_room(outside: &Outside, delivery: Delivery, lifetime: Duration) -> Option<(UserId, Input)> {
+    outside.complaints.no_room(outside.clock.monotonic());
+    let now = outside.clock.now();
+    let wait = secret_wait(delivery.entry.expires.since(now), lifetime);
+    park(outside, delivery, Parking::Busy(now.after(wait))).await
+}
+
 /// As long again as it has waited since its first decision, so that an hour without a secret costs each delivery about ten looks. Its claim does
 /// not tell: a first attempt that is late claims again.
 fn secret_wait(left: Duration, lifetime: Duration) -> Duration {
@@ -187,6 +199,8 @@ async fn settle(attempting: Attempting<'_>, answer: &Answer) -> Option<(UserId, 
     let hint = match delivery::meaning(answer, now) {
         Meaning::Delivered => return Some(delivered(outside, delivery, number, status, answer.latency).await),
         Meaning::Failed => return Some(fail(outside, delivery, &delivery::cause(answer), status, answer.latency).await),
+        // Parked before it came here.
+        Meaning::Unsent => None,
         Meaning::Retry { hint } => hint,
     };
     let spread = stable_hash(&[&delivery.entry.id.0, &number.to_le_bytes()]);

@@ -30,6 +30,16 @@ impl Complaints {
         }
     }
 
+    /// Tells that this machine has no connection to give, unless it was told a short while ago.
+    pub fn no_room(&self, now: Duration) {
+        if let Some(deliveries) = self.tells("no room".to_owned(), now) {
+            tracing::error!(
+                deliveries,
+                "deliveries wait for a connection: this process has no descriptor or memory left; raise `ulimit -n`, or see who holds them"
+            );
+        }
+    }
+
     /// How many deliveries it stands for, when it is time to tell it.
     fn tells(&self, cause: String, now: Duration) -> Option<u64> {
         let mut told = self.0.borrow_mut();

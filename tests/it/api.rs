@@ -377,6 +377,27 @@ async fn tokens_decide() {
 }
 
 #[tokio::test]
+async fn who_sends_events_deletes_nobody() {
+    let token = |text: &str| Some(Secret::new(text));
+    let tokens = Tokens { admin: token("a-token"), read: None, ingest: token("i-token") };
+    let server = Server::with(tokens, Log::default()).await;
+    let delete = r#"{"type":"delete","userId":"victim","messageId":"d1"}"#;
+    let login = r#"{"type":"track","userId":"u1","event":"login"}"#;
+    let check = async |bearer: &str, events: &str, expect: (u16, Value), written: usize| {
+        let request = server.request("/v1/batch").body(format!("{{\"batch\":[{events}]}}")).bearer_auth(bearer);
+        let (status, answer) = read(request.send().await.expect("an answer")).await;
+        assert_eq!((status, answer["refused"][0]["reason"].clone()), expect, "{bearer}: {answer}");
+        assert_eq!(std::mem::take(&mut *server.log.lines.lock().expect("no panic while held")).len(), written, "{bearer}: {events}");
+    };
+    check("i-token", delete, (422, json!("forbidden")), 0).await;
+    check("i-token", &format!("{delete},{login}"), (202, json!("forbidden")), 1).await;
+    check("a-token", &format!("{delete},{login}"), (202, Value::Null), 2).await;
+    // The path says what it is.
+    let tracked = server.request("/v1/track").body(delete).bearer_auth("i-token").send().await.expect("an answer");
+    assert_eq!(read(tracked).await.1["reason"], "no_event");
+}
+
+#[tokio::test]
 async fn a_log_that_does_not_acknowledge() {
     for (fault, expect) in
         [(AppendError::Unavailable("no broker".to_owned()), 503), (AppendError::Refused("no such topic".to_owned()), 500)]

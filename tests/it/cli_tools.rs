@@ -503,3 +503,16 @@ fn an_explanation_that_cannot_be_says_why() {
     desk.run(&["explain", "--user", "u1", "--campaign", "welcom", "--definitions", "campaigns", "--events", "events.ndjson"])
         .expect(1, &["there is no campaign `welcom`: did you mean `welcome`?"]);
 }
+
+#[test]
+fn what_machines_read_is_json() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let check = |arguments: &[&str], lines: usize, part: &str| {
+        let ran = run(campanile(directory.path(), &[arguments, &["--format", "json"]].concat())).expect(0, &[part]);
+        let read: Vec<Value> =
+            ran.stdout.lines().map(|line| serde_json::from_str(line).unwrap_or_else(|_| panic!("JSON: {line}"))).collect();
+        assert!(read.len() >= lines, "{arguments:?}: {}", ran.stdout);
+    };
+    check(&["init"], 2, r#"{"state":"embedded","what":"kafka"}"#);
+    check(&["demo"], 7, r#""outcome":"suppressed""#);
+}

@@ -62,6 +62,25 @@ async fn campaigns_are_listed_with_what_they_are_at() {
 }
 
 #[tokio::test]
+async fn every_answer_about_definitions_says_the_revision() {
+    let plane = Plane::start().await;
+    put(&plane, &format!("{CART}---\n{{kind: cohort, key: vip, where: {{user: {{plan: gold}}}}}}\n")).await;
+    for (method, path, expect) in [
+        (Method::GET, "/v1/definitions", "\"1\""),
+        (Method::GET, "/v1/campaigns", "\"1\""),
+        (Method::GET, "/v1/campaigns/cart", "\"1\""),
+        (Method::POST, "/v1/campaigns/cart/pause", "\"2\""),
+        (Method::POST, "/v1/campaigns/cart/start?dry_run=true", "\"2\""),
+        (Method::DELETE, "/v1/definitions/cohort/vip", "\"3\""),
+        (Method::GET, "/v1/campaigns/cart", "\"3\""),
+    ] {
+        let got = answer(plane.request(method.clone(), path)).await;
+        assert!(got.status < 300, "{method} {path}: {}", got.body);
+        assert_eq!(got.headers.get(ETAG).and_then(|tag| tag.to_str().ok()), Some(expect), "{method} {path}");
+    }
+}
+
+#[tokio::test]
 async fn each_role_may_do_what_is_its_own() {
     let token = |text: &str| Some(Secret::new(text));
     let plane = Plane::with(Tokens { admin: token("a"), read: token("r"), ingest: token("i") }).await;

@@ -102,6 +102,8 @@ ca: {{secret: canary-ca}}
     all.push_str(&campaign("posted", "named", &format!("url: {}\n  {parts}", url("/fail-first/1/503"))));
     all.push_str(&campaign("refused", "named", &format!("url: {}\n  {parts}", url("/status/400"))));
     all.push_str(&campaign("fetched", "bearing", &format!("url: {}\n  method: GET", url("/status/200"))));
+    all.push_str(&campaign("echoed", "named", &format!("url: {}\n  {parts}", url("/echo"))));
+    all.push_str(&campaign("echoed-too", "bearing", &format!("url: {}", url("/echo"))));
     all.push_str(&campaign("late", "waiting", &format!("url: {}", url("/status/201"))));
     all
 }
@@ -202,6 +204,12 @@ fn check_request(seen: &Seen) {
 /// Everything that the worker and the commands left or said, each with its name.
 fn places(deployment: &Deployment, worker: Worker, redis: &Path) -> Vec<(String, Vec<u8>)> {
     let mut places: Vec<(String, Vec<u8>)> = Vec::new();
+    let user = deployment.write("user.json", r#"{"type":"identify","userId":"u1","traits":{}}"#).display().to_string();
+    let server = format!("http://{}", worker.listen);
+    for campaign in ["echoed", "echoed-too"] {
+        let ran = deployment.run(&["test-send", campaign, "--user", &user, "--server", &server]).expect(0, &["authorization", "***"]);
+        places.push((format!("test-send {campaign}"), format!("{}{}", ran.stdout, ran.stderr).into()));
+    }
     let metrics = worker.probe("/metrics").expect("it answers").body;
     assert!(metrics.contains("campanile_attempts_total"), "{metrics}");
     places.push(("/metrics".into(), metrics.into()));
@@ -220,9 +228,7 @@ fn places(deployment: &Deployment, worker: Worker, redis: &Path) -> Vec<(String,
     let stored: Vec<u8> = below(redis).iter().flat_map(|path| std::fs::read(path).expect("it is there")).collect();
     assert!(contains(&stored, "canary_param") && contains(&stored, "user-posted"), "redis did not write down what it was told");
     places.push(("redis".into(), stored));
-    let user = deployment.write("user.json", r#"{"type":"identify","userId":"u1","traits":{}}"#);
-    let event = deployment.write("event.json", r#"{"type":"track","userId":"u1","event":"posted"}"#);
-    let (user, event) = (user.display().to_string(), event.display().to_string());
+    let event = deployment.write("event.json", r#"{"type":"track","userId":"u1","event":"posted"}"#).display().to_string();
     for format in ["curl", "table", "json"] {
         let arguments = ["preview", "posted", "--definitions", "definitions", "--user", &user, "--event", &event, "--format", format];
         let ran = deployment.run(&arguments).expect(0, &["***"]);

@@ -18,6 +18,8 @@ fn definitions(endpoint: &Endpoint) -> String {
 ---
 {{kind: cohort, key: koreans, where: {{user: {{country: KR}}}}}}
 ---
+{{kind: cohort, key: testers, users: [u1, zoe]}}
+---
 kind: campaign
 key: cart
 status: running
@@ -80,7 +82,7 @@ fn a_user_is_shown_explained_and_deleted() {
         Some(stage.get("/v1/users/u1").json()).filter(|user| user["pending"].as_array().is_some_and(Vec::is_empty))
     });
     assert_eq!((&user["user_id"], &user["traits"]["phone"], &user["timezone"]), (&json!("u1"), &json!("+82"), &json!("Asia/Tokyo")));
-    assert_eq!(user["cohorts"], json!(["koreans"]));
+    assert_eq!(user["cohorts"], json!(["koreans", "testers"]));
     assert_eq!((&user["exposures"][0]["campaign"], &user["exposures"][0]["times"]), (&json!("cart"), &json!(1)));
     assert_eq!((&user["timers"][0]["campaign"], &user["timers"][0]["what"]), (&json!("reminder"), &json!("inaction")));
     let login =
@@ -99,7 +101,12 @@ fn a_user_is_shown_explained_and_deleted() {
     stage.command(&["explain", "--user", "u1", "--campaign", "carts"]).expect(1, &["did you mean `cart`"]);
 
     let deleted = stage.command(&["user", "delete", "u1"]).expect(0, &["what is left elsewhere"]);
-    assert!(deleted.stdout.contains("the outcomes topic"), "{}", deleted.stdout);
+    for place in ["the limits of campaigns", "cohort testers: ", "events topics", "outcomes)", "runs)", "retry", "dead)", "backups"] {
+        assert!(deleted.stdout.contains(place), "{place} in {}", deleted.stdout);
+    }
+    let other = stage.command(&["user", "delete", "u9", "--format", "json"]).expect(0, &["message_id"]).stdout;
+    let other: Value = serde_json::from_str(&other).expect("JSON");
+    assert!(!other["remains"].to_string().contains("cohort"), "{other}");
     let gone = eventually("it is forgotten", WITHIN, || Some(stage.get("/v1/users/u1").json()).filter(|user| user["deleted"].is_string()));
     assert_eq!((&gone["traits"], &gone["exposures"], &gone["timers"]), (&json!({}), &json!([]), &json!([])));
     assert_eq!(stage.get("/v1/users/nobody").status, 404);

@@ -52,7 +52,7 @@ impl Opener {
             Host::Address(_) => return Err(Failure::AddressRefused),
             Host::Name(name) => self.resolver.resolve(text(name)?).await?,
         };
-        connect(&alternate(addresses), origin.port).await.map_err(|_| Failure::Connect)
+        connect(&alternate(addresses), origin.port).await.map_err(|error| failure::of(&error))
     }
 }
 
@@ -72,7 +72,9 @@ async fn connect(addresses: &[IpAddr], port: u16) -> io::Result<TcpStream> {
         };
         match answer {
             Ok(Some(Ok(stream))) => return Ok(stream),
-            Ok(Some(Err(error))) => last = error,
+            // What this machine lacks says nothing of the addresses, so whatever else failed is not the reason.
+            Ok(Some(Err(error))) if !failure::is_ours(&last) => last = error,
+            Ok(Some(Err(_))) => {}
             // Nothing is left to wait for or to try.
             Ok(None) => return Err(last),
             Err(_) => {}

@@ -3,6 +3,8 @@
 use std::error::Error;
 use std::io;
 
+use hickory_resolver::net::NetError;
+
 use crate::engine::delivery::Failure;
 
 use super::stream::Flooded;
@@ -16,7 +18,22 @@ pub fn of(error: &(dyn Error + 'static)) -> Failure {
     found.unwrap_or(Failure::Connect)
 }
 
+/// Whether it is this machine that has no room for another connection.
+pub fn is_ours(error: &io::Error) -> bool {
+    /// `errno` of Linux and the BSDs: no more descriptors in the system, in the process; no memory. The last is 55 elsewhere than on Linux.
+    const ENFILE: i32 = 23;
+    const EMFILE: i32 = 24;
+    const ENOMEM: i32 = 12;
+    const ENOBUFS: i32 = if cfg!(target_os = "linux") { 105 } else { 55 };
+    matches!(error.raw_os_error(), Some(ENFILE | EMFILE | ENOMEM | ENOBUFS))
+}
+
 fn judge(link: &(dyn Error + 'static)) -> Option<Failure> {
+    // The resolver's error does not name what it wraps as its source.
+    let of_resolver = link.downcast_ref().and_then(|error| if let NetError::Io(error) = error { Some(&**error) } else { None });
+    if link.downcast_ref().or(of_resolver).is_some_and(is_ours) {
+        return Some(Failure::Unsent);
+    }
     if link.is::<rustls::Error>() {
         return Some(Failure::Tls);
     }
@@ -41,5 +58,24 @@ fn visit(error: &(dyn Error + 'static), each: &mut dyn FnMut(&(dyn Error + 'stat
             return visit(wrapped, each);
         }
         next = link.source();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_machine_without_descriptors_has_sent_nothing() {
+        let check = |number, expect| {
+            assert_eq!(of(&io::Error::from_raw_os_error(number)), expect, "{number}");
+            assert_eq!(of(&io::Error::other(io::Error::from_raw_os_error(number))), expect, "{number}, wrapped");
+            let of_resolver = NetError::from(io::Error::from_raw_os_error(number));
+            assert_eq!(of(&of_resolver), expect, "{number}, while a name was looked up");
+        };
+        check(24, Failure::Unsent);
+        check(23, Failure::Unsent);
+        check(111, Failure::Connect);
+        check(104, Failure::Connect);
     }
 }

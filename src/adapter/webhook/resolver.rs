@@ -13,6 +13,7 @@ use hickory_resolver::config::{ConnectionConfig, LookupIpStrategy, NameServerCon
 use hickory_resolver::net::runtime::TokioRuntimeProvider;
 
 use super::address::Reach;
+use super::failure;
 use crate::engine::delivery::Failure;
 
 /// A name that was mended should work again soon, whatever its zone says of negative answers.
@@ -58,7 +59,10 @@ impl CheckedResolver {
 
     /// Every address of a name, all of which may be called.
     pub async fn resolve(&self, name: &str) -> Result<Vec<IpAddr>, Failure> {
-        let answer = self.resolver.lookup_ip(name).await.map_err(|_| Failure::Dns)?;
+        let answer = self.resolver.lookup_ip(name).await.map_err(|error| match failure::of(&error) {
+            Failure::Unsent => Failure::Unsent,
+            _ => Failure::Dns,
+        })?;
         let addresses: Vec<IpAddr> = answer.iter().collect();
         match addresses.iter().all(|address| self.reach.allows(*address)) {
             _ if addresses.is_empty() => Err(Failure::Dns),

@@ -2,12 +2,9 @@
 
 use std::time::Duration;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
-
 use super::condition::every;
 use super::headers::HEADERS;
-use super::part::{self, CREDENTIAL};
+use super::part::{self, CREDENTIAL, SECRET};
 use super::problem::Problems;
 use super::reader::{self, Reader};
 use super::shape::{Shape, Type, key, required};
@@ -65,7 +62,7 @@ pub(super) static DESTINATION: Shape = Shape::new(
         key("auth", Type::Map(&AUTH), "How requests identify themselves."),
         key(
             "sign",
-            Type::AnyOf(&[Type::Named(&CREDENTIAL), Type::List(&Type::Named(&CREDENTIAL), 1, MAX_SIGNATURES)]),
+            Type::AnyOf(&[Type::Map(&SECRET), Type::List(&Type::Map(&SECRET), 1, MAX_SIGNATURES)]),
             "Signs requests (Standard Webhooks v1): {secret: name}; a list signs with each, while keys rotate.",
         ),
         key("headers", Type::Map(&HEADERS), "Headers of every request; templates over `secret` and `campaign`."),
@@ -88,7 +85,7 @@ static AUTH: Shape = Shape::kinds(
     "auth",
     "`auth`",
     "One of `basic` and `bearer`.",
-    &[key("basic", Type::Map(&BASIC), "HTTP Basic."), key("bearer", Type::Named(&CREDENTIAL), "A bearer token.")],
+    &[key("basic", Type::Map(&BASIC), "HTTP Basic."), key("bearer", Type::Map(&SECRET), "A bearer token: {secret: name}.")],
 );
 
 static BASIC: Shape = Shape::new(
@@ -97,7 +94,7 @@ static BASIC: Shape = Shape::new(
     "HTTP Basic.",
     &[
         required("username", Type::Named(&CREDENTIAL), "The user name."),
-        required("password", Type::Named(&CREDENTIAL), "The password: {secret: name}."),
+        required("password", Type::Map(&SECRET), "The password: {secret: name}."),
     ],
 );
 
@@ -193,29 +190,12 @@ fn auth(node: &Node, problems: &Problems) -> Option<Auth> {
 }
 
 fn sign(node: &Node, problems: &Problems) -> Option<Vec<Credential>> {
-    let Data::List(items) = &node.data else { return signature(node, "`sign`", problems).map(|one| vec![one]) };
+    let Data::List(items) = &node.data else { return part::secret(node, "`sign`", problems).map(|one| vec![one]) };
     if !(1..=MAX_SIGNATURES).contains(&items.len()) {
         problems.error(node.place, format!("`sign` has 1 to {MAX_SIGNATURES} secrets, not {}", items.len()));
         return None;
     }
-    every(items.iter().map(|item| signature(item, "an item of `sign`", problems)))
-}
-
-/// Standard Webhooks writes a secret as `whsec_` and base64.
-fn signature(node: &Node, what: &str, problems: &Problems) -> Option<Credential> {
-    let credential = part::secret(node, what, problems)?;
-    if let Credential::Text(text) = &credential
-        && let Some(encoded) = text.strip_prefix("whsec_")
-        && STANDARD.decode(encoded).is_err()
-    {
-        problems.error_with_help(
-            node.place,
-            format!("what follows `whsec_` in {what} is not base64"),
-            "copy the whole secret, or leave `whsec_` out",
-        );
-        return None;
-    }
-    Some(credential)
+    every(items.iter().map(|item| part::secret(item, "an item of `sign`", problems)))
 }
 
 fn ca(node: &Node, problems: &Problems) -> Option<Credential> {

@@ -42,6 +42,7 @@ mod tests;
 
 pub use checked::*;
 pub use cohort::{MAX_LISTED, users_of_file};
+pub use destination::MAX_RETRIES;
 pub use document::{Document, Kind, Places, ReadOptions, WORKSPACE_KEY, read, read_canonical};
 pub use problem::{Place, Problem, Severity};
 pub use reference::reference;

@@ -20,7 +20,7 @@ pub(super) static ZONE: Named =
 pub(super) static CREDENTIAL: Named =
     Named { id: "credential", doc: "{secret: name}, or the text itself.", value: Type::AnyOf(&[Type::Name, Type::Map(&SECRET)]) };
 
-static SECRET: Shape = Shape::new(
+pub(super) static SECRET: Shape = Shape::new(
     "secret",
     "a secret",
     "A secret by its name: a file in `secrets.dir`, or CAMPANILE_SECRET_<NAME>.",
@@ -166,16 +166,17 @@ pub(super) fn credential(node: &Node, what: &str, problems: &Problems) -> Option
     reader::name(node, what, problems).map(|text| Credential::Text(text.into()))
 }
 
-/// A credential that should not stand in a definition.
+/// A credential that never stands in a definition: those are stored, and shown to whoever may read them.
 pub(super) fn secret(node: &Node, what: &str, problems: &Problems) -> Option<Credential> {
-    let credential = credential(node, what, problems)?;
-    if let Credential::Text(text) = &credential {
-        if text.contains("{{") {
-            problems.error_with_help(node.place, format!("{what} is no template"), "name the secret: {secret: name}");
-            return None;
-        }
-        let help = "keep it out of the definitions: {secret: name}, a file in `secrets.dir` or CAMPANILE_SECRET_<NAME>";
-        problems.warn(node.place, format!("{what} is written out, for everyone who can read definitions"), help);
-    }
-    Some(credential)
+    let (why, help) = match &node.data {
+        Data::Map(_) => return credential(node, what, problems),
+        Data::Broken => return None,
+        Data::Scalar(Value::Text(text)) if text.contains("{{") => ("is no template", "name the secret: {secret: name}"),
+        _ => (
+            "must be the name of a secret: definitions are stored, and many may read them",
+            "write {secret: name}, and its value into a file of that name in `secrets.dir`, or CAMPANILE_SECRET_<NAME>",
+        ),
+    };
+    problems.error_with_help(node.place, format!("{what} {why}"), help);
+    None
 }

@@ -29,4 +29,6 @@ pub enum Failure {
     AddressRefused,
     /// What came back is not HTTP.
     Protocol,
+    /// This machine had no descriptor or memory for a connection: nothing was sent, and it says nothing of the endpoint.
+    Unsent,
 }

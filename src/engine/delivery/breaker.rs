@@ -48,6 +48,7 @@ impl Health {
             Err(Failure::Timeout | Failure::Connect | Failure::Dns | Failure::Protocol | Failure::Tls | Failure::AddressRefused) => {
                 Health::Failed
             }
+            Err(Failure::Unsent) => Health::Unknown,
         }
     }
 }
@@ -300,6 +301,7 @@ mod tests {
         for failure in [Failure::Timeout, Failure::Connect, Failure::Dns, Failure::Protocol, Failure::Tls, Failure::AddressRefused] {
             assert_eq!(of(Err(failure)), Health::Failed, "{failure}");
         }
+        assert_eq!(of(Err(Failure::Unsent)), Health::Unknown);
     }
 
     proptest! {

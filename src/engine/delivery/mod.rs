@@ -38,6 +38,8 @@ pub enum Meaning {
     Retry { hint: Option<Duration> },
     /// Another attempt would end the same: redirects, other statuses, TLS, refused addresses.
     Failed,
+    /// No attempt was made: it is this machine that lacks something.
+    Unsent,
 }
 
 /// Judges an answer; `now` is when it arrived (a `Retry-After` may be a date).
@@ -48,6 +50,7 @@ pub fn meaning(answer: &Answer, now: Timestamp) -> Meaning {
         Ok(_) => Meaning::Failed,
         Err(Failure::Timeout | Failure::Connect | Failure::Dns | Failure::Protocol) => Meaning::Retry { hint: None },
         Err(Failure::Tls | Failure::AddressRefused) => Meaning::Failed,
+        Err(Failure::Unsent) => Meaning::Unsent,
     }
 }
 
@@ -64,8 +67,9 @@ impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Failure::Timeout => "timeout",
-            // The contract's list of causes is closed: an answer that is not HTTP is a connection that did not work.
-            Failure::Connect | Failure::Protocol => "connect",
+            // The contract's list of causes is closed: an answer that is not HTTP is a connection that did not work, and so is one that this
+            // machine had no room for.
+            Failure::Connect | Failure::Protocol | Failure::Unsent => "connect",
             Failure::Tls => "tls",
             Failure::Dns => "dns",
             Failure::AddressRefused => "address refused",
@@ -146,6 +150,7 @@ mod tests {
         check(Err(Failure::Dns), (retry, "dns"));
         check(Err(Failure::Tls), (Meaning::Failed, "tls"));
         check(Err(Failure::AddressRefused), (Meaning::Failed, "address refused"));
+        check(Err(Failure::Unsent), (Meaning::Unsent, "connect"));
     }
 
     #[test]

@@ -17,6 +17,7 @@
 //! | `/reset` | resets the connection |
 //! | `/cut` | 200, closes in the middle of the body |
 //! | `/junk` | answers what is not HTTP |
+//! | `/echo` | 200 with what it was sent: as JSON within JSON, as it was, and as a form |
 //! | any other | 200 |
 
 use std::io;
@@ -240,6 +241,7 @@ async fn answer<S: AsyncWrite + AsyncRead + Reset + Unpin>(stream: &mut S, seen:
             respond(stream, 200, "").await
         }
         "status" => respond(stream, number(parts.next()), "").await,
+        "echo" => answer_with(stream, 200, "", &echo(seen)).await,
         "fail-first" => {
             let failures = number(parts.next());
             let status = if seen.attempt() <= u32::from(failures) { number(parts.next()) } else { 200 };
@@ -297,8 +299,22 @@ fn behaviour(path: &str, attempt: u32) -> &str {
     }
 }
 
+/// Everything that a secret may stand in, in the ways in which echoing services write it.
+fn echo(seen: &Seen) -> String {
+    let body = String::from_utf8_lossy(&seen.body);
+    let headers: serde_json::Map<String, serde_json::Value> =
+        seen.headers.iter().map(|(name, value)| (name.clone(), value.clone().into())).collect();
+    let all = serde_json::json!({"headers": headers, "data": body, "path": seen.path});
+    let lines: String = seen.headers.iter().map(|(name, value)| format!("{name}: {value}\n")).collect();
+    let form = percent_encoding::utf8_percent_encode(&body, percent_encoding::NON_ALPHANUMERIC);
+    format!("{all}\n{lines}{body}\n{form}")
+}
+
 async fn respond<S: AsyncWrite + Unpin>(stream: &mut S, status: u16, headers: &str) -> io::Result<bool> {
-    let body = format!("status {status}");
+    answer_with(stream, status, headers, &format!("status {status}")).await
+}
+
+async fn answer_with<S: AsyncWrite + Unpin>(stream: &mut S, status: u16, headers: &str, body: &str) -> io::Result<bool> {
     let text = format!("HTTP/1.1 {status} Tried\r\ncontent-length: {}\r\n{headers}\r\n{body}", body.len());
     stream.write_all(text.as_bytes()).await?;
     stream.flush().await.map(|()| true)
