@@ -190,9 +190,12 @@ impl Work<'_> {
         self.effects.push(Effect::Decided(Box::new(line)));
     }
 
-    /// The `sent` line, the same word for word whenever it is repeated, and the dispatch.
+    /// The `sent` line, which says so when it is repeated, and the dispatch.
     pub(super) fn send(&mut self, claim: &Claim, id: DeliveryId) {
-        self.effects.push(Effect::Decided(Box::new(Decision::of_claim(self.user, claim, Some(id)))));
+        // What is pending already was announced when it came to be.
+        let again = self.known.record.pending.iter().any(|entry| entry.id == id);
+        let line = Decision { again, ..Decision::of_claim(self.user, claim, Some(id)) };
+        self.effects.push(Effect::Decided(Box::new(line)));
         self.effects.push(Effect::Send(id));
     }
 
