@@ -154,7 +154,7 @@ impl Work<'_> {
         };
         match self.render(campaign, occasion, id, links) {
             Err(stop) => self.hold(campaign, occasion, stop),
-            Ok(rendered) if !bounds::has_room_for_claim(&self.known.record, &rendered.request) => {
+            Ok(rendered) if !self.has_room(definition, occasion, &rendered) => {
                 self.hold(campaign, occasion, Reason::StateFull.into());
             }
             Ok(rendered) => match unanswered {
@@ -162,6 +162,12 @@ impl Work<'_> {
                 None => self.claim(campaign, occasion, id, rendered),
             },
         }
+    }
+
+    fn has_room(&self, campaign: &Campaign, occasion: &Occasion, rendered: &Rendered) -> bool {
+        let record = &self.known.record;
+        let key = exposure_key(campaign, occasion.properties);
+        bounds::has_room_for_claim(record, &rendered.request) && fatigue::has_room(&record.ledger, campaign, key, Arm::Treatment, self.now)
     }
 
     /// The decision line of an occasion that comes to nothing.
