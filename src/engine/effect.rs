@@ -92,6 +92,14 @@ pub struct Decision {
     pub until: Option<Timestamp>,
     pub run: Option<Box<str>>,
     pub delivery_id: Option<DeliveryId>,
+    /// A `sent` line of a delivery that had one: taken over, or claimed anew. What is counted counts it no second time.
+    #[serde(skip_serializing_if = "is_first")]
+    pub again: bool,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "as serde calls it")]
+fn is_first(again: &bool) -> bool {
+    !again
 }
 
 impl Decision {
@@ -117,6 +125,7 @@ impl Decision {
             until: None,
             run: claim.run.clone(),
             delivery_id,
+            again: false,
         }
     }
 }

@@ -12,6 +12,10 @@ pub type UserId = Arc<str>;
 /// Longest user id, message id and event name, in bytes (contract, section 4).
 pub const MAX_ID_BYTES: usize = 256;
 
+/// What ids begin with that are no users but notes of the worker's own, kept like users: with a token and a wake. An event about such
+/// a user is refused when it is read, so that no id from outside ever begins so.
+pub const PSEUDO: char = '\u{1}';
+
 /// A campaign in a record: a stable hash of its key, eight bytes instead of up to 63. Two keys of one deployment with the
 /// same hash are refused when definitions are checked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -1,5 +1,7 @@
 //! What is known of a user as a person: traits with the time each was learned, and the last device seen.
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 
 use super::time::Timestamp;
@@ -10,6 +12,9 @@ pub const MAX_TRAITS: usize = 1000;
 
 /// Most bytes the traits of one user take, about.
 pub const MAX_TRAITS_BYTES: usize = 256 * 1024;
+
+/// That the same device was seen again is noted when it was not for so long: noting each event would cost a write for each.
+const SEEN_AGAIN: Duration = Duration::from_secs(60);
 
 /// A user's profile. Traits merge per top-level key: the newest timestamp wins, null removes.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -102,10 +107,11 @@ impl Profile {
     }
 }
 
-/// Keeps the newest; an unchanged value does not count as a change, so that it costs no write.
+/// Keeps the newest, and when it was last seen, to [`SEEN_AGAIN`]: what was seen before that and comes late is not the last.
 fn note(slot: &mut Option<(Box<str>, Timestamp)>, value: Option<&str>, at: Timestamp) -> bool {
     match (value, &slot) {
-        (Some(value), Some((known, known_at))) if &**known == value || *known_at > at => false,
+        (Some(_), Some((_, known_at))) if *known_at > at => false,
+        (Some(value), Some((known, known_at))) if &**known == value && at.since(*known_at) < SEEN_AGAIN => false,
         (Some(value), _) => {
             *slot = Some((value.into(), at));
             true
@@ -167,6 +173,23 @@ mod tests {
         assert!(!profile.prune(Timestamp(20)));
         assert!(profile.prune(Timestamp(21)));
         assert!(profile.merge(&object(r#"{"a":3}"#), Timestamp(15)));
+    }
+
+    #[test]
+    fn the_last_device_is_the_one_that_was_seen_last() {
+        // What was seen, and when, in the order in which it is read; the last one then.
+        let check = |seen: &[(&str, i64)], expect: &str, writes: usize| {
+            let mut profile = Profile::default();
+            let minute = 60_000;
+            let written = seen.iter().filter(|(id, at)| profile.note_device(Some(id), Some(id), Timestamp(at * minute))).count();
+            assert_eq!((profile.push_token(), profile.anonymous_id(), written), (Some(expect), Some(expect), writes), "{seen:?}");
+        };
+        check(&[("old", 1), ("new", 2)], "new", 2);
+        check(&[("new", 2), ("old", 1)], "new", 1);
+        // Seen again, and only then the other, which is older, is read.
+        check(&[("new", 10), ("new", 12), ("old", 11)], "new", 2);
+        check(&[("new", 10), ("new", 10)], "new", 1);
+        check(&[("new", 10), ("new", 9), ("old", 11)], "old", 2);
     }
 
     #[test]

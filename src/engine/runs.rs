@@ -73,7 +73,7 @@ pub struct Stale {
 const HELD_LOOK: Duration = Duration::from_secs(60);
 const IDLE_LOOK: Duration = Duration::from_secs(86_400);
 
-/// What the ids of agendas begin with; ids from outside never begin with U+0001.
+/// What the ids of agendas begin with: as no id from outside does ([`super::id::PSEUDO`]).
 const ID_PREFIX: &str = "\u{1}run/";
 
 /// The id under which a campaign's agenda is kept.

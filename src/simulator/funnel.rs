@@ -59,11 +59,14 @@ pub struct Counted<'a> {
     pub delivery_id: Option<&'a str>,
     #[serde(borrow, default)]
     pub request_id: Option<&'a str>,
+    #[serde(default)]
+    again: bool,
 }
 
 impl Counted<'_> {
+    /// What is repeated was sent before.
     pub fn is_sent(&self) -> bool {
-        self.r#type == "decision" && self.outcome == Some("sent")
+        self.r#type == "decision" && self.outcome == Some("sent") && !self.again
     }
 
     pub fn is_attempt(&self) -> bool {
@@ -87,6 +90,7 @@ impl Funnels {
     pub fn note(&mut self, line: &Counted<'_>) {
         let funnel = self.of(line.campaign);
         match (line.r#type, line.outcome, line.result) {
+            ("decision", Some("sent"), _) if line.again => {}
             ("decision", Some("sent"), _) => {
                 funnel.matched += 1;
                 funnel.in_audience += 1;

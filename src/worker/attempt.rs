@@ -261,7 +261,7 @@ fn attempt_line(
         delivery_id: delivery.entry.id,
         request_id: delivery.entry.id,
         destination,
-        attempt: delivery.entry.phase.attempt(),
+        attempt: delivery.entry.phase.line_number(),
         result,
         status,
         latency_ms: outcomes::latency_ms(latency),

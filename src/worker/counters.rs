@@ -34,7 +34,11 @@ impl Counters {
         self.not_written.count(decision);
     }
 
+    /// Once each: a line that is repeated was counted when it came first.
     pub fn decided(&self, decision: &Decision) {
+        if decision.again {
+            return;
+        }
         let outcome = match decision.outcome {
             Outcome::Sent => "sent",
             Outcome::Deferred => "deferred",
@@ -216,6 +220,8 @@ impl ReaderCounters {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::engine::id::DeliveryId;
+    use crate::engine::record::{Arm, Claim};
     use crate::telemetry::metrics::CampaignLabel;
 
     fn at(seconds: i64) -> Timestamp {
@@ -232,6 +238,29 @@ mod tests {
         let family = families.iter().find(|family| family.name() == "campanile_event_lag_seconds");
         let series = family.map(|family| family.get_metric()).unwrap_or_default();
         series.iter().map(|one| (one.get_label()[0].value().to_owned(), one.get_gauge().get_value())).collect()
+    }
+
+    #[test]
+    fn a_decision_is_counted_once_however_often_its_line_is_written() {
+        let metrics = Arc::new(Metrics::new(CampaignLabel::Auto).unwrap());
+        let counters = Counters::new(metrics.clone());
+        let claim = Claim {
+            at: at(0),
+            campaign: "cart".into(),
+            version: 1,
+            channel: None,
+            tags: Vec::new(),
+            event_id: "m1".into(),
+            run: None,
+            arm: Arm::Treatment,
+        };
+        let first = Decision::sent(&"u1".into(), &claim, DeliveryId([1; 16]));
+        counters.decided(&first);
+        counters.decided(&Decision { again: true, ..first });
+        drop(counters);
+        let families = metrics.registry.gather();
+        let family = families.iter().find(|family| family.name() == "campanile_decisions_total").expect("a family");
+        assert_eq!(family.get_metric().iter().map(|one| one.get_counter().get_value()).sum::<f64>(), 1.0);
     }
 
     #[test]

@@ -28,6 +28,7 @@ pub mod turn;
 pub mod commits;
 pub mod definitions;
 pub mod due;
+pub mod form;
 pub mod letters;
 pub mod read_positions;
 pub mod reader;

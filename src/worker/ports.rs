@@ -16,6 +16,8 @@ use crate::engine::delivery::wire::Header;
 use crate::engine::id::UserId;
 use crate::engine::time::Timestamp;
 
+pub use crate::engine::id::PSEUDO;
+
 pub type Future<'a, T> = Pin<Box<dyn std::future::Future<Output = T> + 'a>>;
 pub type SendFuture<'a, T> = Pin<Box<dyn std::future::Future<Output = T> + Send + 'a>>;
 
@@ -267,10 +269,6 @@ pub struct Committed {
     /// Positions in `changes` that were not written, with what is stored (`None` = nothing).
     pub conflicts: Vec<(usize, Option<Stored>)>,
 }
-
-/// What ids begin with that are no users but notes of the worker's own, kept like users: with a token and a wake. Ids from outside
-/// never begin so.
-pub const PSEUDO: char = '\u{1}';
 
 /// Where a walk over all users stands: the store's own bytes, to be kept and handed back as they are.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -17,6 +17,7 @@ use crate::engine::time::Timestamp;
 
 use super::commits::{Appending, Commits, IfRefused};
 use super::dispatch::{Delivery, Parking};
+use super::form::{self, Unread};
 use super::offsets::{Offsets, Ticket};
 use super::outcomes::{self, DeadEvent};
 use super::ports::{Append, Line, Message, Partition, Source, SourceError};
@@ -58,6 +59,9 @@ fn is_default<T: Default + PartialEq>(value: &T) -> bool {
 const VERSION: u32 = 1;
 /// Of a dead letter that is sent again, and the newest that this version reads.
 const REDRIVE: u32 = 2;
+
+/// The reason of what is on a retry topic and is no message of ours.
+pub const NOT_A_RETRY: &str = "not_a_retry";
 
 /// The heap holds messages at most this long before their time; longer waits go through a tier.
 pub const HEAP_SPAN: Duration = Duration::from_secs(60);
@@ -156,12 +160,8 @@ impl RetryMessage {
         Line { topic: topic.clone(), key: Some(self.user.as_bytes().to_vec()), value: outcomes::json(self) }
     }
 
-    fn read(bytes: &[u8]) -> Result<RetryMessage, String> {
-        let message: RetryMessage = serde_json::from_slice(bytes).map_err(|error| error.to_string())?;
-        if message.v > REDRIVE {
-            return Err(format!("form {} is newer than this version reads ({REDRIVE}): upgrade this worker", message.v));
-        }
-        Ok(message)
+    fn read(bytes: &[u8]) -> Result<RetryMessage, Unread> {
+        form::read(bytes, REDRIVE).map_err(|unread: Unread| redrive::newer(bytes).map_or(unread, Unread::Newer))
     }
 }
 
@@ -172,7 +172,21 @@ mod redrive {
     use serde::de::Error;
     use serde::{Deserialize, Deserializer, Serializer};
 
+    use crate::engine::record::codec::CodecError;
     use crate::engine::record::{Dead, codec};
+
+    /// Of a message that cannot be read: what says that its delivery is stored in a newer format, if it is.
+    pub fn newer(bytes: &[u8]) -> Option<String> {
+        #[derive(serde::Deserialize)]
+        struct Carried {
+            redrive: String,
+        }
+        let Carried { redrive } = serde_json::from_slice(bytes).ok()?;
+        match codec::decode_dead(&STANDARD.decode(redrive).ok()?) {
+            Err(error @ CodecError::NewerFormat(_)) => Some(error.to_string()),
+            Ok(_) | Err(CodecError::Damaged) => None,
+        }
+    }
 
     pub fn serialize<S: Serializer>(dead: &Option<Box<Dead>>, serializer: S) -> Result<S::Ok, S::Error> {
         match dead {
@@ -264,17 +278,23 @@ impl RetryReader {
         let mut read: Vec<Read> = Vec::new();
         let offsets = &self.offsets;
         let room = HEAP_BYTES.saturating_sub(self.heap_bytes);
-        let mut bytes = 0;
+        let (mut bytes, mut newer) = (0, None);
         let polled = self.source.poll(wait, &mut |message| {
-            bytes += take(offsets, &message, &mut read);
-            if bytes > room { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+            match take(offsets, &message, &mut read) {
+                Ok(taken) => bytes += taken,
+                Err(error) => newer = Some(error),
+            }
+            if bytes > room || newer.is_some() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         });
         commits.polled(&mut self.offsets, polled)?;
+        if let Some(error) = newer {
+            return Err(error);
+        }
         for Read { partition, time, message } in read {
             match message {
                 Ok(held) => self.accept(partition, time, held, now)?,
                 Err((dead, error, ticket)) => {
-                    let line = outcomes::dead_event(&self.settings.topics, now, &dead, "not_json", &error);
+                    let line = outcomes::dead_event(&self.settings.topics, now, &dead, NOT_A_RETRY, &error);
                     self.appending.push(&*self.append, line, ticket, IfRefused::Finish);
                 }
             }
@@ -371,18 +391,22 @@ impl RetryReader {
     }
 }
 
-/// Notes a record and parses it; answers its size.
-fn take(offsets: &Offsets, message: &Message<'_>, read: &mut Vec<Read>) -> usize {
-    let Some((partition, progress)) = offsets.find(message.topic, message.partition) else { return 0 };
+/// Notes a record and parses it; answers its size. One of a newer form ends this worker and is never finished here.
+fn take(offsets: &Offsets, message: &Message<'_>, read: &mut Vec<Read>) -> Result<usize, SourceError> {
+    let Some((partition, progress)) = offsets.find(message.topic, message.partition) else { return Ok(0) };
     let Some(value) = message.value else {
         progress.pass(message.offset);
-        return 0;
+        return Ok(0);
     };
     let ticket = progress.open(message.offset);
     let parsed = match RetryMessage::read(value) {
         Ok(parsed) => Ok(Held { not_before: parsed.not_before, bytes: value.len(), message: Box::new(parsed), ticket }),
-        Err(error) => Err((DeadEvent::of(partition, message), error, ticket)),
+        Err(Unread::Newer(why)) => return Err(form::not_for_us(message, &why)),
+        Err(Unread::Broken(error)) => Err((DeadEvent::of(partition, message), error, ticket)),
     };
     read.push(Read { partition: partition.clone(), time: message.time, message: parsed });
-    value.len()
+    Ok(value.len())
 }
+
+#[cfg(test)]
+mod tests;

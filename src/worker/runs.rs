@@ -15,6 +15,7 @@ use crate::engine::id::UserId;
 use crate::engine::step::Run;
 use crate::engine::time::Timestamp;
 
+use super::form::{self, Unread};
 use super::outcomes;
 use super::ports::Line;
 use super::settings::Topics;
@@ -50,12 +51,8 @@ impl Chunk {
         users.chunks(CHUNK_USERS).map(line).collect()
     }
 
-    fn read(bytes: &[u8]) -> Result<Chunk, String> {
-        let chunk: Chunk = serde_json::from_slice(bytes).map_err(|error| error.to_string())?;
-        if chunk.v > VERSION {
-            return Err(format!("form {} is newer than this version reads ({VERSION}): upgrade this worker", chunk.v));
-        }
-        Ok(chunk)
+    fn read(bytes: &[u8]) -> Result<Chunk, Unread> {
+        form::read(bytes, VERSION)
     }
 }
 

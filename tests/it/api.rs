@@ -216,6 +216,7 @@ async fn what_cannot_be_read_is_refused_with_its_reason() {
         ("{}", "no_event"),
         (r#"{"event":"login"}"#, "no_user"),
         (r#"{"userId":"","event":"login"}"#, "no_user"),
+        (r#"{"userId":"\u0001workers","event":"login"}"#, "no_user"),
         (r#"{"userId":"u1"}"#, "no_event"),
         (r#"{"userId":"u1","event":"$sent"}"#, "reserved_name"),
         (r#"{"userId":"u1","event":"login","timestamp":"yesterday"}"#, "bad_timestamp"),

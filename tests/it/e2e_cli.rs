@@ -156,10 +156,12 @@ fn events_and_sends_over_http_take_the_same_way() {
 fn the_unreadable_is_dead_lettered_and_the_partition_moves_on() {
     let stage = Stage::new();
     let worker = stage.deployment.start();
-    let unreadable: [(&[u8], &str); 6] = [
+    let unreadable: [(&[u8], &str); 7] = [
         (b"\xff\xfe not json", "not_json"),
         (br#"{"type":"teleport","userId":"u1"}"#, "unsupported_type"),
         (br#"{"type":"track","event":"launched"}"#, "no_user"),
+        // The id of a note of the workers' own: what is stored of it is no user's.
+        (br#"{"type":"track","userId":"\u0001workers","event":"launched"}"#, "no_user"),
         (br#"{"type":"track","userId":"u1"}"#, "no_event"),
         (br#"{"type":"track","userId":"u1","event":"launched","timestamp":"yesterday"}"#, "bad_timestamp"),
         (br#"{"type":"track","userId":"u1","event":"$sent"}"#, "reserved_name"),

@@ -1,7 +1,7 @@
 //! Every scenario file, run straight and with restarts, must end the same; and the turn must survive a crash at every call it
 //! makes of the world.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -44,6 +44,9 @@ fn every_scenario_ends_as_expected_straight_and_with_restarts() {
             let ended = scenario.run(restarts, SharedFaults::default()).unwrap_or_else(|error| panic!("{name}: {error}"));
             let differences = scenario.differences(&ended);
             assert!(differences.is_empty(), "{name} ({restarts:?}):\n{differences:#?}\n{:#?}", ended.lines);
+            if restarts == Restarts::Never {
+                check_attempts(&name, &ended);
+            }
         }
     }
 }
@@ -92,6 +95,14 @@ fn last_result(ended: &Ended, sent: &OutcomeLine) -> String {
         None => "none".into(),
         Some(last) if last.result == "failed" && last.attempt >= ATTEMPTS => USED_UP.into(),
         Some(last) => last.result.clone(),
+    }
+}
+
+/// Where nothing is repeated, the id of a delivery and the number of an attempt name one line.
+fn check_attempts(name: &str, ended: &Ended) {
+    let mut seen = BTreeSet::new();
+    for line in ended.lines.iter().filter(|line| line.is_attempt()) {
+        assert!(seen.insert((&line.delivery_id, line.attempt)), "{name}: attempt {} twice: {line:#?}", line.attempt);
     }
 }
 

@@ -41,9 +41,9 @@ async fn filled(plane: Plane) -> Plane {
     let line = |offset: i64, day: i32, what: What| Line { partition: 0, offset, day, key: (offset as u64 / 2) << 8, what };
     let mut tally = Tally::default();
     let lines = [
-        line(0, DAY, What::Sent),
+        line(0, DAY, What::Sent { again: false }),
         line(1, DAY, What::Delivered),
-        line(2, DAY + 1, What::Sent),
+        line(2, DAY + 1, What::Sent { again: false }),
         line(3, DAY + 1, What::Failed { cause: "http 503".into() }),
         line(4, DAY + 1, What::Held { reason: "control_group", taken_back: false }),
         line(6, DAY + 1, What::Converted { arm: campanile::engine::record::Arm::Treatment }),

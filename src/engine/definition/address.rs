@@ -22,10 +22,26 @@ pub(super) fn host_of_url(url: &str, allow_http: bool) -> Result<Box<str>, Refus
     }
     let rest = &url[scheme.len()..];
     let authority = &rest[..rest.find(['/', '?', '#']).unwrap_or(rest.len())];
-    if rest.contains('#') && !rest.contains("{{") && !rest.contains("{%") {
+    if has_literal(rest, '#') {
         return Err(refused("`url` has a fragment, which is never sent", "remove `#` and what follows"));
     }
     host(scheme, authority)
+}
+
+/// Whether a character stands outside of what a template puts in its place (which is percent-encoded).
+fn has_literal(template: &str, sought: char) -> bool {
+    let mut rest = template;
+    while let Some(open) = rest.find(['{', sought]) {
+        if rest[open..].starts_with(sought) {
+            return true;
+        }
+        let close = [("{{", "}}"), ("{%", "%}")].into_iter().find(|(begin, _)| rest[open..].starts_with(begin));
+        let after = close.map_or(Some(open + 1), |(_, end)| rest[open..].find(end).map(|at| open + at + end.len()));
+        // What is not closed is a problem of the template.
+        let Some(after) = after else { return false };
+        rest = &rest[after..];
+    }
+    false
 }
 
 /// The `match` of a destination: `host[:port]`.
@@ -87,7 +103,7 @@ mod tests {
             ("http://127.0.0.1:80/", "127.0.0.1"),
             ("https://[::1]:8443/", "[::1]:8443"),
             ("https://bücher.example/", "xn--bcher-kva.example"),
-            ("https://api.example/a@b/{{ x }}#{{ y }}", "api.example"),
+            ("https://api.example/a@b/{{ x }}/{{ y | append: '#' }}{% if z == '#' %}{z}{% endif %}", "api.example"),
         ] {
             assert_eq!(host_of_url(url, true).as_deref(), Ok(expect), "{url}");
         }
@@ -110,6 +126,11 @@ mod tests {
             ("https://api .example/", "`api .example` is no host"),
             ("https://api.example:99999/", "`api.example:99999` is no host"),
             ("https://api.example/x#y", "`url` has a fragment, which is never sent"),
+            // What is appended as `params` would vanish behind it.
+            ("https://api.example/{{ x }}#y", "`url` has a fragment, which is never sent"),
+            ("https://api.example/#{{ x }}", "`url` has a fragment, which is never sent"),
+            ("https://api.example/{% if x %}#{% endif %}", "`url` has a fragment, which is never sent"),
+            ("https://api.example/{#{{ x }}", "`url` has a fragment, which is never sent"),
             ("https://api.exa\nmple/x", "`url` has a line break or another control character"),
         ] {
             assert_eq!(host_of_url(url, false).map_err(|refused| refused.message), Err(expect.into()), "{url}");

@@ -7,7 +7,7 @@ use super::rule::{RULE, rule};
 use super::shape::{self, Shape, Type, required};
 use super::text::{Data, Node};
 use super::{Cohort, Members};
-use crate::engine::id::MAX_ID_BYTES;
+use crate::engine::id::{MAX_ID_BYTES, PSEUDO};
 use crate::engine::value::Value;
 
 /// How many users a list may name: it is stored with the definitions, and every worker holds it.
@@ -94,10 +94,10 @@ fn user(node: &Node, problems: &Problems) -> Option<Box<str>> {
 fn check_id(id: &str, place: Place, problems: &Problems) -> bool {
     if id.len() > MAX_ID_BYTES {
         problems.error(place, format!("a user id has at most {MAX_ID_BYTES} bytes, not {}", id.len()));
-    } else if id.starts_with('\u{1}') {
+    } else if id.starts_with(PSEUDO) {
         problems.error(place, "a user id does not begin with a control character");
     }
-    id.len() <= MAX_ID_BYTES && !id.starts_with('\u{1}')
+    id.len() <= MAX_ID_BYTES && !id.starts_with(PSEUDO)
 }
 
 fn sorted(mut ids: Vec<Box<str>>, place: Place, problems: &Problems) -> Option<Vec<Box<str>>> {

@@ -23,7 +23,11 @@ pub(super) static FATIGUE: Shape = Shape::new(
             Type::AnyOf(&[Type::Choice(&["never", "always"]), Type::Map(&RESEND)]),
             "Whether a user who got it may get it again: `never` (default), `always`, or {after: 7d}. Must be written for cron, monthly and user dates.",
         ),
-        key("per", Type::List(&Type::Name, 0, MAX_PER), "Once per user and the values of these event properties, not per user."),
+        key(
+            "per",
+            Type::List(&Type::Name, 0, MAX_PER),
+            "Once per user and the values of these event properties, not per user. Of each user 512 values are known; where none of them may be sent again yet, a further one is held back as `state_full`.",
+        ),
         key("frequency_cap", Type::Boolean, "false: neither stopped by the workspace's frequency caps nor counted in them. Default true."),
         key(
             "on_cap",

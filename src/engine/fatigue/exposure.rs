@@ -1,4 +1,5 @@
-//! F1, F2: who was reached by which campaign when, and whether again. Bounded by forgetting; it never forgets all of a campaign.
+//! F1, F2: who was reached by which campaign when, and whether again. Bounded: what may be sent again is forgotten, and where nothing may
+//! nothing more is sent.
 
 use crate::engine::definition::{Campaign, Resend};
 use crate::engine::effect::Reason;
@@ -6,9 +7,9 @@ use crate::engine::id::CampaignId;
 use crate::engine::record::{Arm, Exposure, ExposureKey, Ledger};
 use crate::engine::time::Timestamp;
 
-/// Keys of `fatigue.per` that a record knows of one campaign and arm. Beyond, the one that was sent longest ago is forgotten, and
-/// could be sent again: late events are not, so its trigger would have to happen anew.
-pub const MAX_EXPOSURE_KEYS: usize = 64;
+/// Keys of `fatigue.per` that a record knows of one campaign and arm, each about 25 bytes of it. Beyond, one that may be sent again anyway is
+/// forgotten; where there is none, nothing more is sent (`state_full`), for what was forgotten would be sent twice.
+pub const MAX_EXPOSURE_KEYS: usize = 512;
 
 /// A send that would come too soon, or once too often.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,6 +47,17 @@ pub fn exposed(ledger: &Ledger, campaign: CampaignId) -> Option<(Timestamp, u64)
         None => Some((known.last, u64::from(known.count))),
         Some((last, times)) => Some((known.last.max(last), times + u64::from(known.count))),
     })
+}
+
+/// Whether another send of this campaign to this key can be noted without forgetting one that must not be repeated.
+pub fn has_room(ledger: &Ledger, campaign: &Campaign, key: ExposureKey, arm: Arm, now: Timestamp) -> bool {
+    let known = || ledger.exposures.iter().filter(|known| known.campaign == campaign.id && known.arm == arm);
+    let may_be_forgotten = || match campaign.fatigue.resend {
+        Resend::Always => true,
+        Resend::Never => false,
+        Resend::After(span) => known().any(|known| known.last <= now.before(span)),
+    };
+    known().count() < MAX_EXPOSURE_KEYS || known().any(|known| known.key == key) || may_be_forgotten()
 }
 
 pub(super) fn note(ledger: &mut Ledger, campaign: &Campaign, key: ExposureKey, arm: Arm, now: Timestamp) {

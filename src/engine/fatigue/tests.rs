@@ -67,25 +67,48 @@ mod keeping {
         assert_eq!(ledger.exposures, [exposure(2)]);
     }
 
-    #[test]
-    fn the_key_that_was_sent_longest_ago_is_forgotten_first() {
-        let campaign =
-            Campaign { fatigue: crate::engine::definition::Fatigue { per: vec![Path::from("n")], ..Default::default() }, ..campaign() };
+    /// Of `b` one key, of `a` all there is room for, sent at 1, 2, 3 and so on; the first is renewed at 1000: now the second is the oldest.
+    fn full(resend: Resend) -> (Campaign, Campaign, Ledger) {
+        let fatigue = crate::engine::definition::Fatigue { per: vec![Path::from("n")], resend, ..Default::default() };
+        let campaign = Campaign { fatigue, ..campaign() };
         let other = Campaign { id: CampaignId::of("b"), ..campaign.clone() };
-        let key = |n: usize| Some([n as u8; 8]);
         let mut ledger = Ledger::default();
         note_send(&mut ledger, &other, key(1), &[], Timestamp(0));
         for n in 1..=MAX_EXPOSURE_KEYS {
             note_send(&mut ledger, &campaign, key(n), &[], Timestamp(n as i64));
         }
-        // The first is renewed: now the second is the oldest.
         note_send(&mut ledger, &campaign, key(1), &[], Timestamp(1000));
+        (campaign, other, ledger)
+    }
+
+    fn key(n: usize) -> ExposureKey {
+        Some((n as u64).to_be_bytes())
+    }
+
+    #[test]
+    fn the_key_that_was_sent_longest_ago_is_forgotten_first() {
+        let (campaign, other, mut ledger) = full(Resend::After(Duration::from_millis(1_000)));
         note_held_out(&mut ledger, &campaign, key(2), Timestamp(1001));
         note_send(&mut ledger, &campaign, key(MAX_EXPOSURE_KEYS + 1), &[], Timestamp(1002));
-        let known = |campaign, n| repeat(&ledger, campaign, key(n), Arm::Treatment, Timestamp(2000)).is_some();
+        let known = |campaign, n| last(&ledger, campaign, key(n), Arm::Treatment).is_some();
         let forgotten: Vec<usize> = (1..=MAX_EXPOSURE_KEYS + 1).filter(|n| !known(&campaign, *n)).collect();
         assert_eq!(forgotten, [2]);
         assert!(known(&other, 1), "another campaign's key is not forgotten for it");
+    }
+
+    #[test]
+    fn there_is_room_where_nothing_is_forgotten_that_must_not_be_sent_again() {
+        let check = |resend, n: usize, arm, now: i64, expect: bool| {
+            let (campaign, _, ledger) = full(resend);
+            assert_eq!(has_room(&ledger, &campaign, key(n), arm, Timestamp(now)), expect, "{resend:?} {n} {arm:?} {now}");
+        };
+        let (new, after) = (MAX_EXPOSURE_KEYS + 1, Resend::After(Duration::from_millis(1_000)));
+        check(Resend::Never, new, Arm::Treatment, 1_000_000, false);
+        check(Resend::Never, 7, Arm::Treatment, 2000, true);
+        check(Resend::Never, new, Arm::Control, 2000, true);
+        check(Resend::Always, new, Arm::Treatment, 2000, true);
+        check(after, new, Arm::Treatment, 1001, false);
+        check(after, new, Arm::Treatment, 1002, true);
     }
 }
 

@@ -16,7 +16,7 @@ use serde_json::value::RawValue;
 
 use self::field::{Scalar, clip, scalar};
 use super::event::{Body, Event, Position, SourceId};
-use super::id::MAX_ID_BYTES;
+use super::id::{MAX_ID_BYTES, PSEUDO};
 use super::time::Timestamp;
 use super::value::{Object, Value};
 
@@ -112,7 +112,7 @@ pub struct Unreadable {
 /// No JSON object, or one whose known fields have the wrong shape.
 pub const NOT_JSON: &str = "not_json";
 pub const UNSUPPORTED_TYPE: &str = "unsupported_type";
-/// Neither `userId` nor `anonymousId`.
+/// Neither `userId` nor `anonymousId`, or one that no user can have.
 pub const NO_USER: &str = "no_user";
 /// A `track` without `event`, a `send` without `campaign`.
 pub const NO_EVENT: &str = "no_event";
@@ -315,12 +315,21 @@ fn event_name(raw: Option<&RawValue>) -> Result<Cow<'_, str>, Unreadable> {
 
 /// The user by `userId`, else by `anonymousId`; and the `anonymousId` where it is beside a `userId`.
 fn users<'a>(fields: &Fields<'a>) -> Result<(Cow<'a, str>, Option<Cow<'a, str>>), Unreadable> {
-    let anonymous_id = id("anonymousId", fields.anonymous_id, NO_USER)?;
-    match (id("userId", fields.user_id, NO_USER)?, anonymous_id) {
+    let anonymous_id = person("anonymousId", fields.anonymous_id)?;
+    match (person("userId", fields.user_id)?, anonymous_id) {
         (Some(user), beside) => Ok((user, beside)),
         (None, Some(anonymous)) => Ok((anonymous, None)),
         (None, None) => Err(unreadable(NO_USER, "neither `userId` nor `anonymousId` names a user".into())),
     }
+}
+
+/// An identifier of somebody. Where the worker keeps its own notes nobody else may write: as a user they could not be read any more.
+fn person<'a>(field: &str, raw: Option<&'a RawValue>) -> Result<Option<Cow<'a, str>>, Unreadable> {
+    let id = id(field, raw, NO_USER)?;
+    if id.as_ref().is_some_and(|id| id.starts_with(PSEUDO)) {
+        return Err(unreadable(NO_USER, format!("`{field}` begins with the control character U+0001, which no user's id does")));
+    }
+    Ok(id)
 }
 
 /// An identifier: text, or a number as it is written. Empty text is none, as some libraries write it.

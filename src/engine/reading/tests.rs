@@ -119,6 +119,21 @@ fn the_user_is_the_user_id_else_the_anonymous_id() {
 }
 
 #[test]
+fn nobody_is_called_as_the_worker_calls_its_own_notes() {
+    for ids in [
+        r#""userId":"\u0001workers""#,
+        r#""userId":"\u0001""#,
+        r#""anonymousId":"\u0001run/c""#,
+        r#""userId":"u1","anonymousId":"\u0001stats/c""#,
+    ] {
+        for kind in [r#""type":"track","event":"e""#, r#""type":"identify""#, r#""type":"delete""#, r#""type":"send","campaign":"c""#] {
+            refused(&format!("{{{kind},{ids}}}"), NO_USER);
+        }
+    }
+    assert_eq!(&*event(r#"{"type":"delete","userId":"u\u0001"}"#).user, "u\u{1}");
+}
+
+#[test]
 fn name_and_category_join_the_properties_of_pages_and_screens_only() {
     for (json, name, properties) in [
         (

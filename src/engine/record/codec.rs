@@ -304,8 +304,8 @@ mod tests {
 
     fn resumed_record() -> Record {
         let mut record = full_record();
-        record.resumed.note(DeliveryId([8; 16]), 4, true, Timestamp(1_795_170_602_000));
-        record.resumed.note(DeliveryId([8; 16]), 5, false, Timestamp(1_795_170_603_000));
+        record.resumed.note(DeliveryId([8; 16]), 4, Some(4), Timestamp(1_795_170_602_000));
+        record.resumed.note(DeliveryId([8; 16]), 5, None, Timestamp(1_795_170_603_000));
         record
     }
 

@@ -301,6 +301,15 @@ impl Phase {
             Phase::Sending { attempt, .. } | Phase::Parked { attempt, .. } | Phase::Failing { attempt, .. } => attempt,
         }
     }
+
+    /// The number of its line in the outcomes topic, where each occurs once: what is over without another attempt has a line of its own
+    /// beside that of the last one, and takes a number. It is 0 when no request was ever made.
+    pub fn line_number(self) -> u32 {
+        match self {
+            Phase::Failing { attempt, .. } if attempt > 0 => attempt.saturating_add(1),
+            phase => phase.attempt(),
+        }
+    }
 }
 
 /// What was decided, kept so that a take-over can repeat the `sent` line word for word.

@@ -25,7 +25,7 @@ pub struct ResumedDelivery {
     pub id: DeliveryId,
     /// A dead letter that tells of no more attempts than this is void.
     pub void: u32,
-    /// Attempts made before it was last sent again from a dead letter; 0 = it never was.
+    /// The number after which its attempts began anew, when it was last sent again from a dead letter; 0 = it never was.
     pub before: u32,
     pub at: Timestamp,
 }
@@ -53,11 +53,11 @@ impl Resumed {
         self.forgotten.is_some_and(|forgotten| at <= forgotten)
     }
 
-    /// Notes that a delivery goes on after so many attempts; `again`: because its dead letter is sent again.
-    pub fn note(&mut self, id: DeliveryId, attempts: u32, again: bool, now: Timestamp) {
+    /// Notes that a delivery goes on after so many attempts; `anew`: because its dead letter is sent again, after this number.
+    pub fn note(&mut self, id: DeliveryId, attempts: u32, anew: Option<u32>, now: Timestamp) {
         let place = self.deliveries.iter().position(|known| known.id == id);
         let known = place.map(|place| self.deliveries.remove(place));
-        let before = if again { attempts } else { known.map_or(0, |known| known.before) };
+        let before = anew.or(known.map(|known| known.before)).unwrap_or(0);
         let void = known.map_or(attempts, |known| known.void.max(attempts));
         if self.deliveries.len() >= MAX_RESUMED {
             let oldest = self.deliveries.remove(0);

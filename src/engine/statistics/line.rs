@@ -26,7 +26,10 @@ pub struct Line {
 /// The lines that are counted.
 #[derive(Clone, Debug, PartialEq)]
 pub enum What {
-    Sent,
+    /// `again`: the line says that there was one before it.
+    Sent {
+        again: bool,
+    },
     Deferred,
     /// `taken_back`: it had been sent off before, and is counted as sent.
     Held {
@@ -65,6 +68,8 @@ struct Fields<'a> {
     #[serde(borrow)]
     event_id: Option<&'a RawValue>,
     sent_at: Option<&'a str>,
+    #[serde(default)]
+    again: bool,
 }
 
 /// The campaign and what is counted of it; `Ok(None)` for a line of which nothing is.
@@ -79,7 +84,7 @@ pub fn read(partition: i32, offset: i64, bytes: &[u8]) -> Result<Option<(&str, L
     let at = Timestamp::parse(fields.at).ok_or_else(|| format!("`{}` is no time", fields.at))?;
     let mut key = fields.delivery_id.map_or(0, delivery_key);
     let what = match (fields.r#type, fields.outcome, fields.result) {
-        ("decision", Some("sent"), _) => What::Sent,
+        ("decision", Some("sent"), _) => What::Sent { again: fields.again },
         ("decision", Some("deferred"), _) => What::Deferred,
         ("decision", Some("suppressed"), _) => {
             What::Held { reason: known(fields.reason.unwrap_or_default()), taken_back: fields.delivery_id.is_some() }

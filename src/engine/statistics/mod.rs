@@ -134,7 +134,9 @@ impl Tally {
 
     fn count(&mut self, line: &Line) {
         match &line.what {
-            What::Sent => {
+            // Its first line may be lost with the worker that was to write it: who remembers every delivery there was knows.
+            What::Sent { again: true } if self.seen.has_forgotten() => {}
+            What::Sent { .. } => {
                 if self.seen.is_first(line.key, Once::Sent) {
                     self.both(line.day, |counts| counts.sent += 1);
                 }

@@ -1,6 +1,5 @@
-//! The memory of deliveries: which were counted as sent, which as delivered or failed. It recognises lines that were written twice: a
-//! take-over repeats the `sent` line of what it takes over, a claim that is taken anew writes its own, and an attempt whose settling write
-//! was lost is made again.
+//! The memory of deliveries: which were counted as sent, which as delivered or failed. It recognises lines that were written twice and do
+//! not say so: an attempt whose settling write was lost is made again, a line whose acknowledgement was lost is appended again.
 
 use std::collections::VecDeque;
 
@@ -41,6 +40,11 @@ impl Seen {
         } else if self.table.is_none() {
             self.table = Some(self.entries.iter().zip(self.forgotten..).map(|(entry, number)| (entry & KEY, number)).collect());
         }
+    }
+
+    /// Whether it may not know a delivery that was counted.
+    pub fn has_forgotten(&self) -> bool {
+        self.entries.len() >= REMEMBERED
     }
 
     /// Whether this line of the delivery is the first of its kind, as far as is remembered.

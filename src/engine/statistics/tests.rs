@@ -12,7 +12,7 @@ fn id(number: u64) -> String {
     format!("msg_{:016x}{:016x}", number.wrapping_mul(0x9E37_79B9_7F4A_7C15), number)
 }
 
-/// A line as it is written, by its shape: `sent 1`, `sent 1 2026-11-22`, `held frequency_cap`, `taken_back user_deleted 1`,
+/// A line as it is written, by its shape: `sent 1`, `sent 1 2026-11-22`, `again 1`, `held frequency_cap`, `taken_back user_deleted 1`,
 /// `delivered 1`, `failed 1 http 503`, `retrying 1`, `converted control u1`, `deferred`.
 fn written(shape: &str) -> Vec<u8> {
     let (kind, rest) = shape.split_once(' ').unwrap_or((shape, ""));
@@ -29,6 +29,11 @@ fn written(shape: &str) -> Vec<u8> {
     };
     let line = match kind {
         "sent" => decision("sent", None, Some(delivery(first)), if more.is_empty() { DAY } else { more }),
+        "again" => {
+            let mut line = decision("sent", None, Some(delivery(first)), DAY);
+            line["again"] = true.into();
+            line
+        }
         "deferred" => decision("deferred", Some("quiet_hours"), None, DAY),
         "held" => decision("suppressed", Some(first), None, DAY),
         "taken_back" => decision("suppressed", Some(first), Some(delivery(more)), DAY),
@@ -111,10 +116,25 @@ fn a_line_that_was_written_twice_counts_once() {
 }
 
 #[test]
+fn a_line_that_says_it_is_a_repeat_counts_only_where_its_first_is_known_to_be_lost() {
+    let sent = |shapes: &[String]| {
+        let shapes: Vec<&str> = shapes.iter().map(String::as_str).collect();
+        folded(&shapes).report(None).totals.sent
+    };
+    // A mass send whose claims are all taken anew, in their order: the memory is long past them.
+    let many = 3 * REMEMBERED;
+    let all = |kind: &str| (0..many).map(|number| format!("{kind} {number}")).collect::<Vec<_>>();
+    assert_eq!(sent(&[all("sent"), all("again")].concat()), many as u64);
+    // The worker that was to write the first was killed.
+    assert_eq!(sent(&["sent 1".into(), "again 2".into(), "again 1".into(), "again 2".into()]), 2);
+}
+
+#[test]
 fn the_memory_of_deliveries_is_as_long_as_it_says() {
     let repeated_after = |others: usize, together: bool| {
         let mut shapes: Vec<String> = vec!["sent 0".into()];
         shapes.extend((1..=others).map(|number| format!("sent {number}")));
+        // One that does not say so: its acknowledgement was lost, and it was appended again.
         shapes.push("sent 0".into());
         let shapes: Vec<&str> = shapes.iter().map(String::as_str).collect();
         let lines = lines(&shapes);
@@ -163,7 +183,13 @@ fn days_are_counted_apart_and_the_total_outlives_them() {
     let mut tally = Tally::default();
     let days = KEPT_DAYS + 10;
     let sent: Vec<Line> = (0..days)
-        .map(|day| Line { partition: 0, offset: day as i64, day: 20_000 + day as i32, key: (day as u64) << 8, what: What::Sent })
+        .map(|day| Line {
+            partition: 0,
+            offset: day as i64,
+            day: 20_000 + day as i32,
+            key: (day as u64) << 8,
+            what: What::Sent { again: false },
+        })
         .collect();
     tally.fold(1, &sent);
     let report = tally.report(None);
@@ -186,7 +212,7 @@ fn a_tally_stays_small() {
                 offset += 1;
                 lines.push(Line { partition: (offset % 64) as i32, offset: offset << 24, day, key: (offset as u64) << 3, what });
             };
-            line(What::Sent);
+            line(What::Sent { again: false });
             line(What::Failed { cause: format!("http {number}").into() });
             line(What::Held { reason: Reason::ALL[number % 20].as_str(), taken_back: number % 2 == 0 });
         }

@@ -154,7 +154,7 @@ impl Work<'_> {
         };
         match self.render(campaign, occasion, id, links) {
             Err(stop) => self.hold(campaign, occasion, stop),
-            Ok(rendered) if !bounds::has_room_for_claim(&self.known.record, &rendered.request) => {
+            Ok(rendered) if !self.has_room(definition, occasion, &rendered) => {
                 self.hold(campaign, occasion, Reason::StateFull.into());
             }
             Ok(rendered) => match unanswered {
@@ -162,6 +162,12 @@ impl Work<'_> {
                 None => self.claim(campaign, occasion, id, rendered),
             },
         }
+    }
+
+    fn has_room(&self, campaign: &Campaign, occasion: &Occasion, rendered: &Rendered) -> bool {
+        let record = &self.known.record;
+        let key = exposure_key(campaign, occasion.properties);
+        bounds::has_room_for_claim(record, &rendered.request) && fatigue::has_room(&record.ledger, campaign, key, Arm::Treatment, self.now)
     }
 
     /// The decision line of an occasion that comes to nothing.
@@ -190,9 +196,12 @@ impl Work<'_> {
         self.effects.push(Effect::Decided(Box::new(line)));
     }
 
-    /// The `sent` line, the same word for word whenever it is repeated, and the dispatch.
+    /// The `sent` line, which says so when it is repeated, and the dispatch.
     pub(super) fn send(&mut self, claim: &Claim, id: DeliveryId) {
-        self.effects.push(Effect::Decided(Box::new(Decision::of_claim(self.user, claim, Some(id)))));
+        // What is pending already was announced when it came to be.
+        let again = self.known.record.pending.iter().any(|entry| entry.id == id);
+        let line = Decision { again, ..Decision::of_claim(self.user, claim, Some(id)) };
+        self.effects.push(Effect::Decided(Box::new(line)));
         self.effects.push(Effect::Send(id));
     }
 

@@ -9,7 +9,7 @@ use crate::engine::catalog::CampaignInForce;
 use crate::engine::effect::Reason;
 use crate::engine::fatigue;
 use crate::engine::id::CampaignId;
-use crate::engine::record::{Timer, TimerKind};
+use crate::engine::record::{Arm, Timer, TimerKind};
 use crate::engine::time::Timestamp;
 use crate::engine::trigger::correlation::Key;
 
@@ -35,11 +35,13 @@ impl Work<'_> {
             return self.defer(campaign, occasion, stop, until);
         }
         if stop.reason == Reason::ControlGroup {
-            if !bounds::has_room_for_exposure(&self.known.record) {
-                return self.hold(campaign, occasion, Reason::StateFull.into());
-            }
             let definition = &campaign.definition;
             let key = self.case(definition, Some(occasion)).key;
+            let record = &self.known.record;
+            let knows_room = fatigue::has_room(&record.ledger, definition, key, Arm::Control, self.now);
+            if !knows_room || !bounds::has_room_for_exposure(record) {
+                return self.hold(campaign, occasion, Reason::StateFull.into());
+            }
             fatigue::note_held_out(&mut self.known.record.ledger, definition, key, self.now);
             fatigue::open_goal(&mut self.known.record.ledger, definition, None, self.now);
         }

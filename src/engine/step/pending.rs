@@ -102,7 +102,7 @@ impl Work<'_> {
         let entry = self.known.record.pending.remove(place);
         // Another attempt may end in a dead letter all the same, or has ended so.
         if verdict == Verdict::Delivered && !matches!(entry.phase, Phase::Sending { attempt: current, .. } if current == attempt) {
-            self.known.record.resumed.note(id, entry.phase.attempt(), false, self.now);
+            self.known.record.resumed.note(id, entry.phase.attempt(), None, self.now);
         }
         let refunds = self.in_force.campaign(entry.campaign).is_some_and(|campaign| campaign.definition.fatigue.refund_on_failure);
         if verdict == Verdict::Failed && refunds {
@@ -144,7 +144,7 @@ impl Work<'_> {
         match entry.request.take() {
             Some(request) => {
                 self.send(&claim, id);
-                self.known.record.resumed.note(id, attempt, false, self.now);
+                self.known.record.resumed.note(id, attempt, None, self.now);
                 self.start(place, attempt.saturating_add(1), request);
             }
             // Never stored so: whoever is sending has the request. There is nothing left to send.

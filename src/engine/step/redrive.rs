@@ -107,8 +107,9 @@ impl Work<'_> {
         } else {
             self.send(&claim, id)
         }
-        self.known.record.resumed.note(id, attempts, true, self.now);
-        self.start(place, attempts.saturating_add(1), request.clone());
+        let last = dead.entry.phase.line_number();
+        self.known.record.resumed.note(id, attempts, Some(last), self.now);
+        self.start(place, last.saturating_add(1), request.clone());
         Ok(())
     }
 

@@ -168,13 +168,14 @@ impl<'a> Fact<'a> {
     fn of(line: &'a OutcomeLine, ended: &'a Ended) -> Fact<'a> {
         let own = |attempt: &&OutcomeLine| attempt.is_attempt() && attempt.delivery_id == line.delivery_id && line.delivery_id.is_some();
         let last = ended.lines.iter().filter(own).max_by_key(|attempt| attempt.attempt);
+        let made = ended.lines.iter().filter(own).filter(|attempt| !attempt.is_without_request());
         // A delivery that shares its request has the request's id in its attempts.
         let request_id = last.and_then(|attempt| attempt.request_id.as_ref()).or(line.delivery_id.as_ref());
         let request = ended.requests.iter().find(|request| Some(&request.webhook_id) == request_id);
         Fact {
             line,
             body: request.and_then(|request| request.body.as_ref()),
-            attempts: last.map_or(0, |last| last.attempt),
+            attempts: made.map(|made| made.attempt).max().unwrap_or(0),
             result: last.map_or("none", |last| &last.result),
         }
     }

@@ -82,6 +82,7 @@ pub struct OutcomeLine {
     pub request_id: Option<String>,
     pub attempt: u32,
     pub result: String,
+    pub cause: Option<String>,
     pub arm: String,
 }
 
@@ -135,6 +136,11 @@ impl Scenario {
 impl OutcomeLine {
     pub fn is_attempt(&self) -> bool {
         self.r#type == "attempt"
+    }
+
+    /// An attempt line of which no request was made: the delivery was over without another one.
+    pub fn is_without_request(&self) -> bool {
+        self.is_attempt() && matches!(self.cause.as_deref(), Some("expired" | "ended"))
     }
 
     pub fn is_decision(&self) -> bool {

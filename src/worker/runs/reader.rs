@@ -13,6 +13,7 @@ use crate::engine::runs;
 use crate::engine::step::{Input, Run};
 use crate::engine::time::Timestamp;
 use crate::worker::commits::{Appending, Commits, IfRefused};
+use crate::worker::form::{self, Unread};
 use crate::worker::offsets::{Offsets, Ticket};
 use crate::worker::outcomes::{self, DeadEvent};
 use crate::worker::ports::{Message, Source, SourceError};
@@ -31,6 +32,9 @@ const WAITING_USERS: usize = 200_000;
 
 /// A destination for which as many wait takes no more of a run for now: half of its queue, so that events find room.
 const CROWDED: usize = 128;
+
+/// The reason of what is on the topic of runs and names no users.
+pub const NOT_A_RUN: &str = "not_a_run";
 
 pub struct RunReader {
     source: Box<dyn Source>,
@@ -79,20 +83,26 @@ impl RunReader {
         mut give_out: impl FnMut(Work),
     ) -> Result<(), SourceError> {
         let wait = if self.waiting_users > 0 { wait.min(Duration::from_millis(1)) } else { wait };
-        let (mut read, mut dead) = (Vec::new(), Vec::new());
+        let (mut read, mut dead, mut newer) = (Vec::new(), Vec::new(), None);
         let offsets = &self.offsets;
         let mut room = WAITING_USERS.saturating_sub(self.waiting_users);
         let polled = self.source.poll(wait, &mut |message| {
-            room = room.saturating_sub(take(offsets, &message, &mut read, &mut dead));
-            if room == 0 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+            match take(offsets, &message, &mut read, &mut dead) {
+                Ok(users) => room = room.saturating_sub(users),
+                Err(error) => newer = Some(error),
+            }
+            if room == 0 || newer.is_some() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         });
         commits.polled(&mut self.offsets, polled)?;
+        if let Some(error) = newer {
+            return Err(error);
+        }
         for (campaign, chunk) in read {
             self.waiting_users += chunk.users.len();
             self.waiting.entry(campaign).or_default().push_back(chunk);
         }
         for (letter, error, ticket) in dead {
-            let line = outcomes::dead_event(&self.shared.settings.topics, self.shared.clock.now(), &letter, "not_json", &error);
+            let line = outcomes::dead_event(&self.shared.settings.topics, self.shared.clock.now(), &letter, NOT_A_RUN, &error);
             self.appending.push(&*self.shared.append, line, ticket, IfRefused::Finish);
         }
         self.give(&queued, &mut give_out);
@@ -202,15 +212,15 @@ fn has_room(campaign: &str, in_force: &InForce, queued: &impl Fn(&str) -> usize)
     }
 }
 
-/// Notes a record and parses it; answers how many users it brings.
+/// Notes a record and parses it; answers how many users it brings. One of a newer form ends this worker and is never finished here.
 fn take(
     offsets: &Offsets,
     message: &Message<'_>,
     read: &mut Vec<(Box<str>, Waiting)>,
     dead: &mut Vec<(DeadEvent, String, Ticket)>,
-) -> usize {
-    let Some((partition, progress)) = offsets.find(message.topic, message.partition) else { return 0 };
-    match message.value.map(Chunk::read) {
+) -> Result<usize, SourceError> {
+    let Some((partition, progress)) = offsets.find(message.topic, message.partition) else { return Ok(0) };
+    let users = match message.value.map(Chunk::read) {
         Some(Ok(Chunk { campaign, run, at, users, .. })) if !users.is_empty() => {
             let count = users.len();
             let tickets = progress.open_parts(message.offset, users.len());
@@ -218,7 +228,11 @@ fn take(
             read.push((campaign.clone(), Waiting { campaign: CampaignId::of(&campaign), run, at, users, tickets }));
             count
         }
-        Some(Err(error)) => {
+        Some(Err(Unread::Newer(why))) => {
+            let _unfinished = progress.open(message.offset);
+            return Err(form::not_for_us(message, &why));
+        }
+        Some(Err(Unread::Broken(error))) => {
             dead.push((DeadEvent::of(partition, message), error, progress.open(message.offset)));
             0
         }
@@ -226,5 +240,6 @@ fn take(
             progress.pass(message.offset);
             0
         }
-    }
+    };
+    Ok(users)
 }

@@ -22,7 +22,8 @@ use crate::worker::commits::{Commits, LaneStatus};
 use crate::worker::counters::Counters;
 use crate::worker::definitions::Follower;
 use crate::worker::due::{Due, HIDDEN_FOR};
-use crate::worker::ports::{Change, Clock, ProfileChange, SourceError, StateError, Store};
+use crate::worker::form::Unread;
+use crate::worker::ports::{Append, Change, Clock, ProfileChange, SourceError, StateError, Store};
 use crate::worker::reader::Shared;
 use crate::worker::settings::Settings;
 use crate::worker::store_clock::StoreClock;
@@ -319,5 +320,30 @@ fn a_chunk_reads_back_and_a_newer_one_is_not_guessed_at() {
     assert_eq!(chunks.iter().map(|chunk| chunk.users.len()).collect::<Vec<_>>(), [CHUNK_USERS, 1]);
     assert_eq!((&chunks[1].run, &*chunks[1].campaign, chunks[1].at), (&Some(run), "weekly", START));
     let newer = String::from_utf8(lines[1].value.clone()).unwrap().replace("\"v\":1", "\"v\":2");
-    assert!(Chunk::read(newer.as_bytes()).is_err_and(|error| error.contains("upgrade")));
+    assert!(matches!(Chunk::read(newer.as_bytes()), Err(Unread::Newer(error)) if error.contains("upgrade")));
+}
+
+/// During a rolling upgrade an old worker may meet it: whom it names is for the workers that can read it.
+#[test]
+fn a_newer_chunk_ends_the_worker_and_stays_where_it_is() {
+    let world = World::new(SharedFaults::default());
+    let mut part = Part::start(&world);
+    let lines = Chunk::lines(&Settings::of_one_lane().topics, "weekly", None, START, &["u0".into()]);
+    let text = String::from_utf8(lines[0].value.clone()).unwrap();
+    let put = |value: String| {
+        let line = Line { topic: "campanile.runs".into(), key: None, value: value.into_bytes() };
+        world.log.append(&[line]).now_or_never().unwrap().unwrap();
+    };
+    let mut turn = || part.reader.turn(Duration::ZERO, &mut part.commits, |_| 0, |_| {});
+    put("{\"v\":1,\"users\":7}".to_owned());
+    while world.log.records("campanile.dead").is_empty() {
+        turn().unwrap();
+    }
+    let letter: serde_json::Value = serde_json::from_slice(&world.log.records("campanile.dead")[0].1).unwrap();
+    assert_eq!(letter["reason"], reader::NOT_A_RUN);
+
+    put(text.replace("\"v\":1", "\"v\":2").replace("\"users\":", "\"people\":"));
+    let ended = (0..10).find_map(|_| turn().err());
+    assert!(matches!(&ended, Some(SourceError::Fatal(why)) if why.contains("campanile.runs/") && why.contains("upgrade")), "{ended:?}");
+    assert_eq!(world.log.records("campanile.dead").len(), 1, "it is no dead letter");
 }

@@ -274,6 +274,7 @@ fn what_is_not_written_is_added_and_lost_at_most_once() {
         until: None,
         run: None,
         delivery_id: None,
+        again: false,
     };
     let counted = |campaign: &str| {
         let stored = store.stored(&note(campaign));

@@ -23,7 +23,7 @@ use super::*;
 use crate::engine::catalog::Policy;
 use crate::engine::definition::*;
 use crate::engine::delivery::Backoff;
-use crate::engine::effect::{FailCause, Outcome, RuleShown};
+use crate::engine::effect::{Outcome, RuleShown};
 use crate::engine::event::{Body as EventBody, SourceId};
 use crate::engine::id::CampaignId;
 use crate::engine::record::{Arm, Pending, Phase, codec};
@@ -209,7 +209,10 @@ impl Bench {
             "redrive" => {
                 let died = option("died=").map_or(self.now, |time| at(&time));
                 let entry = self.entries.get(words[2]).unwrap_or_else(|| panic!("{} was never sent", words[2])).clone();
-                let phase = Phase::Failing { attempt: attempt(), cause: FailCause::Expired, again: died };
+                let phase = match entry.phase {
+                    Phase::Failing { cause, .. } => Phase::Failing { attempt: attempt(), cause, again: died },
+                    _ => Phase::Sending { attempt: attempt(), lease: died },
+                };
                 Input::Redrive(Box::new(Dead { at: died, entry: Pending { phase, ..entry } }))
             }
             "parked" => {

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::engine::calendar::TimeOfDay;
+use crate::engine::effect::FailCause;
 use crate::engine::record::MAX_RESUMED;
 
 #[test]
@@ -19,6 +20,34 @@ fn a_dead_letter_is_sent_again_once() {
         4m redrive a 1 died=1s => skipped, already sent again or delivered
     ",
     );
+}
+
+/// What expired or was ended has a last line beside that of its last attempt: its number is used up.
+#[test]
+fn no_number_is_given_twice() {
+    let mut bench = Bench::new(&[action("a", "buy")], Workspace::default());
+    let mut numbers = Vec::new();
+    for (line, expect) in [
+        ("0s track buy", "sent a, a#1"),
+        ("1s parked a 1", ""),
+        ("24h retry a 1", "fail a Expired"),
+        ("24h failed a 1", ""),
+        ("25h redrive a 1 died=24h", "a#3"),
+        ("25h parked a 2 unstarted", ""),
+        // Not begun: the letter of before stays void, that of now counts.
+        ("49h retry a 2 unstarted", "fail a Expired"),
+        ("49h failed a 2", ""),
+        ("50h redrive a 1 died=24h", "skipped, already sent again or delivered"),
+        ("50h redrive a 2 died=49h", "a#4"),
+        ("51h delivered a 4", ""),
+    ] {
+        assert_eq!(bench.line(line), expect, "{line}");
+        numbers.extend(bench.known.record.pending.first().map(|entry| entry.phase.line_number()));
+    }
+    numbers.dedup();
+    assert_eq!(numbers, [1, 2, 3, 2, 3, 4]);
+    // Nothing was ever requested: that is no attempt, and has no number.
+    assert_eq!(Phase::Failing { attempt: 0, cause: FailCause::Ended, again: START }.line_number(), 0);
 }
 
 #[test]
@@ -60,7 +89,7 @@ fn a_letter_that_overtook_its_record_waits_for_it() {
         24h retry a 1 => fail a Expired
         24h redrive a 1 => postpone a 1441m
         24h failed a 1
-        1441m redrive a 1 died=24h => a#2
+        1441m redrive a 1 died=24h => a#3
     ",
     );
 }

@@ -1,6 +1,7 @@
 //! Once per user and event properties.
 
 use super::*;
+use crate::engine::fatigue::MAX_EXPOSURE_KEYS;
 
 #[test]
 fn once_per_user_and_property() {
@@ -52,4 +53,19 @@ fn an_edit_from_once_per_key_to_once_per_user_forgets_nobody() {
     bench.campaigns = vec![action("order", "buy")];
     bench.in_force = in_force(2, &bench.campaigns, &bench.workspace);
     assert_eq!(bench.line(r#"1m track buy {"order":2}"#), "order: already_sent");
+}
+
+#[test]
+fn as_many_keys_as_are_known_and_none_twice() {
+    let mut bench = Bench::new(&[action("order", "buy").per("order").uncapped()], Workspace::default());
+    let buy = |bench: &mut Bench, order: usize| {
+        let got = bench.line(&format!(r#"{order}s track buy {{"order":{order}}}"#));
+        bench.known.record.pending.clear();
+        got
+    };
+    for order in 1..=MAX_EXPOSURE_KEYS {
+        assert_eq!(buy(&mut bench, order), "sent order, order#1");
+    }
+    assert_eq!(buy(&mut bench, MAX_EXPOSURE_KEYS + 1), "order: state_full");
+    assert_eq!(bench.line(r#"1h track buy {"order":1}"#), "order: already_sent");
 }
