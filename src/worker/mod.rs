@@ -7,6 +7,7 @@
 //! it is driven step by step and can be driven by a simulator just as well.
 
 pub mod budget;
+pub mod draw;
 pub mod ledger;
 pub mod ports;
 pub mod settings;

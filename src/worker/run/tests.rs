@@ -10,7 +10,9 @@ use crate::simulator::ports::{MemoryLog, MemoryStore, OpenStore, SharedFaults, V
 use crate::simulator::worker::policy;
 use crate::telemetry::metrics::CampaignLabel;
 use crate::worker::live::Tail;
-use crate::worker::ports::{Admit, Change, Committed, Cursor, Documents, Future, Identity, Loaded, Page, Partition, Put, Spend, testing};
+use crate::worker::ports::{
+    Admit, Change, Committed, Cursor, Documents, Future, Identity, Loaded, Page, Partition, Put, Sampled, Spend, testing,
+};
 
 /// Longer than any thread waits that is not held up.
 const WITHIN: Duration = Duration::from_secs(30);
@@ -41,6 +43,9 @@ impl State for Session {
     }
     fn users<'a>(&'a mut self, cursor: Option<&'a Cursor>, limit: usize) -> Future<'a, Result<Page, StateError>> {
         self.0.users(cursor, limit)
+    }
+    fn sample(&mut self, limit: usize, seed: u64) -> Future<'_, Result<Sampled, StateError>> {
+        self.0.sample(limit, seed)
     }
     fn admit<'a>(&'a mut self, asked: &'a [Admit]) -> Future<'a, Result<Vec<bool>, StateError>> {
         self.0.admit(asked)
