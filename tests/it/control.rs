@@ -57,7 +57,7 @@ async fn campaigns_are_listed_with_what_they_are_at() {
     let plane = Plane::start().await;
     put(&plane, CART).await;
     let expect = json!({"key": "cart", "title": "Cart", "status": "running", "version": 1, "channel": "sms", "tags": ["a"],
-        "priority": 2, "trigger": "action", "destination": "sms", "next_run": null});
+        "priority": 2, "trigger": "action", "destination": {"name": "sms", "host": "sms.example"}, "next_run": null, "left_out": null});
     assert_eq!(plane.get("/v1/campaigns").await.body, json!({"revision": 1, "campaigns": [expect]}));
 }
 
@@ -239,7 +239,7 @@ async fn an_overview_says_what_to_expect() {
     assert_eq!(applied.status, 200, "{}", applied.body);
     let overview = plane.post("/v1/campaigns/weekly/start?dry_run=true").await.body;
     assert_eq!(overview["destination"], json!({"name": "sms", "host": "sms.example"}));
-    assert_eq!(overview["estimated_audience"], json!({"users": 0, "of": 0, "sampled": false}));
+    assert_eq!(overview["estimated_audience"], json!({"users": 0, "of": 0, "sampled": false, "total": 0, "least": 0, "most": 0}));
     let rules = json!([
         {"rule": {"limit": 3, "per": "1d"}, "scope": "workspace"},
         {"rule": {"limit": {"users": 100, "per": "run"}}, "scope": "campaign"},

@@ -56,6 +56,7 @@ mod kafka;
 mod log;
 mod log_local;
 mod outage;
+mod overview;
 mod probes;
 mod scenarios;
 mod secrets;
