@@ -49,6 +49,7 @@ mod e2e_hostile;
 mod e2e_links;
 mod e2e_outage;
 mod e2e_refusals;
+mod e2e_retry_after;
 mod e2e_runs;
 mod e2e_secured;
 mod e2e_stats;
