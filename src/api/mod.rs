@@ -125,10 +125,11 @@ pub fn router(api: Api) -> Router {
         .merge(trial::routes())
         .merge(users::routes())
         .merge(dead::routes())
+        .merge(console)
         .split_for_parts();
     router
         .merge(openapi::routes(document))
-        .merge(console)
+        .merge(console::files())
         .fallback(|uri: Uri| async move { Problem::not_found(format!("there is nothing at {}", uri.path())) })
         .method_not_allowed_fallback(|method: Method, uri: Uri| async move { Problem::method_not_allowed(&method, &uri) })
         .with_state(shared)

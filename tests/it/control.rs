@@ -1,5 +1,6 @@
 //! The control plane over HTTP: definitions, their life, who may do what, and what is refused how.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use campanile::api::{MAX_DEFINITIONS_BYTES, Tokens};
@@ -102,6 +103,15 @@ async fn what_cannot_be_meant_is_a_problem_that_says_what_was() {
     assert!(wrong.headers.contains_key(ALLOW), "{:?}", wrong.headers);
 }
 
+/// What the contract names (section 7), and what was added beside it.
+const ROUTES: &str = "
+post /v1/track, post /v1/identify, post /v1/page, post /v1/screen, post /v1/batch,
+get /v1/campaigns, get /v1/campaigns/{key}, post /v1/campaigns/{key}/start, post /v1/campaigns/{key}/pause, post /v1/campaigns/{key}/end,
+post /v1/campaigns/{key}/preview, post /v1/campaigns/{key}/test, post /v1/campaigns/{key}/send, get /v1/campaigns/{key}/stats,
+get /v1/campaigns/{key}/users, get /v1/definitions, put /v1/definitions, delete /v1/definitions/{kind}/{key},
+get /v1/users/{id}, delete /v1/users/{id}, get /v1/users/{id}/explain, get /v1/dead, post /v1/dead/redrive,
+get /v1/stats, get /v1/destinations, get /v1/tail, get /console/session";
+
 #[tokio::test]
 async fn the_openapi_document_has_every_route() {
     let document = Plane::start().await.get("/v1/openapi.json").await.body;
@@ -109,6 +119,13 @@ async fn the_openapi_document_has_every_route() {
     assert_eq!(list["parameters"][0]["name"], "kind");
     assert_eq!(list["security"], json!([{"read": []}, {"admin": []}]));
     assert_eq!(list["responses"]["503"]["content"]["application/problem+json"]["schema"]["$ref"], "#/components/schemas/Problem");
+    let paths = document["paths"].as_object().expect("paths").iter();
+    let operations = paths.flat_map(|(path, item)| {
+        let methods = item.as_object().expect("operations").keys().filter(|name| ["get", "put", "post", "delete"].contains(&name.as_str()));
+        methods.map(move |method| format!("{method} {path}"))
+    });
+    let expect: BTreeSet<String> = ROUTES.split(',').map(|route| route.trim().to_owned()).collect();
+    assert_eq!(operations.collect::<BTreeSet<_>>(), expect);
 }
 
 /// A campaign that any change of `extra` edits.
