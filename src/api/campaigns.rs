@@ -1,5 +1,6 @@
 //! `/v1/campaigns`: the campaigns that are stored, what they are at, and their life.
 
+use std::cmp::Reverse;
 use std::sync::Arc;
 
 use axum::Json;
@@ -13,13 +14,11 @@ use utoipa_axum::routes;
 use super::change::{Decided, Done, audit};
 use super::definitions::{etag, refused};
 use super::extract::{Admin, IfMatch, Key, Nothing, Parameters, Reader};
-use super::overview::Overview;
+use super::overview::{Brief, Overview};
 use super::problem::Problem;
-use super::{Routes, Shared, shown};
-use crate::engine::catalog::{self, Act, CampaignInForce, InForce};
-use crate::engine::definition::Status;
-use crate::engine::runs;
-use crate::engine::time::Timestamp;
+use super::{Routes, Shared, secrets};
+use crate::engine::catalog::{self, Act, Refusal};
+use crate::engine::definition::Kind;
 
 pub fn routes() -> Routes {
     Routes::new().routes(routes!(list)).routes(routes!(show)).routes(routes!(start)).routes(routes!(pause)).routes(routes!(end))
@@ -29,29 +28,8 @@ pub fn routes() -> Routes {
 #[derive(Serialize, ToSchema)]
 pub struct Campaigns {
     pub revision: u64,
-    /// By priority, highest first, then key; ended ones too.
+    /// By priority, highest first, then key; ended ones too. At the end those that are stored and left out.
     pub campaigns: Vec<Brief>,
-}
-
-/// What a list says of a campaign.
-#[derive(Serialize, ToSchema)]
-pub struct Brief {
-    pub key: String,
-    pub title: Option<String>,
-    #[schema(value_type = shown::Status)]
-    pub status: Status,
-    pub version: u32,
-    pub channel: Option<String>,
-    pub tags: Vec<String>,
-    pub priority: i64,
-    /// Which kind of trigger it has.
-    #[schema(example = "inaction")]
-    pub trigger: &'static str,
-    /// The destination's key, else the host.
-    pub destination: String,
-    /// When its schedule runs next, were it running.
-    #[schema(value_type = Option<String>, format = DateTime)]
-    pub next_run: Option<Timestamp>,
 }
 
 #[derive(Default, Deserialize, IntoParams)]
@@ -62,16 +40,19 @@ struct Starting {
     dry_run: bool,
 }
 
-/// All campaigns that are in force.
+/// All campaigns that are stored.
 #[utoipa::path(
     get, path = "/v1/campaigns", tag = "campaigns", security(("read" = []), ("admin" = [])),
     responses((status = 200, description = "By priority, then key; with the revision as `ETag`", body = Campaigns))
 )]
 async fn list(_: Reader, State(shared): State<Arc<Shared>>, _: Parameters<Nothing>) -> Result<Response, Problem> {
-    let in_force = shared.in_force().await?;
+    let (catalog, in_force) = (shared.catalog().await?, shared.in_force().await?);
     let now = shared.ingest.clock.now();
-    let campaigns = in_force.campaigns.iter().map(|campaign| brief(&in_force, campaign, now));
-    let campaigns = Campaigns { revision: in_force.revision, campaigns: campaigns.collect() };
+    let stored = catalog.documents.iter().filter(|document| document.kind == Kind::Campaign);
+    let mut campaigns: Vec<Brief> = stored.map(|document| Brief::of(document, &in_force, now)).collect();
+    let place = |brief: &Brief| (brief.left_out.is_some(), Reverse(brief.priority));
+    campaigns.sort_by(|a, b| place(a).cmp(&place(b)).then_with(|| a.key.cmp(&b.key)));
+    let campaigns = Campaigns { revision: catalog.revision, campaigns };
     Ok(([(header::ETAG, etag(campaigns.revision))], Json(campaigns)).into_response())
 }
 
@@ -88,7 +69,8 @@ async fn show(_: Reader, State(shared): State<Arc<Shared>>, Key(key): Key, _: Pa
     Ok(([(header::ETAG, etag(revision))], Json(overview)).into_response())
 }
 
-/// Starts a campaign that is ready, or paused. It must be sound and its content must compile.
+/// Starts a campaign that is ready, or paused. It must be sound, its content must compile, and the secrets that it and its destination
+/// name must be there.
 #[utoipa::path(
     post, path = "/v1/campaigns/{key}/start", tag = "campaigns", security(("admin" = [])),
     params(
@@ -168,8 +150,15 @@ async fn act(shared: &Shared, admin: &Admin, key: String, act: Act, seen: Option
         Act::Pause => "paused",
         Act::End => "ended",
     };
+    let (in_force, secrets) = (shared.in_force().await?, shared.trial.secrets.clone());
     let decide = move |catalog: &catalog::Catalog, now| {
         let (next, change) = catalog::act(catalog, &of_which, act, &options, now).map_err(|why| refused(&name, done, why))?;
+        if let Some(document) = catalog.get(Kind::Campaign, &of_which).filter(|_| act == Act::Start && !dry) {
+            let missing = secrets::missing(catalog, &in_force, document, &secrets);
+            if !missing.is_empty() {
+                return Err(refused(&name, done, Refusal::Invalid(missing)));
+            }
+        }
         Ok(Decided { next: (!dry).then_some(next), told: change })
     };
     let Done { from, revision, told } = shared.change(seen, decide).await?;
@@ -181,21 +170,4 @@ async fn act(shared: &Shared, admin: &Admin, key: String, act: Act, seen: Option
         overview.estimated_audience = Some(shared.estimate(&key).await?);
     }
     Ok(([(header::ETAG, etag(revision))], Json(overview)).into_response())
-}
-
-fn brief(in_force: &InForce, campaign: &CampaignInForce, now: Timestamp) -> Brief {
-    let campaign = &campaign.definition;
-    let text = |text: &str| text.to_owned();
-    Brief {
-        key: text(&campaign.key),
-        title: campaign.title.as_deref().map(text),
-        status: campaign.status.unwrap_or(Status::Ready),
-        version: campaign.version,
-        channel: campaign.channel.as_deref().map(text),
-        tags: campaign.tags.iter().map(|tag| text(tag)).collect(),
-        priority: campaign.priority,
-        trigger: campaign.trigger.name(),
-        destination: text(in_force.destination_of(&campaign.webhook).name),
-        next_run: if campaign.status == Some(Status::Ended) { None } else { runs::next_run(in_force, campaign, now) },
-    }
 }

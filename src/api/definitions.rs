@@ -14,7 +14,7 @@ use utoipa_axum::routes;
 use super::change::{Decided, Done, audit};
 use super::extract::{Admin, IfMatch, Nothing, Parameters, Reader, Segments};
 use super::problem::{Mistake, Problem};
-use super::{MAX_DEFINITIONS_BYTES, Routes, Shared, body, shown};
+use super::{MAX_DEFINITIONS_BYTES, Routes, Shared, body, secrets, shown};
 use crate::engine::catalog::{self, Apply, Catalog, Change, Refusal, What};
 use crate::engine::definition::problem::{meant, sort};
 use crate::engine::definition::{self, Document, Kind, ReadOptions, Status};
@@ -169,6 +169,8 @@ async fn put(
     let (documents, warnings) = tokio::task::spawn_blocking(move || read(&body.bytes, options.read))
         .await
         .map_err(|error| Problem::internal(error.to_string()))??;
+    let missing = secrets::missing_in(&documents, &shared.trial.secrets);
+    let warnings = warnings.into_iter().chain(missing.iter().map(Mistake::from)).collect();
     let Done { from, revision, told } =
         shared.change(seen, move |catalog, now| decide(catalog, &documents, &options, applying.dry_run, now)).await?;
     if from != revision {

@@ -13,6 +13,7 @@ mod console;
 mod dead;
 mod definitions;
 mod desk;
+mod estimate;
 mod event;
 mod exposed;
 mod extract;
@@ -22,6 +23,7 @@ mod live;
 mod openapi;
 mod overview;
 mod problem;
+mod secrets;
 mod send;
 mod shown;
 mod statistics;
@@ -125,10 +127,11 @@ pub fn router(api: Api) -> Router {
         .merge(trial::routes())
         .merge(users::routes())
         .merge(dead::routes())
+        .merge(console)
         .split_for_parts();
     router
         .merge(openapi::routes(document))
-        .merge(console)
+        .merge(console::files())
         .fallback(|uri: Uri| async move { Problem::not_found(format!("there is nothing at {}", uri.path())) })
         .method_not_allowed_fallback(|method: Method, uri: Uri| async move { Problem::method_not_allowed(&method, &uri) })
         .with_state(shared)

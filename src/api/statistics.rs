@@ -7,7 +7,9 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::State;
 use serde::{Deserialize, Serialize};
-use utoipa::{IntoParams, ToSchema};
+use utoipa::openapi::RefOr;
+use utoipa::openapi::schema::{KnownFormat, ObjectBuilder, Schema, SchemaFormat, Type};
+use utoipa::{IntoParams, PartialSchema, ToSchema};
 use utoipa_axum::routes;
 
 use super::extract::{Key, Parameters, Reader};
@@ -59,26 +61,23 @@ pub struct Stats {
     pub campaigns: Option<BTreeMap<String, Totals>>,
 }
 
-/// The funnel.
-#[derive(Serialize, ToSchema)]
-pub struct Totals {
-    /// Decisions that came to an end.
-    pub matched: u64,
-    /// Those of them that got past the audience, and what is judged before it.
-    pub in_audience: u64,
-    /// Held out as control group.
-    pub control: u64,
-    /// Held back because the campaign had reached the user: `already_sent`, `resend_wait`.
-    pub duplicate: u64,
-    /// Held back by a frequency cap.
-    pub capped: u64,
-    /// Decisions that were put off; each is matched when it comes to an end.
-    pub deferred: u64,
-    pub sent: u64,
-    pub delivered: u64,
-    pub failed: u64,
-    /// All that was held back, for whatever reason.
-    pub suppressed: u64,
+/// The funnel, as it is counted.
+#[derive(Serialize)]
+#[serde(transparent)]
+pub struct Totals(statistics::Totals);
+
+impl ToSchema for Totals {}
+
+impl PartialSchema for Totals {
+    fn schema() -> RefOr<Schema> {
+        let count = |meaning| {
+            let number = ObjectBuilder::new().schema_type(Type::Integer).format(Some(SchemaFormat::KnownFormat(KnownFormat::Int64)));
+            number.minimum(Some(0)).description(Some(meaning))
+        };
+        let funnel = ObjectBuilder::new().description(Some("The funnel."));
+        let add = |object: ObjectBuilder, (name, meaning)| object.property(name, count(meaning)).required(name);
+        statistics::Totals::COUNTS.into_iter().fold(funnel, add).into()
+    }
 }
 
 /// One UTC day.
@@ -142,7 +141,7 @@ async fn of_all(_: Reader, State(shared): State<Arc<Shared>>, Parameters(days): 
     reports.values().for_each(|report| all.merge(report));
     // Arms of different campaigns do not compare.
     all.conversions.lift = None;
-    let campaigns = reports.into_iter().map(|(key, report)| (key, totals(report.totals)));
+    let campaigns = reports.into_iter().map(|(key, report)| (key, Totals(report.totals)));
     Ok(Json(Stats { campaigns: Some(campaigns.collect()), ..shown(all) }))
 }
 
@@ -182,16 +181,11 @@ fn shown(report: Report) -> Stats {
     Stats {
         campaign: None,
         as_of,
-        totals: totals(all),
+        totals: Totals(all),
         reasons,
         failed_by,
-        by_day: by_day.into_iter().map(|day| Day { day: show_day(day.day), totals: totals(day.totals) }).collect(),
+        by_day: by_day.into_iter().map(|day| Day { day: show_day(day.day), totals: Totals(day.totals) }).collect(),
         conversions: Conversions { treatment: arm(treatment), control: arm(control), lift },
         campaigns: None,
     }
-}
-
-fn totals(of: statistics::Totals) -> Totals {
-    let statistics::Totals { matched, in_audience, control, duplicate, capped, deferred, sent, delivered, failed, suppressed } = of;
-    Totals { matched, in_audience, control, duplicate, capped, deferred, sent, delivered, failed, suppressed }
 }

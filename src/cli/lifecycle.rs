@@ -146,6 +146,16 @@ fn became(overview: &Value) -> String {
     format!("campaign {} is {}", text(&overview["key"]), text(&overview["status"]))
 }
 
+/// How many users are in the audience, and how sure that is.
+fn audience(estimate: &Value) -> String {
+    let [users, of, total, least, most] = ["users", "of", "total", "least", "most"].map(|field| &estimate[field]);
+    if estimate["sampled"] == true {
+        format!("{least} to {most} of the {total} users are in it now (95 % certain: {users} of {of} drawn at random)")
+    } else {
+        format!("{users} of the {of} users are in it now")
+    }
+}
+
 /// The overview as text: a line for what there is, then the warnings.
 pub fn shown(overview: &Value) -> String {
     let mut lines = vec![format!("campaign {}, version {}, {}", text(&overview["key"]), overview["version"], text(&overview["status"]))];
@@ -162,8 +172,7 @@ pub fn shown(overview: &Value) -> String {
     }
     let estimate = &overview["estimated_audience"];
     if !estimate.is_null() {
-        let sampled = if estimate["sampled"] == true { " that were looked at" } else { "" };
-        line("audience", format!("{} of the {} users{sampled} are in it now", estimate["users"], estimate["of"]));
+        line("audience", audience(estimate));
     }
     for cap in overview["caps"].as_array().into_iter().flatten() {
         line("holds back", format!("{} ({})", cap["rule"], text(&cap["scope"])));

@@ -10,6 +10,7 @@ mod client;
 mod dead;
 mod demo;
 mod explain;
+mod funnel;
 mod get;
 mod ingest;
 mod init;

@@ -3,8 +3,8 @@
 use clap::ValueEnum;
 use serde_json::Value;
 
-use super::Failure;
 use super::client::{Client, Request, ServerArgs, text};
+use super::{Failure, funnel};
 
 /// Statistics: the funnel from what was triggered to what was delivered, what held back, and conversions
 #[derive(clap::Args, Debug)]
@@ -46,9 +46,6 @@ pub fn run(args: &StatsArgs) -> Result<(), Failure> {
     Ok(())
 }
 
-const COLUMNS: [&str; 10] =
-    ["matched", "in_audience", "control", "duplicate", "capped", "deferred", "sent", "delivered", "failed", "suppressed"];
-
 /// A line for each campaign and the sum, or for each day; then what held back, what failed, what converted.
 fn table(answer: &Value) -> String {
     let campaigns = answer["campaigns"].as_object();
@@ -56,33 +53,9 @@ fn table(answer: &Value) -> String {
     let mut rows: Vec<(String, &Value)> =
         campaigns.map_or_else(of_days, |campaigns| campaigns.iter().map(|(key, totals)| (key.clone(), totals)).collect());
     rows.push(("all".to_owned(), &answer["totals"]));
-    let first = rows.iter().map(|(name, _)| name.chars().count()).max().unwrap_or(0);
-    let width = |column: &str| rows.iter().map(|(_, totals)| text(&totals[column]).len()).max().unwrap_or(0).max(column.len());
-    let mut lines = vec![format!("{:first$}{}", "", COLUMNS.map(|column| format!("  {column:>0$}", width(column))).concat())];
-    for (name, totals) in &rows {
-        let cells = COLUMNS.map(|column| format!("  {:>1$}", text(&totals[column]), width(column)));
-        lines.push(format!("{name:first$}{}", cells.concat()));
-    }
-    for (title, counts) in [("held back", &answer["reasons"]), ("failed by", &answer["failed_by"])] {
-        let counts = counts.as_object().into_iter().flatten().map(|(name, count)| format!("{name} {count}"));
-        let counts: Vec<String> = counts.collect();
-        if !counts.is_empty() {
-            lines.push(format!("{title}: {}", counts.join(", ")));
-        }
-    }
-    lines.extend(conversions(&answer["conversions"]));
+    let mut lines = funnel::table("", &rows);
+    lines.extend(funnel::notes(answer));
     lines.join("\n") + "\n"
-}
-
-/// Nothing without a conversion: most campaigns have no goal.
-fn conversions(of: &Value) -> Option<String> {
-    let arm = |name: &str| {
-        let arm = &of[name];
-        format!("{name} {} of {} ({:.1} %)", arm["conversions"], arm["users"], arm["rate"].as_f64().unwrap_or(0.0) * 100.0)
-    };
-    let any = ["treatment", "control"].iter().any(|name| of[name]["conversions"].as_u64() > Some(0));
-    let lift = of["lift"].as_f64().map(|lift| format!(", lift {:+.1} %", lift * 100.0)).unwrap_or_default();
-    any.then(|| format!("converted: {}, {}{lift}", arm("treatment"), arm("control")))
 }
 
 #[cfg(test)]
@@ -90,14 +63,11 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::engine::statistics::Totals;
 
     #[test]
     fn a_table_has_a_line_for_each_campaign_or_day_and_the_sum() {
-        let totals = |sent: u64| {
-            let mut totals: Value = COLUMNS.iter().map(|column| ((*column).to_owned(), json!(0))).collect::<serde_json::Map<_, _>>().into();
-            totals["sent"] = json!(sent);
-            totals
-        };
+        let totals = |sent: u64| json!(Totals { sent, ..Totals::default() });
         let mut day = totals(12345);
         day["day"] = json!("2026-11-21");
         let arm = |users: u64, conversions: u64, rate: f64| json!({"users": users, "conversions": conversions, "rate": rate});

@@ -1,9 +1,8 @@
 //! The definitions in force: read from the store, compiled, swapped in whole. The last good set is kept.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwap;
-use tokio::sync::Mutex;
 
 use crate::engine::catalog::{Catalog, InForce, Policy};
 use crate::engine::definition::{Problem, Workspace};
@@ -14,7 +13,7 @@ use super::ports::{State, StateError};
 pub struct Follower {
     in_force: ArcSwap<InForce>,
     policy: Policy,
-    /// Held while one catches up: of two who do so at once, the slower could put what is older in force again.
+    /// Held while one puts a set in force, never while the store is asked: who waits for it long holds up nobody.
     following: Mutex<()>,
 }
 
@@ -35,11 +34,16 @@ impl Follower {
         self.in_force.load_full()
     }
 
-    /// Asks for a newer revision and puts it in force. A set that cannot be read keeps the last one in force and says so.
+    /// Asks for a newer revision and puts it in force; answers whether another is in force than before. A set that cannot be read keeps the last one in force and says so.
     pub async fn catch_up(&self, state: &mut dyn State) -> Result<bool, StateError> {
-        let _alone = self.following.lock().await;
         let known = self.in_force.load().revision;
         let Some(documents) = state.documents(Some(known)).await? else { return Ok(false) };
+        let _alone = self.following.lock().unwrap_or_else(PoisonError::into_inner);
+        let current = self.in_force.load().revision;
+        // Somebody was faster: what was read may be older than what is in force by now.
+        if current != known && documents.revision <= current {
+            return Ok(true);
+        }
         let catalog = match Catalog::decode(documents.revision, &documents.body) {
             Ok(catalog) => catalog,
             Err(error) => {

@@ -106,7 +106,7 @@ impl Due {
         quiet.then(|| self.held.since().map_or(Duration::ZERO, |due| self.clock.now().since(due)))
     }
 
-    /// The session, for following the definitions between looks.
+    /// The session, for what else is asked between looks.
     pub fn state(&mut self) -> &mut dyn State {
         &mut *self.state
     }

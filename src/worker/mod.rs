@@ -3,9 +3,11 @@
 //!
 //! What runs beside what: one thread reads the events, one the retry topics, one the users that runs have reached, each lane (one per
 //! core) turns on a thread of its own with its own store session and HTTP client, one walks over all users when a run is due, one counts
-//! what was decided and delivered, and one more looks for what is due and follows the definitions. `run` starts them; everything below it is driven step by step and can be driven by a simulator just as well.
+//! what was decided and delivered, one follows the definitions, and one more looks for what is due. `run` starts them; everything below
+//! it is driven step by step and can be driven by a simulator just as well.
 
 pub mod budget;
+pub mod draw;
 pub mod ledger;
 pub mod ports;
 pub mod settings;

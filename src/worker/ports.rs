@@ -197,6 +197,10 @@ pub trait State {
     /// A page may be empty and not the last. Ids that begin with U+0001 are not listed: they are no users (see [`PSEUDO`]).
     fn users<'a>(&'a mut self, cursor: Option<&'a Cursor>, limit: usize) -> Future<'a, Result<Page, StateError>>;
 
+    /// About `limit` of all users that have a wake, or all if there are not more: **each as likely as any other**, whatever the order
+    /// in which the store keeps them, and in a random order. None twice. `seed` chooses, where the store has no chance of its own.
+    fn sample(&mut self, limit: usize, seed: u64) -> Future<'_, Result<Sampled, StateError>>;
+
     /// For each: whether its user is among the first so many of its set, who stay in it from now on. Asking again changes nothing
     /// and is answered alike, so an unknown reply is simply asked again. **Never more than `limit` are let in, however many sessions
     /// ask at once.** In their order.
@@ -279,6 +283,15 @@ pub struct Page {
     pub users: Vec<UserId>,
     /// Where the next page begins; `None` = there is none.
     pub next: Option<Cursor>,
+}
+
+/// Users at random.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Sampled {
+    pub users: Vec<UserId>,
+    /// How many users there are. A store that cannot count them apart from what is no user ([`PSEUDO`]) takes their part of the sample
+    /// for their part of all.
+    pub of: u64,
 }
 
 /// A question about one user and one bounded set.

@@ -1,6 +1,7 @@
 //! The threads of a live worker, and how it starts, stops and gives up. Everything that is done here is done elsewhere; this only
 //! waits.
 
+mod follow;
 mod rates;
 mod stats;
 mod walks;
@@ -121,8 +122,8 @@ const STALLED_AFTER: Duration = Duration::from_secs(60);
 /// How often what is due is looked for.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 
-/// How often the definitions are asked for.
-const FOLLOW_EVERY: Duration = Duration::from_secs(1);
+/// How often what is seen of the destinations is written to the metrics.
+const OBSERVE_EVERY: Duration = Duration::from_secs(1);
 
 /// How long a reader waits for records before it looks around.
 const POLL_WAIT: Duration = Duration::from_millis(100);
@@ -298,6 +299,8 @@ fn start(
     let shared = common.clone();
     threads.push(named("walks", move || runtime().block_on(walks::walk(&shared, due_agendas))));
     let shared = common.clone();
+    threads.push(named("definitions", move || runtime().block_on(follow::follow(&shared))));
+    let shared = common.clone();
     threads.push(named("control", move || LocalSet::new().block_on(&starting, control(&shared, &senders, &destinations, &agendas))));
     Ok(threads)
 }
@@ -401,7 +404,7 @@ fn finish(common: &Common, result: Result<(), SourceError>) {
     }
 }
 
-/// Looks for what is due and follows the definitions.
+/// Looks for what is due, and says that this worker lives.
 async fn control(
     common: &Arc<Common>,
     lanes: &[mpsc::UnboundedSender<Mail>],
@@ -416,17 +419,11 @@ async fn control(
     let mut beat_at = Instant::now();
     let mut due = Due::new(state, common.clock.clone(), common.positions.clone(), common.held.clone());
     let progress = common.watch("control");
-    let mut follow_at = Instant::now();
+    let mut observe_at = Instant::now();
     while !common.stop.asked() {
         beat(common, &mut members, &mut beat_at, due.state(), destinations).await;
-        if Instant::now() >= follow_at {
-            follow_at = Instant::now() + FOLLOW_EVERY;
-            match common.follower.catch_up(due.state()).await {
-                Ok(_) => common.definitions_followed(),
-                Err(StateError::Unavailable(error)) => tracing::warn!(%error, "the definitions cannot be read just now"),
-                // The last good set is kept.
-                Err(error) => tracing::error!(%error, "the stored definitions are not followed"),
-            }
+        if Instant::now() >= observe_at {
+            observe_at = Instant::now() + OBSERVE_EVERY;
             destinations.observe(|destination, waiting, halted| {
                 common.metrics.delivery.waiting(destination, waiting);
                 common.metrics.delivery.breaker(destination, halted);
@@ -479,3 +476,6 @@ async fn beat(common: &Common, members: &mut Members, next: &mut Instant, state:
     let now = common.clock.now();
     destinations.shared(members.share(now), now);
 }
+
+#[cfg(test)]
+mod tests;

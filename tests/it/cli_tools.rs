@@ -342,12 +342,12 @@ fn a_simulation_counts_what_would_have_been() {
     assert_eq!(
         rows,
         [
-            "campaign matched in audience control duplicate capped deferred sent delivered failed",
-            "cart-abandoned 3 2 0 0 1 0 1 1 0",
-            "welcome 1 1 0 0 0 0 1 1 0",
+            "campaign matched in_audience control duplicate capped deferred sent delivered failed suppressed",
+            "cart-abandoned 3 2 0 0 1 0 1 1 0 2",
+            "welcome 1 1 0 0 0 0 1 1 0 0",
             "",
-            "held back",
-            "cart-abandoned: frequency_cap 1, not_in_audience 1",
+            "cart-abandoned",
+            "held back: frequency_cap 1, not_in_audience 1",
         ],
         "{}",
         ran.stdout
@@ -436,9 +436,10 @@ fn a_topic_is_simulated_like_a_file_and_goals_show_conversions() {
     let of_topic = desk.run(&["simulate", "--definitions", "campaigns", "--topic", &topic, "--format", "json"]).expect(0, &[]);
     assert_eq!(of_topic.stdout, of_file.stdout);
     let json: Value = serde_json::from_str(&of_topic.stdout).expect("JSON");
-    let converted = |key: &str| json["campaigns"][key]["converted"].to_string();
-    assert_eq!([converted("compared"), converted("welcome")], [r#"{"control":0,"treatment":1}"#, "null"]);
-    desk.run(&SIMULATE).expect(0, &["      failed    converted   of control\n"]);
+    let compared = &json["campaigns"]["compared"]["conversions"];
+    assert_eq!((&compared["treatment"]["conversions"], &compared["control"]["conversions"]), (&Value::from(1), &Value::from(0)), "{json}");
+    assert_eq!(json["campaigns"]["welcome"]["conversions"], Value::Null);
+    desk.run(&SIMULATE).expect(0, &["  converted: treatment 1 of "]);
 }
 
 #[test]

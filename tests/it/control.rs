@@ -1,5 +1,6 @@
 //! The control plane over HTTP: definitions, their life, who may do what, and what is refused how.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use campanile::api::{MAX_DEFINITIONS_BYTES, Tokens};
@@ -57,7 +58,7 @@ async fn campaigns_are_listed_with_what_they_are_at() {
     let plane = Plane::start().await;
     put(&plane, CART).await;
     let expect = json!({"key": "cart", "title": "Cart", "status": "running", "version": 1, "channel": "sms", "tags": ["a"],
-        "priority": 2, "trigger": "action", "destination": "sms", "next_run": null});
+        "priority": 2, "trigger": "action", "destination": {"name": "sms", "host": "sms.example"}, "next_run": null, "left_out": null});
     assert_eq!(plane.get("/v1/campaigns").await.body, json!({"revision": 1, "campaigns": [expect]}));
 }
 
@@ -121,6 +122,15 @@ async fn what_cannot_be_meant_is_a_problem_that_says_what_was() {
     assert!(wrong.headers.contains_key(ALLOW), "{:?}", wrong.headers);
 }
 
+/// What the contract names (section 7), and what was added beside it.
+const ROUTES: &str = "
+post /v1/track, post /v1/identify, post /v1/page, post /v1/screen, post /v1/batch,
+get /v1/campaigns, get /v1/campaigns/{key}, post /v1/campaigns/{key}/start, post /v1/campaigns/{key}/pause, post /v1/campaigns/{key}/end,
+post /v1/campaigns/{key}/preview, post /v1/campaigns/{key}/test, post /v1/campaigns/{key}/send, get /v1/campaigns/{key}/stats,
+get /v1/campaigns/{key}/users, get /v1/definitions, put /v1/definitions, delete /v1/definitions/{kind}/{key},
+get /v1/users/{id}, delete /v1/users/{id}, get /v1/users/{id}/explain, get /v1/dead, post /v1/dead/redrive,
+get /v1/stats, get /v1/destinations, get /v1/tail, get /console/session";
+
 #[tokio::test]
 async fn the_openapi_document_has_every_route() {
     let document = Plane::start().await.get("/v1/openapi.json").await.body;
@@ -128,6 +138,13 @@ async fn the_openapi_document_has_every_route() {
     assert_eq!(list["parameters"][0]["name"], "kind");
     assert_eq!(list["security"], json!([{"read": []}, {"admin": []}]));
     assert_eq!(list["responses"]["503"]["content"]["application/problem+json"]["schema"]["$ref"], "#/components/schemas/Problem");
+    let paths = document["paths"].as_object().expect("paths").iter();
+    let operations = paths.flat_map(|(path, item)| {
+        let methods = item.as_object().expect("operations").keys().filter(|name| ["get", "put", "post", "delete"].contains(&name.as_str()));
+        methods.map(move |method| format!("{method} {path}"))
+    });
+    let expect: BTreeSet<String> = ROUTES.split(',').map(|route| route.trim().to_owned()).collect();
+    assert_eq!(operations.collect::<BTreeSet<_>>(), expect);
 }
 
 /// A campaign that any change of `extra` edits.
@@ -258,7 +275,7 @@ async fn an_overview_says_what_to_expect() {
     assert_eq!(applied.status, 200, "{}", applied.body);
     let overview = plane.post("/v1/campaigns/weekly/start?dry_run=true").await.body;
     assert_eq!(overview["destination"], json!({"name": "sms", "host": "sms.example"}));
-    assert_eq!(overview["estimated_audience"], json!({"users": 0, "of": 0, "sampled": false}));
+    assert_eq!(overview["estimated_audience"], json!({"users": 0, "of": 0, "sampled": false, "total": 0, "least": 0, "most": 0}));
     let rules = json!([
         {"rule": {"limit": 3, "per": "1d"}, "scope": "workspace"},
         {"rule": {"limit": {"users": 100, "per": "run"}}, "scope": "campaign"},

@@ -1,16 +1,24 @@
 //! The control plane of real workers: three of them on Kafka and Redis that apply once and follow a change, and the commands against one.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use campanile::engine::time::Timestamp;
 use serde_json::Value;
 
 use crate::support::kafka::shared;
 use crate::support::redis::Redis;
-use crate::support::wait::until;
+use crate::support::wait::{eventually, until};
 use crate::support::worker::{Deployment, Worker};
 
-/// Two seconds are promised to a worker that gets its share of a core; here many tests run beside it.
-const FOLLOWED_WITHIN: Duration = Duration::from_secs(6);
+/// What is promised (issue 6): from the answer to a change until the last worker has it in force.
+const FOLLOWED_WITHIN: Duration = Duration::from_secs(2);
+
+/// So many changes are timed. The promise is to a worker that gets its share of a core, and many tests run beside this one: their
+/// median must keep it.
+const CHANGES: usize = 7;
+
+/// How long a worker may take to say what it did, on a busy machine.
+const SAID_WITHIN: Duration = Duration::from_secs(40);
 
 fn campaign(title: &str) -> String {
     format!(
@@ -47,7 +55,7 @@ fn three_workers_apply_a_changed_campaign_once_and_follow_a_change() {
 
     let paused = workers[0].post("/v1/campaigns/hello/pause", "");
     assert_eq!((paused.status, &paused.json()["status"]), (200, &"paused".into()));
-    until("every worker follows the pause", FOLLOWED_WITHIN, || {
+    until("every worker follows the pause", SAID_WITHIN, || {
         workers.iter().all(|worker| worker.metric("campanile_definitions_revision", "") == 3.0)
     });
     let refused = workers.iter().map(|worker| worker.post("/v1/campaigns/hello/send", "{\"user_id\": \"u1\"}").status);
@@ -55,7 +63,32 @@ fn three_workers_apply_a_changed_campaign_once_and_follow_a_change() {
     let said = workers[0].process.stderr();
     let line = said.lines().find(|line| line.contains("running -> paused")).unwrap_or_default();
     assert!(["audit", "who=local", "from=2", "to=3"].iter().all(|part| line.contains(part)), "{said}");
+
+    let mut took: Vec<Duration> = (0..CHANGES).map(|number| follows(&workers, number)).collect();
+    took.sort();
+    assert!(took[CHANGES / 2] <= FOLLOWED_WITHIN, "the last of three workers followed after {took:?}");
     workers.into_iter().for_each(Worker::stop);
+}
+
+/// Changes the campaign at one of the workers; answers how long after its answer the last of them had the change in force, by the
+/// instants that their logs give.
+fn follows(workers: &[Worker], number: usize) -> Duration {
+    let act = if number.is_multiple_of(2) { "start" } else { "pause" };
+    let changed = workers[number % workers.len()].post(&format!("/v1/campaigns/hello/{act}"), "");
+    let answered = SystemTime::now().duration_since(UNIX_EPOCH).expect("a clock that is set").as_millis();
+    assert_eq!(changed.status, 200, "{}", changed.body);
+    let revision = definitions(&workers[number % workers.len()])["revision"].as_u64().expect("a revision");
+    let in_force = workers.iter().map(|worker| {
+        eventually("the worker has the change in force", SAID_WITHIN, || {
+            let said = worker.process.stderr();
+            let taken = format!("definitions in force revision={revision} ");
+            said.lines().find(|line| line.contains(&taken)).and_then(|line| Timestamp::parse(line.split_whitespace().next()?))
+        })
+    });
+    let last = in_force.max().expect("there are workers");
+    Duration::from_millis(
+        u64::try_from(last.0).expect("after 1970").saturating_sub(u64::try_from(answered).expect("before the year 500000")),
+    )
 }
 
 #[test]

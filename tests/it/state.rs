@@ -47,6 +47,7 @@ pub async fn suite(groups: u16, make: impl AsyncFn() -> Arc<dyn Store>) {
         ten_thousand_users_fit
         a_walk_sees_every_user_and_no_pseudo_user
         a_walk_sees_all_who_stay_while_others_come_go_and_change
+        a_sample_is_drawn_from_all_alike
         a_set_lets_in_as_many_as_it_may_hold
         a_set_never_holds_more_however_many_ask_at_once
         a_budget_gives_its_burst_and_then_its_rate

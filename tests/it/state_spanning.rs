@@ -3,7 +3,8 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use campanile::worker::ports::{Admit, Change, PSEUDO, Spend, State, Store};
+use campanile::engine::id::UserId;
+use campanile::worker::ports::{Admit, Change, PSEUDO, Sampled, Spend, State, Store};
 
 use crate::state::{delete, due, session, sorted, user, woken};
 
@@ -59,6 +60,35 @@ pub async fn a_walk_sees_all_who_stay_while_others_come_go_and_change(store: &dy
     }
     let missed: Vec<String> = (0..USERS).map(|number| name("stays", number)).filter(|name| !seen.contains(name)).collect();
     assert_eq!(missed, Vec::<String>::new(), "in {pages} pages");
+}
+
+pub async fn a_sample_is_drawn_from_all_alike(store: &dyn Store) {
+    const USERS: usize = 4_000;
+    const DRAWN: usize = 400;
+    let mut session = session(store).await;
+    assert_eq!(session.sample(DRAWN, 1).await.unwrap(), Sampled::default());
+    let names = |kind: &str| (0..USERS / 2).map(|number| woken(&format!("{kind}-{number:05}"), None, number as i64)).collect();
+    // However a store keeps them, the first half comes first by name, and by wake too.
+    let (first, second): (Vec<Change>, Vec<Change>) = (names("a"), names("b"));
+    session.commit(&first).await.unwrap();
+    session.commit(&second).await.unwrap();
+    let mut firsts = 0;
+    for seed in 0..5 {
+        let Sampled { users, of } = session.sample(DRAWN, seed).await.unwrap();
+        let distinct: BTreeSet<&UserId> = users.iter().collect();
+        assert_eq!((distinct.len(), of), (users.len(), USERS as u64));
+        // Each part of a store rounds up.
+        assert!((DRAWN..DRAWN + 100).contains(&users.len()), "{}", users.len());
+        // What a caller has no time for must be as random as the rest.
+        firsts += users[..DRAWN / 2].iter().filter(|user| user.starts_with('a')).count();
+    }
+    // 500 of 1,000 are expected with a deviation of 15.
+    assert!((400..=600).contains(&firsts), "{firsts} of 1000 are of the first half");
+
+    let pseudo = format!("{PSEUDO}run/a");
+    session.commit(&[woken(&pseudo, None, 10)]).await.unwrap();
+    let Sampled { users, of } = session.sample(2 * USERS, 1).await.unwrap();
+    assert_eq!((users.len(), of), (USERS, USERS as u64), "all, and nothing that is no user");
 }
 
 fn question(set: &str, name: &str, limit: u64) -> Admit {

@@ -12,10 +12,11 @@ use super::writer::Failure;
 use super::{Shared, bounded};
 use crate::engine::id::UserId;
 use crate::engine::time::Timestamp;
+use crate::worker::draw::Draw;
 use crate::worker::ledger::{Ruling, Weighed, judge, next_incarnation, rolled_back, token, weigh};
 use crate::worker::ports::{
-    Admit, Change, Committed, Cursor, Documents, Future, Identity, Loaded, PSEUDO, Page, Partition, ProfileChange, Put, Spend, State,
-    StateError, Store, Stored, Token,
+    Admit, Change, Committed, Cursor, Documents, Future, Identity, Loaded, PSEUDO, Page, Partition, ProfileChange, Put, Sampled, Spend,
+    State, StateError, Store, Stored, Token,
 };
 
 pub struct EmbeddedStore {
@@ -103,6 +104,14 @@ impl State for Session {
             let transaction = self.shared.database.begin_read().map_err(unreadable)?;
             let wakes = transaction.open_table(tables::WAKES).map_err(unreadable)?;
             Ok(page(&wakes, cursor, limit)?)
+        })
+    }
+
+    fn sample(&mut self, limit: usize, seed: u64) -> Future<'_, Result<Sampled, StateError>> {
+        Box::pin(async move {
+            let transaction = self.shared.database.begin_read().map_err(unreadable)?;
+            let wakes = transaction.open_table(tables::WAKES).map_err(unreadable)?;
+            Ok(sample(&wakes, Draw::new(limit, seed))?)
         })
     }
 
@@ -301,6 +310,18 @@ fn page(wakes: &impl ReadableTable<&'static str, i64>, cursor: Option<&Cursor>, 
         seen.push_str(user);
     }
     Ok(Page { users, next: None })
+}
+
+/// By a look at all names: a file of one worker holds few enough, and a leap to a random name would prefer those after a gap.
+fn sample(wakes: &impl ReadableTable<&'static str, i64>, mut draw: Draw) -> Result<Sampled, redb::Error> {
+    for row in wakes.iter()? {
+        let row = row?;
+        let user = row.0.value();
+        if !user.starts_with(PSEUDO) {
+            draw.offer(user);
+        }
+    }
+    Ok(draw.end())
 }
 
 fn put(tables: &mut Tables<'_>, expected: u64, body: &[u8]) -> Result<Put, redb::Error> {

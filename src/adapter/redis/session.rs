@@ -9,7 +9,7 @@ use redis::{Cmd, Value};
 use crate::engine::id::UserId;
 use crate::engine::time::Timestamp;
 use crate::worker::ports::{
-    Admit, Change, Committed, Cursor, Documents, Future, Identity, Loaded, Page, Partition, Put, Spend, State, StateError, Stored,
+    Admit, Change, Committed, Cursor, Documents, Future, Identity, Loaded, Page, Partition, Put, Sampled, Spend, State, StateError, Stored,
 };
 
 use super::Shared;
@@ -258,6 +258,14 @@ impl Session {
         page.ok_or_else(|| StateError::Unavailable("redis was restarted twice during one question".into()))
     }
 
+    async fn sample_users(&mut self, limit: usize, seed: u64) -> Result<Sampled, StateError> {
+        self.usable()?;
+        let (keys, groups) = (&self.shared.keys, self.groups.len());
+        let sizes = spanning::sizes(self.nodes.run(&spanning::sizes_asked(keys, groups)).await?)?;
+        let replies = self.nodes.run(&spanning::draws(keys, &sizes, limit)).await?;
+        spanning::drawn(&sizes, replies, seed)
+    }
+
     async fn admit_users(&mut self, asked: &[Admit]) -> Result<Vec<bool>, StateError> {
         self.usable()?;
         if asked.is_empty() {
@@ -393,6 +401,10 @@ impl State for Session {
 
     fn users<'a>(&'a mut self, cursor: Option<&'a Cursor>, limit: usize) -> Future<'a, Result<Page, StateError>> {
         Box::pin(self.users_from(cursor, limit))
+    }
+
+    fn sample(&mut self, limit: usize, seed: u64) -> Future<'_, Result<Sampled, StateError>> {
+        Box::pin(self.sample_users(limit, seed))
     }
 
     fn admit<'a>(&'a mut self, asked: &'a [Admit]) -> Future<'a, Result<Vec<bool>, StateError>> {

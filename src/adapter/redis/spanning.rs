@@ -1,12 +1,13 @@
 //! What is counted over all sessions: bounded sets and budgets, as script calls and what their replies say. And the walk over all
-//! users. Pure: it builds and reads, the session sends.
+//! users, and some of them at random. Pure: it builds and reads, the session sends.
 
 use std::collections::BTreeMap;
 
 use redis::Value;
 
 use crate::engine::id::UserId;
-use crate::worker::ports::{Admit, Cursor, PSEUDO, Page, Spend, StateError};
+use crate::worker::draw::Draw;
+use crate::worker::ports::{Admit, Cursor, PSEUDO, Page, Sampled, Spend, StateError};
 
 use super::keys::{self, Keys};
 use super::link::{ADMIT, SPEND};
@@ -127,6 +128,53 @@ impl Stand {
     }
 }
 
+/// Asks each group how many names it holds.
+pub fn sizes_asked(keys: &Keys, groups: usize) -> Batch {
+    let mut calls = Batch::with_capacity(groups);
+    for group in 0..groups {
+        let mut call = redis::cmd("ZCARD");
+        call.arg(keys.group(group, keys::WAKE));
+        calls.add(keys.slot(group), call);
+    }
+    calls
+}
+
+pub fn sizes(replies: Vec<Value>) -> Result<Vec<u64>, StateError> {
+    replies.into_iter().map(reply::number).collect()
+}
+
+/// Draws from each group its part of `limit`. Redis chooses: each name as likely as any other, none twice (`ZRANDMEMBER`, since 6.2).
+pub fn draws(keys: &Keys, sizes: &[u64], limit: usize) -> Batch {
+    let (all, limit) = (sizes.iter().sum::<u64>().max(1), limit as u64);
+    let mut calls = Batch::with_capacity(sizes.len());
+    for (group, size) in sizes.iter().enumerate() {
+        let part = if all <= limit { *size } else { (size * limit).div_ceil(all) };
+        let mut call = redis::cmd("ZRANDMEMBER");
+        call.arg(keys.group(group, keys::WAKE)).arg(part);
+        calls.add(keys.slot(group), call);
+    }
+    calls
+}
+
+/// The users among what was drawn, all groups mixed.
+pub fn drawn(sizes: &[u64], replies: Vec<Value>, seed: u64) -> Result<Sampled, StateError> {
+    let (mut names, mut draw) = (0_u64, Draw::new(usize::MAX, seed));
+    for reply in replies {
+        for name in reply::list(reply)? {
+            let name = reply::text(name)?;
+            names += 1;
+            if !name.starts_with(PSEUDO) {
+                draw.offer(&name);
+            }
+        }
+    }
+    let Sampled { users, of } = draw.end();
+    let all: u64 = sizes.iter().sum();
+    // Who came since the names were counted is no reason to take one for several.
+    let of = if names == 0 || names >= all { of } else { (u128::from(all) * u128::from(of) / u128::from(names)) as u64 };
+    Ok(Sampled { users, of })
+}
+
 fn foreign() -> StateError {
     StateError::Refused("a walk over all users stands at a place that this store does not know: it was begun on another store".into())
 }
@@ -154,6 +202,18 @@ mod tests {
         assert_eq!(third, Stand::beginning(1));
         // Another life does not matter where the group is only begun.
         assert_eq!(third.page(2, replies("b", "0", &[])).unwrap(), Some(Page { users: Vec::new(), next: None }));
+    }
+
+    #[test]
+    fn what_is_no_user_is_taken_out_of_a_sample_and_of_the_number() {
+        let reply = |names: &[&str]| Value::Array(names.iter().map(|name| Value::BulkString(name.as_bytes().to_vec())).collect());
+        let check = |sizes: &[u64], names: &[&[&str]], expect: (usize, u64)| {
+            let Sampled { users, of } = drawn(sizes, names.iter().map(|names| reply(names)).collect(), 7).unwrap();
+            assert_eq!((users.len(), of), expect, "{sizes:?} {names:?}");
+        };
+        check(&[0, 0], &[&[], &[]], (0, 0));
+        check(&[2, 1], &[&["u1", "\u{1}run/c"], &["u2"]], (2, 2));
+        check(&[80, 20], &[&["u1", "\u{1}run/c", "u2"], &["u3"]], (3, 75));
     }
 
     #[test]

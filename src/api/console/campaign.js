@@ -40,7 +40,7 @@ function tabs(key, here) {
 }
 
 function head(campaign, changed) {
-  const { key, status, version, channel, tags, description } = campaign;
+  const { key, status, version, channel, tags, description, left_out } = campaign;
   return h(
     "div",
     { class: "head" },
@@ -55,6 +55,7 @@ function head(campaign, changed) {
       (tags ?? []).map((tag) => h("span", { class: "tag" }, tag)),
     ),
     description && h("p", description),
+    left_out && h("div", { class: "warning" }, h("p", h("strong", "Left out: it matches nothing. "), left_out)),
     h("p", { class: "buttons" }, lifecycle(campaign, changed)),
     status !== "ended" && whyDisabled(),
   );
@@ -144,8 +145,12 @@ function startOverview({ estimated_audience, next_run, destination, caps, warnin
 /** An estimate costs a look at many users: it is made where somebody is about to start. */
 function audience(estimate) {
   if (!estimate) return null;
-  const more = estimate.sampled ? "; there are more" : "";
-  return `${number(estimate.users)} of the ${number(estimate.of)} users that were looked at${more}`;
+  const { users, of, sampled, total, least, most } = estimate;
+  if (!sampled) return `${number(users)} of the ${number(of)} users`;
+  return [
+    `${number(least)} to ${number(most)} of the ${number(total)} users`,
+    h("small", { class: "muted" }, ` 95 % certain: ${number(users)} of ${number(of)} drawn at random`),
+  ];
 }
 
 function sendsTo(destination) {

@@ -85,10 +85,10 @@ function drawn({ campaigns, stats }, wanted, status) {
 }
 
 function row(campaign, totals) {
-  const { key, title, status, trigger, channel, next_run } = campaign;
+  const { key, title, status, trigger, channel, next_run, left_out } = campaign;
   return [
     h("div", { class: "named" }, link(title || key, "campaigns", key), h("small", h("code", key), channel && ` · ${channel}`)),
-    mark(status),
+    [mark(status), left_out && [" ", mark("left out", "failed"), h("small", { class: "bad" }, left_out)]],
     [words.trigger(trigger), next_run && h("small", "next ", time(next_run))],
     smallFunnel(totals),
     number(totals.matched ?? 0),

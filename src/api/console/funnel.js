@@ -3,26 +3,30 @@
 import { h, svg } from "./dom.js";
 import { bar, number, percent } from "./parts.js";
 
-/** In the order of the gates: what goes on, what is held back, what failed. */
+/** `[count, what goes on, is held back or is bad, what is counted]`, in the order of the gates: as the worker names and counts them. */
 const STAGES = [
-  ["matched", "Matched", "on", "inputs that the trigger took"],
-  ["in_audience", "In audience", "on", "of them, users who belong to it"],
-  ["control", "Control group", "held", "held out to compare with"],
-  ["duplicate", "Duplicate", "held", "had it already, or too recently"],
-  ["capped", "Capped", "held", "had enough messages for now"],
-  ["deferred", "Deferred", "held", "wait for a cap or for the end of quiet hours"],
-  ["sent", "Sent", "on", "handed to the delivery"],
-  ["delivered", "Delivered", "on", "answered with 2XX"],
-  ["failed", "Failed", "bad", "given up, now dead letters"],
+  ["matched", "on", "decisions that came to an end: sent, or held back"],
+  ["in_audience", "on", "those of them that got past the audience, and what is judged before it"],
+  ["control", "held", "held out as control group"],
+  ["duplicate", "held", "held back because the campaign had reached the user: already_sent, resend_wait"],
+  ["capped", "held", "held back by a frequency cap"],
+  ["deferred", "held", "decisions that were put off; each is matched when it comes to an end"],
+  ["sent", "on", "messages decided, once each however often they are tried"],
+  ["delivered", "on", "messages that an endpoint took"],
+  ["failed", "bad", "messages given up, now dead letters"],
+  ["suppressed", "held", "all that was held back, for whatever reason"],
 ];
+
+/** `in_audience` as a heading: In audience. */
+const title = (key) => (key[0].toUpperCase() + key.slice(1)).replaceAll("_", " ");
 
 export function funnel(totals) {
   const whole = Math.max(...STAGES.map(([key]) => totals[key] ?? 0));
-  const row = ([key, title, kind, meaning]) =>
+  const row = ([key, kind, meaning]) =>
     h(
       "tr",
       { class: kind === "bad" && !totals[key] ? "on" : kind },
-      h("th", { scope: "row", title: meaning }, title),
+      h("th", { scope: "row", title: meaning }, title(key)),
       h("td", { class: "number" }, number(totals[key] ?? 0)),
       h("td", { class: "number share" }, percent(totals[key] ?? 0, totals.matched)),
       h("td", { class: "bars" }, bar(totals[key] ?? 0, whole, kind)),

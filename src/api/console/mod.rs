@@ -6,8 +6,11 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
-use serde_json::json;
+use serde::Serialize;
 use sha2::{Digest, Sha256};
+use utoipa::ToSchema;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 
 use super::access::{Access, Role};
 use super::problem::Problem;
@@ -57,24 +60,44 @@ const ASSETS: [Asset; 18] = [
     asset!("live.js", SCRIPT),
 ];
 
-/// `GET /` and `/console/*` (no token: the files hold no data), and `/console/session`.
-pub fn routes<S: Clone + Send + Sync + 'static>(access: Access) -> Router<S> {
-    let router = ASSETS.iter().fold(Router::new(), |router, asset| {
+/// `GET /` and `/console/*` (no token: the files hold no data).
+pub fn files<S: Clone + Send + Sync + 'static>() -> Router<S> {
+    ASSETS.iter().fold(Router::new(), |router, asset| {
         let tag = entity_tag(asset.bytes);
         router.route(asset.path, get(move |headers: HeaderMap| async move { serve(asset, &tag, &headers) }))
-    });
-    router.route("/console/session", get(session).with_state(access))
+    })
 }
 
-/// `GET /console/session`: `{"role": "admin" | "read", "open", "version"}`, so that the console can say beforehand what a token may not
-/// do. `open`: this worker has no tokens. 401 for one that is not known, 403 for one that is only for ingest.
+/// `GET /console/session`.
+pub fn routes<S: Clone + Send + Sync + 'static>(access: Access) -> OpenApiRouter<S> {
+    OpenApiRouter::new().routes(routes!(session)).with_state(access)
+}
+
+/// What a token may do.
+#[derive(Serialize, ToSchema)]
+pub struct Session {
+    /// `admin` may change things, `read` may look.
+    #[schema(example = "read")]
+    pub role: &'static str,
+    /// This worker has no tokens: everybody on its machine may do everything.
+    pub open: bool,
+    /// Of the worker that answers.
+    pub version: &'static str,
+}
+
+/// Who is asking, so that the console can say beforehand what a token may not do. 401 for a token that is not known, 403 for one that is
+/// only for ingest.
+#[utoipa::path(
+    get, path = "/console/session", tag = "console", security(("read" = []), ("admin" = [])),
+    responses((status = 200, description = "Never kept by a browser", body = Session))
+)]
 async fn session(State(access): State<Access>, headers: HeaderMap) -> Response {
     let role = match access.check(&headers, Role::Read) {
         Ok(caller) => caller.role(),
         Err(denied) => return Problem::from(denied).into_response(),
     };
     let may = if role == Some(Role::Read) { "read" } else { "admin" };
-    let answer = json!({"role": may, "open": role.is_none(), "version": env!("CARGO_PKG_VERSION")});
+    let answer = Session { role: may, open: role.is_none(), version: env!("CARGO_PKG_VERSION") };
     ([(header::CACHE_CONTROL, "no-store")], Json(answer)).into_response()
 }
 
@@ -120,17 +143,19 @@ mod tests {
 
     use axum::body::{Body, to_bytes};
     use axum::http::Request;
+    use serde_json::json;
     use tower::ServiceExt;
 
     use super::super::access::Tokens;
     use super::*;
+    use crate::engine::statistics::{Count, Totals};
     use crate::secrets::Secret;
 
     const LISTEN: &str = "127.0.0.1:8080";
 
     fn router_with(tokens: Tokens) -> Router {
         let listen: SocketAddr = LISTEN.parse().unwrap();
-        routes(Access::new(tokens, listen).unwrap())
+        files().merge(Router::from(routes(Access::new(tokens, listen).unwrap())))
     }
 
     async fn ask(router: &Router, path: &str, header: (HeaderName, &str)) -> Response {
@@ -158,6 +183,15 @@ mod tests {
                 assert!(served.contains(&format!("/console/{import}")), "{} imports {import}", asset.path);
             }
         }
+    }
+
+    /// The console counts nothing itself, and has no words of its own for what is counted.
+    #[test]
+    fn the_funnel_has_the_names_and_meanings_of_the_statistics() {
+        let funnel = ASSETS.iter().find(|asset| asset.path == "/console/funnel.js").unwrap();
+        let stages = text(funnel).lines().filter_map(|line| line.trim().strip_prefix("[\"")?.strip_suffix("\"],"));
+        let stages: Vec<Count> = stages.map(|line| (line.split('"').next().unwrap(), line.rsplit('"').next().unwrap())).collect();
+        assert_eq!(stages, Totals::COUNTS);
     }
 
     /// What the policy forbids, and what would turn data into markup.

@@ -15,18 +15,20 @@ use serde_json::json;
 use self::sends::Sends;
 use self::sorted::{IN_MEMORY, Sorted, Sorter};
 use super::assemble::kafka;
+use super::client::text;
 use super::past::{Past, Written};
 use super::settings::{join, load, read_file};
 use super::validate::read_paths;
-use super::{ConfigArgs, Failure};
+use super::{ConfigArgs, Failure, funnel};
 use crate::engine::catalog::{Apply, Catalog, InForce, apply};
 use crate::engine::definition::{Problem, ReadOptions, Status};
 use crate::engine::event::SourceId;
 use crate::engine::matching::Match;
 use crate::engine::reading::{self, Kind, Place};
+use crate::engine::statistics::Report;
 use crate::engine::time::Timestamp;
 use crate::simulator::endpoints::{Endpoints, Secrets, Seen};
-use crate::simulator::funnel::{Converted, Counted, Funnel, Funnels};
+use crate::simulator::funnel::{Funnel, Funnels};
 use crate::simulator::replay::{Replay, started};
 use crate::simulator::rules::{AnswerRule, LinkRule, read_list, read_secrets};
 use crate::simulator::worker::policy;
@@ -118,9 +120,10 @@ pub fn run(args: &SimulateArgs) -> Result<(), Failure> {
     let mut teller = Teller { funnels, sends: sends.map(Sends::new), dead_events: 0 };
     let until = replay(args, &catalog, endpoints, (from, &input), sorted, &mut teller, &bar)?;
     bar.finish_and_clear();
+    let simulated = as_json(&input, (from, until), &teller.funnels);
     match args.format {
-        Shown::Json => println!("{}", as_json(&input, (from, until), &teller.funnels)),
-        Shown::Table => print!("{}", table(&input, (from, until), &teller.funnels)),
+        Shown::Json => println!("{simulated}"),
+        Shown::Table => print!("{}", table(&simulated)),
     }
     Ok(())
 }
@@ -267,12 +270,9 @@ impl Teller {
     fn tell(&mut self, replay: &mut Replay) -> Result<(), Failure> {
         let done = replay.take();
         let requests: BTreeMap<&str, &Seen> = done.requests.iter().map(|request| (&*request.webhook_id, request)).collect();
-        for line in &done.lines {
-            let Ok(counted) = serde_json::from_slice::<Counted<'_>>(line) else { continue };
-            self.funnels.note(&counted);
-            if let Some(sends) = &mut self.sends {
-                sends.note(line, &counted, &requests).map_err(no_room)?;
-            }
+        self.funnels.note(done.lines.iter().map(|line| &**line));
+        if let Some(sends) = &mut self.sends {
+            done.lines.iter().try_for_each(|line| sends.note(line, &requests)).map_err(no_room)?;
         }
         self.dead_events += done.dead.iter().filter(|letter| is_event(letter)).count() as u64;
         Ok(())
@@ -287,44 +287,43 @@ fn is_event(letter: &[u8]) -> bool {
     serde_json::from_slice::<Letter<'_>>(letter).is_ok_and(|letter| letter.kind == "event")
 }
 
-const COLUMNS: [&str; 9] = ["matched", "in audience", "control", "duplicate", "capped", "deferred", "sent", "delivered", "failed"];
-
-/// Where a campaign has a goal.
-const CONVERTED: [&str; 2] = ["converted", "of control"];
-
-fn table(input: &Input, (from, until): (Timestamp, Timestamp), funnels: &Funnels) -> String {
-    let mut text =
-        format!("{from} to {until}: {} events, {} of interest, {} unreadable\n\n", input.events, input.of_interest, input.unreadable);
-    let width = funnels.iter().map(|(key, _)| key.len()).max().unwrap_or(0).max("campaign".len());
-    let converted = if funnels.iter().any(|(_, funnel)| funnel.converted.is_some()) { CONVERTED.as_slice() } else { &[] };
-    text.push_str(&format!("{:width$}", "campaign"));
-    COLUMNS.iter().chain(converted).for_each(|column| text.push_str(&format!("  {column:>11}")));
-    text.push('\n');
-    for (key, funnel) in funnels.iter() {
-        text.push_str(&format!("{key:width$}"));
-        counts(funnel).into_iter().for_each(|count| text.push_str(&format!("  {count:>11}")));
-        if let Some(Converted { treatment, control }) = funnel.converted {
-            text.push_str(&format!("  {treatment:>11}  {control:>11}"));
+/// The same words as `stats` has, of each campaign.
+fn table(simulated: &serde_json::Value) -> String {
+    let (events, none) = (&simulated["events"], serde_json::Map::new());
+    let campaigns = simulated["campaigns"].as_object().unwrap_or(&none);
+    let mut lines = vec![
+        format!(
+            "{} to {}: {} events, {} of interest, {} unreadable",
+            text(&simulated["from"]),
+            text(&simulated["to"]),
+            events["read"],
+            events["of_interest"],
+            events["unreadable"]
+        ),
+        String::new(),
+    ];
+    let rows: Vec<(String, &serde_json::Value)> = campaigns.iter().map(|(key, counts)| (key.clone(), counts)).collect();
+    lines.extend(funnel::table("campaign", &rows));
+    for (key, counts) in campaigns {
+        let notes = funnel::notes(counts);
+        if !notes.is_empty() {
+            lines.extend([String::new(), key.clone()]);
+            lines.extend(notes.into_iter().map(|note| format!("  {note}")));
         }
-        text.push('\n');
     }
-    for (at, (key, funnel)) in funnels.iter().filter(|(_, funnel)| !funnel.held.is_empty()).enumerate() {
-        let held: Vec<String> = funnel.held.iter().map(|(reason, count)| format!("{reason} {count}")).collect();
-        let heading = if at == 0 { "\nheld back\n" } else { "" };
-        text.push_str(&format!("{heading}  {key}: {}\n", held.join(", ")));
-    }
-    text
-}
-
-/// In the order of [`COLUMNS`].
-fn counts(funnel: &Funnel) -> [u64; 9] {
-    let Funnel { matched, in_audience, control, duplicate, capped, deferred, sent, delivered, failed, .. } = *funnel;
-    [matched, in_audience, control, duplicate, capped, deferred, sent, delivered, failed]
+    lines.join("\n") + "\n"
 }
 
 fn as_json(input: &Input, (from, until): (Timestamp, Timestamp), funnels: &Funnels) -> serde_json::Value {
-    let campaigns: serde_json::Map<String, serde_json::Value> =
-        funnels.iter().map(|(key, funnel)| (key.to_owned(), json!(funnel))).collect();
+    let of_one = |funnel: Funnel<'_>| {
+        let Report { totals, reasons, failed_by, conversions, .. } = funnel.report;
+        let mut counts = json!(totals);
+        counts["reasons"] = json!(reasons);
+        counts["failed_by"] = json!(failed_by);
+        counts["conversions"] = if funnel.has_goal { json!(conversions) } else { serde_json::Value::Null };
+        (funnel.campaign.to_owned(), counts)
+    };
+    let campaigns: serde_json::Map<String, serde_json::Value> = funnels.iter().map(of_one).collect();
     let events = json!({"read": input.events, "of_interest": input.of_interest, "unreadable": input.unreadable});
     json!({"from": from, "to": until, "events": events, "campaigns": campaigns})
 }

@@ -3,10 +3,10 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::io::{self, Write};
 
+use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::simulator::endpoints::Seen;
-use crate::simulator::funnel::Counted;
 
 /// Headers of an attempt, not of the request: they say nothing about the campaign.
 const ATTEMPTS_OWN: [&str; 5] = ["webhook-id", "webhook-timestamp", "webhook-attempt", "webhook-signature", "user-agent"];
@@ -23,22 +23,35 @@ struct Waiting {
     delivery_id: Option<String>,
 }
 
+/// What binds a line to its request.
+#[derive(Deserialize)]
+struct Told<'a> {
+    r#type: &'a str,
+    #[serde(default)]
+    outcome: Option<&'a str>,
+    #[serde(default)]
+    delivery_id: Option<&'a str>,
+    #[serde(default)]
+    request_id: Option<&'a str>,
+}
+
 impl<W: Write> Sends<W> {
     pub fn new(out: W) -> Sends<W> {
         Sends { out, waiting: VecDeque::new() }
     }
 
     /// `requests`: those since the last lines, by their `webhook-id`.
-    pub fn note(&mut self, line: &[u8], counted: &Counted<'_>, requests: &BTreeMap<&str, &Seen>) -> io::Result<()> {
-        if counted.is_attempt() {
-            let request_id = counted.request_id.or(counted.delivery_id);
+    pub fn note(&mut self, line: &[u8], requests: &BTreeMap<&str, &Seen>) -> io::Result<()> {
+        let Ok(told) = serde_json::from_slice::<Told<'_>>(line) else { return Ok(()) };
+        if told.r#type == "attempt" {
+            let request_id = told.request_id.or(told.delivery_id);
             let request = request_id.and_then(|id| requests.get(id));
-            let awaiting = |waiting: &&mut Waiting| waiting.delivery_id.is_some() && waiting.delivery_id.as_deref() == counted.delivery_id;
+            let awaiting = |waiting: &&mut Waiting| waiting.delivery_id.is_some() && waiting.delivery_id.as_deref() == told.delivery_id;
             if let (Some(request), Some(waiting)) = (request, self.waiting.iter_mut().find(awaiting)) {
                 waiting.complete(&shown(request));
             }
         }
-        let delivery_id = counted.delivery_id.filter(|_| counted.is_sent()).map(str::to_owned);
+        let delivery_id = told.delivery_id.filter(|_| told.outcome == Some("sent")).map(str::to_owned);
         self.waiting.push_back(Waiting { line: line.to_vec(), delivery_id });
         self.flush(false)
     }

@@ -173,6 +173,13 @@ impl InForce {
         self.campaign(CampaignId::of(key)).filter(|campaign| &*campaign.definition.key == key)
     }
 
+    /// Why a stored document is not in force, if it was left out.
+    pub fn why_left_out(&self, document: &Document) -> Option<String> {
+        let name = document.shown_as();
+        let reasons: Vec<&str> = self.left_out.iter().filter(|problem| *problem.file == *name).map(|problem| &*problem.message).collect();
+        (!reasons.is_empty()).then(|| reasons.join("; "))
+    }
+
     /// The same; else a sentence that names the nearest there is.
     pub fn named(&self, key: &str) -> Result<&CampaignInForce, String> {
         self.by_key(key).ok_or_else(|| {

@@ -14,7 +14,7 @@ pub use backfill::{Backfill, Unfinished};
 pub use destinations::{DEFAULT_MAX_IN_FLIGHT, Route};
 pub use in_force::{CampaignInForce, InForce, Policy};
 pub use lifecycle::{Act, Refusal, act, delete};
-pub use secrets::secrets_named;
+pub use secrets::{secrets_named, secrets_of};
 
 use std::collections::BTreeMap;
 
@@ -138,7 +138,7 @@ impl Document {
     }
 
     /// How problems of a stored document are headed, which has no file any more.
-    fn shown_as(&self) -> String {
+    pub fn shown_as(&self) -> String {
         format!("(stored {} {})", self.kind, self.key)
     }
 }

@@ -1,5 +1,7 @@
 //! Which secrets a document names, and where. Names only: a value never comes here.
 
+use std::collections::BTreeSet;
+
 use crate::engine::definition::{Document, Kind, Place};
 use crate::engine::rendering;
 use crate::engine::value::Value;
@@ -7,17 +9,30 @@ use crate::engine::value::Value;
 /// Every secret that a document names, with the place: `{secret: name}` in a destination's credentials, `{{ secret.name }}` in templates.
 pub fn secrets_named(document: &Document) -> Vec<(Box<str>, Place)> {
     let mut found = Vec::new();
+    each_secret(document.kind, &document.canonical, &mut |path, name| found.push((name, document.places.of(path))));
+    found
+}
+
+/// The same of a stored document, which has no places any more; each once.
+pub fn secrets_of(document: &super::Document) -> BTreeSet<Box<str>> {
+    let mut found = BTreeSet::new();
+    each_secret(document.kind, &document.canonical, &mut |_, name| {
+        found.insert(name);
+    });
+    found
+}
+
+fn each_secret(kind: Kind, canonical: &str, show: &mut impl FnMut(&str, Box<str>)) {
     // A canonical text is JSON by construction.
-    let Ok(Value::Object(written)) = Value::from_json(&document.canonical) else { return found };
+    let Ok(Value::Object(written)) = Value::from_json(canonical) else { return };
     for (key, value) in written.iter() {
-        let look = match (document.kind, key) {
+        let look = match (kind, key) {
             (Kind::Campaign, "webhook") | (Kind::Destination, "headers") => in_templates,
             (Kind::Destination, "auth" | "sign" | "ca") => in_credentials,
             _ => continue,
         };
-        walk(key, value, &mut |path, value| look(value).into_iter().for_each(|name| found.push((name, document.places.of(path)))));
+        walk(key, value, &mut |path, value| look(value).into_iter().for_each(|name| show(path, name)));
     }
-    found
 }
 
 fn in_templates(value: &Value) -> Vec<Box<str>> {

@@ -18,7 +18,7 @@ use super::record::codec::{self, CodecError};
 use super::time::Timestamp;
 
 pub use line::{Line, What, day, parse_day, read, show_day};
-pub use report::{Arms, BEFORE_AUDIENCE, Converting, DayTotals, Report, Totals};
+pub use report::{Arms, BEFORE_AUDIENCE, Converting, Count, DayTotals, Report, Totals};
 pub use seen::REMEMBERED;
 
 use seen::{Once, Seen};

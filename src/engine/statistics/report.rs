@@ -3,28 +3,44 @@
 use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
 
+use serde::Serialize;
+
 use super::{Counts, Named, Tally};
 use crate::engine::effect::Reason;
 use crate::engine::time::Timestamp;
 
-/// The funnel. `matched` = decisions that came to an end; of these `in_audience` got past the audience.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+/// The funnel. What each count is stands in [`Totals::COUNTS`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Totals {
     pub matched: u64,
     pub in_audience: u64,
-    /// Held out as control group.
     pub control: u64,
-    /// Held back because the campaign had reached the user: `already_sent`, `resend_wait`.
     pub duplicate: u64,
-    /// Held back by a frequency cap.
     pub capped: u64,
-    /// Decisions that were put off; each comes to an end later, and is matched then.
     pub deferred: u64,
     pub sent: u64,
     pub delivered: u64,
     pub failed: u64,
-    /// All that was held back, for whatever reason.
     pub suppressed: u64,
+}
+
+/// A count of the funnel: its name, and what is counted.
+pub type Count = (&'static str, &'static str);
+
+impl Totals {
+    /// The counts in the order of the gates. Whoever shows a funnel shows these, by these names and with this meaning.
+    pub const COUNTS: [Count; 10] = [
+        ("matched", "decisions that came to an end: sent, or held back"),
+        ("in_audience", "those of them that got past the audience, and what is judged before it"),
+        ("control", "held out as control group"),
+        ("duplicate", "held back because the campaign had reached the user: already_sent, resend_wait"),
+        ("capped", "held back by a frequency cap"),
+        ("deferred", "decisions that were put off; each is matched when it comes to an end"),
+        ("sent", "messages decided, once each however often they are tried"),
+        ("delivered", "messages that an endpoint took"),
+        ("failed", "messages given up, now dead letters"),
+        ("suppressed", "all that was held back, for whatever reason"),
+    ];
 }
 
 /// One UTC day.
@@ -36,7 +52,7 @@ pub struct DayTotals {
 }
 
 /// One arm: how often somebody was sent to (or held out), and how many of these led to the goal.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
 pub struct Converting {
     /// Exposures: whoever is sent to twice is counted twice, as an event converts one exposure.
     pub users: u64,
@@ -45,7 +61,7 @@ pub struct Converting {
     pub rate: f64,
 }
 
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
 pub struct Arms {
     pub treatment: Converting,
     pub control: Converting,

@@ -46,6 +46,7 @@ pub enum Call {
     Confirm,
     TakeDue,
     Users,
+    Sample,
     Admit,
     Spend,
     Documents,

@@ -9,10 +9,11 @@ use super::{Call, Fate, OpenStore, SharedFaults};
 use crate::engine::id::UserId;
 use crate::engine::time::Timestamp;
 use crate::worker::budget::Bucket;
+use crate::worker::draw::Draw;
 use crate::worker::ledger::{Ruling, Weighed, judge, next_incarnation, rolled_back, token, weigh};
 use crate::worker::ports::{
-    Admit, Change, Clock, Committed, Cursor, Documents, Future, Identity, Loaded, PSEUDO, Page, Partition, ProfileChange, Put, Spend,
-    State, StateError, Store, Stored, Token,
+    Admit, Change, Clock, Committed, Cursor, Documents, Future, Identity, Loaded, PSEUDO, Page, Partition, ProfileChange, Put, Sampled,
+    Spend, State, StateError, Store, Stored, Token,
 };
 
 /// Writes that are remembered for who asks what was written last: more than one turn makes.
@@ -179,6 +180,15 @@ impl State for Session {
 
     fn users<'a>(&'a mut self, cursor: Option<&'a Cursor>, limit: usize) -> Future<'a, Result<Page, StateError>> {
         ready(self.store.ask(Call::Users, |world, _| world.page(cursor, limit)))
+    }
+
+    fn sample(&mut self, limit: usize, seed: u64) -> Future<'_, Result<Sampled, StateError>> {
+        ready(self.store.ask(Call::Sample, |world, _| {
+            let mut draw = Draw::new(limit, seed);
+            let users = world.users.iter().filter(|(id, user)| user.wake.is_some() && !id.starts_with(PSEUDO));
+            users.for_each(|(id, _)| draw.offer(id));
+            draw.end()
+        }))
     }
 
     fn admit<'a>(&'a mut self, asked: &'a [Admit]) -> Future<'a, Result<Vec<bool>, StateError>> {

@@ -12,7 +12,7 @@ use campanile::engine::time::Timestamp;
 use campanile::simulator::ports::{OpenLog, OpenStore, VirtualClock};
 use campanile::worker::ports::{
     Admit, Append, AppendError, Change, Clock, Committed, Cursor, Documents, Future, Identity, Line, Loaded, Message, Page, Partition, Put,
-    SendFuture, Source, Spend, State, StateError, Store,
+    Sampled, SendFuture, Source, Spend, State, StateError, Store,
 };
 use tokio::runtime::Runtime;
 
@@ -98,6 +98,10 @@ impl State for Session {
 
     fn users<'a>(&'a mut self, cursor: Option<&'a Cursor>, limit: usize) -> Future<'a, Result<Page, StateError>> {
         ready(self.of.runtime.block_on(self.state.users(cursor, limit)))
+    }
+
+    fn sample(&mut self, limit: usize, seed: u64) -> Future<'_, Result<Sampled, StateError>> {
+        ready(self.of.runtime.block_on(self.state.sample(limit, seed)))
     }
 
     fn admit<'a>(&'a mut self, asked: &'a [Admit]) -> Future<'a, Result<Vec<bool>, StateError>> {

@@ -8,6 +8,7 @@ use campanile::adapter::clock::SystemClock;
 use campanile::adapter::embedded::{Embedded, EmbeddedSettings};
 use campanile::adapter::webhook::{WebhookClient, WebhookSettings};
 use campanile::api::{self, Access, Api, CampaignState, Desk, Ingest, Tokens, Trial};
+use campanile::secrets::Secret;
 use campanile::simulator::worker::policy;
 use campanile::telemetry::metrics::{CampaignLabel, Metrics};
 use campanile::worker::definitions::Follower;
@@ -116,10 +117,13 @@ pub async fn answer(request: RequestBuilder) -> Answer {
     Answer { status, headers, body }
 }
 
-/// Test requests that reach nobody: no port is allowed and no secret is known.
+/// The one secret that there is.
+pub const SECRET: &str = "known";
+
+/// Test requests that reach nobody: no port is allowed and no secret but [`SECRET`] is known.
 pub fn trial() -> Trial {
     let exchange = || -> Box<dyn Exchange> { Box::new(WebhookClient::new(&WebhookSettings::default()).expect("a client")) };
-    Trial::new(Arc::new(exchange), Arc::new(|_| None))
+    Trial::new(Arc::new(exchange), Arc::new(|name| (name == SECRET).then(|| Secret::new("s3cret"))))
 }
 
 /// A desk and a follower of a store that has nothing, and what its log keeps: nothing.
