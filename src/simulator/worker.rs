@@ -185,7 +185,7 @@ impl SimulatedWorker {
         let retried =
             self.retries.turn(now, Duration::ZERO, &mut self.retry_commits, |message, ticket| mail.push(Mail::Retry(message, ticket)));
         tolerate_source(retried)?;
-        if let Some(found) = tolerate(ready(self.due.look()))? {
+        if let Some(found) = tolerate(ready(self.due.look(true)))? {
             mail.extend(found.users.into_iter().map(|user| Mail::Wake { user, read_to: found.read_to }));
             found.agendas.into_iter().for_each(|id| self.walker.take(id));
         }

@@ -14,11 +14,14 @@ use super::counters::Counters;
 use super::dispatch::Destinations;
 use super::lane::{self, Lane, Mail};
 use super::ports::StateError;
-use super::run::{Common, TRY_AGAIN};
+use super::run::{Common, TRY_AGAIN, Wake};
 use super::turn::{Turn, Work};
 
 /// Inputs turned at once.
 const TURN_INPUTS: usize = 128;
+
+/// Of them due users, at most: events do not wait for them, nor they for events.
+const TURN_WAKES: usize = TURN_INPUTS / 2;
 
 /// Attempts and appends in progress in one lane; beyond it no new events are taken.
 const LANE_JOBS: usize = 2048;
@@ -29,6 +32,7 @@ const CONFIRM_EVERY: Duration = Duration::from_millis(500);
 pub(super) struct Driver {
     pub number: usize,
     pub work: mpsc::Receiver<Work>,
+    pub wakes: mpsc::Receiver<Wake>,
     pub mail: mpsc::UnboundedReceiver<Mail>,
     pub sender: mpsc::UnboundedSender<Mail>,
     pub status: Arc<LaneStatus>,
@@ -85,15 +89,21 @@ impl Driver {
 
     /// Waits for something to do and takes what there is.
     async fn gather(&mut self, lane: &Lane, confirm_at: Instant) -> Vec<Mail> {
-        let mut mail = Vec::new();
-        let mut work = Vec::new();
+        let (mut mail, mut wakes, mut work) = (Vec::new(), Vec::new(), Vec::new());
         let takes_events = lane.takes_events() && self.jobs.get() < LANE_JOBS;
         let look_again = if lane.has_leftovers() { Instant::now() + Duration::from_millis(5) } else { confirm_at };
         tokio::select! {
             biased;
             _ = self.mail.recv_many(&mut mail, TURN_INPUTS) => {}
+            _ = self.wakes.recv_many(&mut wakes, TURN_WAKES), if takes_events && !self.wakes.is_closed() => {}
             received = self.work.recv_many(&mut work, TURN_INPUTS), if takes_events && !self.work.is_closed() => { let _ = received; }
             () = sleep_until(look_again.min(Instant::now() + CONFIRM_EVERY)) => {}
+        }
+        while takes_events && wakes.len() < TURN_WAKES {
+            match self.wakes.try_recv() {
+                Ok(more) => wakes.push(more),
+                Err(_) => break,
+            }
         }
         while takes_events && work.len() < TURN_INPUTS {
             match self.work.try_recv() {
@@ -101,6 +111,7 @@ impl Driver {
                 Err(_) => break,
             }
         }
+        mail.extend(wakes.into_iter().map(|Wake { user, read_to }| Mail::Wake { user, read_to }));
         mail.extend(work.into_iter().map(Mail::Work));
         mail
     }
@@ -134,6 +145,11 @@ impl Driver {
     }
 
     fn is_idle(&self, lane: &Lane) -> bool {
-        lane.is_empty() && self.jobs.get() == 0 && self.mail.is_empty() && self.work.is_empty() && self.work.is_closed()
+        lane.is_empty()
+            && self.jobs.get() == 0
+            && self.mail.is_empty()
+            && self.wakes.is_empty()
+            && self.work.is_empty()
+            && self.work.is_closed()
     }
 }

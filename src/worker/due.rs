@@ -84,10 +84,15 @@ impl Due {
         Due { state, clock, positions, held, found_at: None }
     }
 
-    /// Takes the users that are due now.
-    pub async fn look(&mut self) -> Result<Found, StateError> {
+    /// Takes the users that are due now, if there is room for them; without room only the read positions are exchanged.
+    pub async fn look(&mut self, has_room: bool) -> Result<Found, StateError> {
         self.positions.exchange(&mut *self.state).await?;
         let read_to = self.positions.read_to();
+        if !has_room {
+            // They are found, and wait here.
+            let overdue = self.overdue(true);
+            return Ok(Found { users: Vec::new(), agendas: Vec::new(), read_to, overdue, more: false });
+        }
         let mut users = self.held.ripe(read_to);
         let taken = self.state.take_due(self.clock.now(), BATCH, HIDDEN_FOR).await?;
         let more = taken.len() == BATCH;
@@ -129,8 +134,11 @@ mod tests {
         testing::commit(&mut *session, &[testing::change("u1", None, "record")]);
         let held: Arc<Held> = Arc::default();
         let mut due = Due::new(testing::session(&store), Arc::new(StoreClock::new(Arc::new(clock.clone()))), Arc::default(), held.clone());
+        // Without room nobody is taken, nor hidden.
+        let found = due.look(false).now_or_never().expect("the store in memory answers at once").expect("it answers");
+        assert_eq!((found.users.len(), found.overdue, found.more), (0, None, false));
         let mut check = |users: usize, overdue: Option<Duration>| {
-            let found = due.look().now_or_never().expect("the store in memory answers at once").expect("it answers");
+            let found = due.look(true).now_or_never().expect("the store in memory answers at once").expect("it answers");
             assert_eq!((found.users.len(), found.overdue), (users, overdue), "at {:?}", clock.now());
         };
         check(1, None);

@@ -4,6 +4,7 @@
 mod follow;
 mod rates;
 mod stats;
+mod wakes;
 mod walks;
 
 use std::rc::Rc;
@@ -41,6 +42,9 @@ use super::settings::Settings;
 use super::stats::NotWritten;
 use super::store_clock::StoreClock;
 use super::turn::Work;
+use wakes::{LANE_WAKES, Wakes};
+
+pub(super) use wakes::Wake;
 
 /// The world as a live worker has it.
 pub struct Ports {
@@ -259,10 +263,12 @@ fn start(
     let status: Vec<Arc<LaneStatus>> = (0..common.settings.lanes).map(|_| Arc::default()).collect();
     let links: Arc<LinkCache> = Arc::default();
     let mut threads = Vec::new();
-    let mut queues = Vec::new();
+    let (mut queues, mut wake_queues) = (Vec::new(), Vec::new());
     for (number, (sender, mail)) in mailboxes.into_iter().enumerate() {
         let (queue, work) = mpsc::channel(LANE_QUEUE);
         queues.push(queue);
+        let (wake_queue, wakes) = mpsc::channel(LANE_WAKES);
+        wake_queues.push(wake_queue);
         let (common, exchange, secrets) = (common.clone(), exchange.clone(), secrets.clone());
         let (destinations, links, status) = (destinations.clone(), links.clone(), status[number].clone());
         threads.push(named(&format!("lane-{number}"), move || {
@@ -277,7 +283,7 @@ fn start(
                 metrics: Counters::new(common.metrics.clone()),
                 complaints: Complaints::default(),
             };
-            let driver = Driver { number, work, mail, sender, status, jobs: Rc::default(), outside: Rc::new(outside) };
+            let driver = Driver { number, work, wakes, mail, sender, status, jobs: Rc::default(), outside: Rc::new(outside) };
             LocalSet::new().block_on(&runtime(), driver.run(&common, destinations));
             common.lanes_left.fetch_sub(1, Ordering::AcqRel);
         }));
@@ -301,7 +307,9 @@ fn start(
     let shared = common.clone();
     threads.push(named("definitions", move || runtime().block_on(follow::follow(&shared))));
     let shared = common.clone();
-    threads.push(named("control", move || LocalSet::new().block_on(&starting, control(&shared, &senders, &destinations, &agendas))));
+    threads.push(named("control", move || {
+        LocalSet::new().block_on(&starting, control(&shared, Wakes::new(wake_queues), &destinations, &agendas))
+    }));
     Ok(threads)
 }
 
@@ -369,6 +377,7 @@ fn read_events(common: &Arc<Common>, source: Box<dyn Source>, mut commits: Commi
         queues.0.clear();
         while common.lanes_left.load(Ordering::Acquire) > 0 && !common.aborted() {
             reader.rest(&mut commits)?;
+            progress.stamp();
             thread::sleep(Duration::from_millis(20));
         }
         if common.aborted() { Ok(()) } else { reader.leave(&mut commits) }
@@ -391,6 +400,7 @@ fn read_retries(common: &Arc<Common>, source: Box<dyn Source>, mut commits: Comm
         }
         while common.lanes_left.load(Ordering::Acquire) > 0 && !common.aborted() {
             reader.rest(&mut commits)?;
+            progress.stamp();
             thread::sleep(Duration::from_millis(20));
         }
         if common.aborted() { Ok(()) } else { reader.leave(&mut commits) }
@@ -405,12 +415,7 @@ fn finish(common: &Common, result: Result<(), SourceError>) {
 }
 
 /// Looks for what is due, and says that this worker lives.
-async fn control(
-    common: &Arc<Common>,
-    lanes: &[mpsc::UnboundedSender<Mail>],
-    destinations: &Destinations,
-    agendas: &mpsc::UnboundedSender<UserId>,
-) {
+async fn control(common: &Arc<Common>, mut wakes: Wakes, destinations: &Destinations, agendas: &mpsc::UnboundedSender<UserId>) {
     let state = match common.store.session().await {
         Ok(state) => state,
         Err(error) => return common.give_up_state(error),
@@ -429,13 +434,13 @@ async fn control(
                 common.metrics.delivery.breaker(destination, halted);
             });
         }
-        let more = match due.look().await {
+        let more = match due.look(wakes.have_room()).await {
             Ok(found) => {
                 common.health.ready("state");
                 found.overdue.into_iter().for_each(|overdue| common.metrics.due.lag_seconds.set(overdue.as_secs_f64()));
                 for user in found.users {
                     let lane = common.settings.lane_of(&user);
-                    let _ = lanes[lane].send(Mail::Wake { user, read_to: found.read_to });
+                    wakes.offer(lane, Wake { user, read_to: found.read_to });
                 }
                 for agenda in found.agendas {
                     let _ = agendas.send(agenda);
@@ -457,6 +462,7 @@ async fn control(
     // The readers' questions run on this runtime until they have left.
     while common.lanes_left.load(Ordering::Acquire) > 0 && !common.aborted() {
         beat(common, &mut members, &mut beat_at, due.state(), destinations).await;
+        progress.stamp();
         sleep(Duration::from_millis(20)).await;
     }
     if let Err(error) = members.leave(due.state(), common.clock.now()).await {

@@ -45,6 +45,7 @@ pub(super) fn read_runs(
         }
         while common.lanes_left.load(Ordering::Acquire) > 0 && !common.aborted() {
             reader.rest(&mut commits)?;
+            progress.stamp();
             thread::sleep(Duration::from_millis(20));
         }
         if common.aborted() { Ok(()) } else { reader.leave(&mut commits) }

@@ -177,7 +177,7 @@ impl Part {
             Err(error) => panic!("{error}"),
         };
         let (due, walker) = (&mut self.due, &mut self.walker);
-        let looked = due.look().now_or_never().unwrap().map(|found| {
+        let looked = due.look(true).now_or_never().unwrap().map(|found| {
             found.agendas.iter().for_each(|id| walker.take(id.clone()));
             !found.agendas.is_empty()
         });
