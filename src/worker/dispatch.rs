@@ -8,6 +8,7 @@ use std::time::Duration;
 use futures_util::FutureExt;
 use futures_util::future::Shared;
 use hashbrown::HashMap;
+use serde::{Deserialize, Serialize};
 use tokio::sync::{Notify, mpsc, oneshot};
 
 use crate::engine::catalog::Route;
@@ -192,7 +193,7 @@ enum Sharing {
 }
 
 /// What one worker has under way to a destination.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Look {
     pub name: Box<str>,
     pub in_flight: u32,

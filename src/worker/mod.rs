@@ -38,7 +38,7 @@ pub mod retry;
 pub mod runs;
 pub mod stats;
 
-pub mod live;
+pub mod tail;
 
 mod driver;
 pub mod run;

@@ -31,7 +31,6 @@ use super::driver::Driver;
 use super::due::{Due, Held};
 use super::lane::Mail;
 use super::links::LinkCache;
-use super::live::Live;
 use super::members::{BEAT_EVERY, Members};
 use super::ports::{Append, Clock, Exchange, OpenSource, Source, SourceError, State, StateError, Store};
 use super::read_positions::ReadPositions;
@@ -55,8 +54,6 @@ pub struct Ports {
     /// A reader of the outcomes, for the statistics; opened again when it fails.
     pub outcomes: OpenSource,
     pub secrets: Secrets,
-    /// Where others see this worker.
-    pub live: Arc<Live>,
 }
 
 /// Why a worker ended.
@@ -141,7 +138,6 @@ pub(super) struct Common {
     pub held: Arc<Held>,
     pub not_written: Arc<NotWritten>,
     pub metrics: Arc<Metrics>,
-    live: Arc<Live>,
     health: Arc<Health>,
     pub stop: Stop,
     /// The first reason to give up; nobody commits anything after it.
@@ -210,7 +206,6 @@ pub fn run(ports: Ports, settings: Settings, follower: Arc<Follower>, metrics: A
         run_positions: Arc::default(),
         held: Arc::default(),
         not_written: Arc::default(),
-        live: ports.live,
         settings: Arc::new(settings),
         metrics,
         health,
@@ -255,7 +250,6 @@ fn start(
     let mailboxes: Vec<_> = (0..common.settings.lanes).map(|_| mpsc::unbounded_channel()).collect();
     let senders: Vec<_> = mailboxes.iter().map(|(sender, _)| sender.clone()).collect();
     let destinations = Arc::new(Destinations::new(senders.clone(), common.settings.max_in_flight, true));
-    common.live.show(destinations.clone());
     let status: Vec<Arc<LaneStatus>> = (0..common.settings.lanes).map(|_| Arc::default()).collect();
     let links: Arc<LinkCache> = Arc::default();
     let mut threads = Vec::new();
@@ -470,7 +464,8 @@ async fn beat(common: &Common, members: &mut Members, next: &mut Instant, state:
         return;
     }
     *next = Instant::now() + BEAT_EVERY;
-    if let Err(error) = members.beat(state, common.clock.now()).await {
+    let now = common.clock.now();
+    if let Err(error) = members.beat(state, now, destinations.look(now)).await {
         tracing::warn!(%error, "the other workers cannot be counted just now");
     }
     let now = common.clock.now();

@@ -3,11 +3,13 @@
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use campanile::engine::time::Timestamp;
-use serde_json::Value;
+use serde_json::{Value, json};
 
+use crate::support::hostile::Hostile;
+use crate::support::hostile::Step::{Hang, ReadHead};
 use crate::support::kafka::shared;
 use crate::support::redis::Redis;
-use crate::support::wait::{eventually, until};
+use crate::support::wait::{eventually, runtime, until};
 use crate::support::worker::{Deployment, Worker};
 
 /// What is promised (issue 6): from the answer to a change until the last worker has it in force.
@@ -89,6 +91,34 @@ fn follows(workers: &[Worker], number: usize) -> Duration {
     Duration::from_millis(
         u64::try_from(last.0).expect("after 1970").saturating_sub(u64::try_from(answered).expect("before the year 500000")),
     )
+}
+
+/// Requests that three workers have under way are seen at any of them.
+#[test]
+fn any_worker_tells_what_all_have_under_way() {
+    const UNDER_WAY: usize = 30;
+    let silent = runtime().block_on(Hostile::start(None, &[ReadHead, Hang]));
+    let redis = Redis::start();
+    let deployment = Deployment::new(shared(), &redis.url());
+    deployment.init();
+    let address = silent.address();
+    let webhook = json!({"url": format!("http://{address}/")});
+    let campaign = json!({"kind": "campaign", "key": "a", "status": "running", "trigger": {"action": {"event": "go"}}, "webhook": webhook});
+    deployment.define(&format!("{campaign}\n---\n{{kind: destination, key: silent, match: '{address}', timeout: 90s}}\n"));
+    let workers = [(); 3].map(|()| deployment.start());
+    let batch: Vec<Value> = (0..UNDER_WAY).map(|user| json!({"type": "track", "event": "go", "userId": format!("u{user}")})).collect();
+    assert_eq!(workers[0].post("/v1/batch", &json!({ "batch": batch }).to_string()).status, 202);
+    for worker in &workers {
+        let told = eventually("all are told of", SAID_WITHIN, || {
+            let told = worker.get("/v1/destinations").json();
+            (told["destinations"][0]["in_flight"] == UNDER_WAY).then_some(told)
+        });
+        assert_eq!((&told["workers"], &told["destinations"][0]["name"]), (&json!(3), &json!("silent")), "{told}");
+    }
+    let each = workers.iter().map(|worker| worker.metric("campanile_deliveries_in_flight", "silent"));
+    assert!(each.clone().filter(|own| *own > 0.0).count() > 1, "one worker has all: {:?}", each.collect::<Vec<_>>());
+    // What is under way lasts a minute and a half.
+    workers.into_iter().for_each(Worker::kill);
 }
 
 #[test]
