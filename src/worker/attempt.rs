@@ -10,7 +10,7 @@ use crate::engine::delivery::retries::{self, Retries};
 use crate::engine::delivery::{self, Answer, Credentials, Meaning, Secret, SecretError, lease, wire};
 use crate::engine::effect::{Decision, FailCause};
 use crate::engine::id::{UserId, stable_hash};
-use crate::engine::record::Phase;
+use crate::engine::record::{Pending, Phase};
 use crate::engine::step::{Input, Verdict};
 use crate::engine::time::Timestamp;
 
@@ -138,7 +138,8 @@ pub async fn park(outside: &Outside, delivery: Delivery, parking: Parking) -> Op
     message.park(parking, outside.clock.now());
     let until = message.not_before;
     confirm_decided(outside, &delivery).await;
-    append_surely(&*outside.append, vec![message.line(&outside.settings.topics, outside.clock.now())]).await;
+    // Where it cannot be written, the record keeps the request, and the delivery comes up again when its lease ends.
+    append_surely(&*outside.append, vec![message.line(&outside.settings.topics, outside.clock.now())]).await.ok()?;
     outside.metrics.retry_scheduled();
     Some((delivery.user, Input::Parked { id: delivery.entry.id, attempt: made, until, unstarted: true }))
 }
@@ -202,14 +203,15 @@ async fn settle(attempting: Attempting<'_>, answer: &Answer) -> Option<(UserId, 
     let leased = message.leased;
     let line = attempt_line(outside, &delivery, AttemptResult::Retrying, status, Some(&delivery::cause(answer)), answer.latency);
     confirm_decided(outside, &delivery).await;
-    append_surely(&*outside.append, vec![line, message.line(&outside.settings.topics, now)]).await;
+    // As with `park`.
+    append_surely(&*outside.append, vec![line, message.line(&outside.settings.topics, now)]).await.ok()?;
     outside.metrics.retry_scheduled();
     (!leased).then_some((delivery.user, Input::Parked { id: delivery.entry.id, attempt: number, until, unstarted: false }))
 }
 
 async fn delivered(outside: &Outside, delivery: Delivery, attempt: u32, status: Option<u16>, latency: Duration) -> (UserId, Input) {
     let line = attempt_line(outside, &delivery, AttemptResult::Delivered, status, None, latency);
-    append_surely(&*outside.append, vec![line]).await;
+    report(outside, vec![line]).await;
     confirm_decided(outside, &delivery).await;
     (delivery.user, Input::Attempted { id: delivery.entry.id, attempt, verdict: Verdict::Delivered, status, cause: None })
 }
@@ -218,8 +220,12 @@ async fn fail(outside: &Outside, delivery: Delivery, cause: &str, status: Option
     let attempt = delivery.entry.phase.attempt();
     let line = attempt_line(outside, &delivery, AttemptResult::Failed, status, Some(cause), latency);
     let dead = DeadDelivery { at: outside.clock.now(), user: &delivery.user, entry: &delivery.entry, cause, status };
-    let dead = outcomes::dead_delivery(&outside.settings.topics, &dead);
-    append_surely(&*outside.append, vec![line, dead]).await;
+    let letter = outcomes::dead_delivery(&outside.settings.topics, &dead);
+    if append_surely(&*outside.append, vec![line, letter]).await.is_err() {
+        // It is the request that makes a letter large. Without it the letter cannot be sent again, but it tells.
+        let bare = Pending { request: None, ..delivery.entry.as_ref().clone() };
+        report(outside, vec![outcomes::dead_delivery(&outside.settings.topics, &DeadDelivery { entry: &bare, ..dead })]).await;
+    }
     outside.metrics.dead(cause);
     confirm_decided(outside, &delivery).await;
     (delivery.user, Input::Attempted { id: delivery.entry.id, attempt, verdict: Verdict::Failed, status, cause: Some(cause.into()) })
@@ -257,8 +263,13 @@ fn attempt_line(
 async fn confirm_decided(outside: &Outside, delivery: &Delivery) {
     if delivery.decided.clone().wait().await.is_err() {
         let decision = Decision::sent(&delivery.user, &delivery.entry.claim, delivery.entry.id);
-        append_surely(&*outside.append, outcomes::decision(&outside.settings, &decision).into_iter().collect()).await;
+        report(outside, outcomes::decision(&outside.settings, &decision).into_iter().collect()).await;
     }
+}
+
+/// Writes lines that only tell: what goes on does so without those that are refused, too.
+async fn report(outside: &Outside, lines: Vec<Line>) {
+    let _ = append_surely(&*outside.append, lines).await;
 }
 
 #[cfg(test)]
