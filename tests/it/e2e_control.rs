@@ -68,6 +68,7 @@ fn three_workers_apply_a_changed_campaign_once_and_follow_a_change() {
 
     let mut took: Vec<Duration> = (0..CHANGES).map(|number| follows(&workers, number)).collect();
     took.sort();
+    println!("the last of three workers followed after {took:?}");
     assert!(took[CHANGES / 2] <= FOLLOWED_WITHIN, "the last of three workers followed after {took:?}");
     workers.into_iter().for_each(Worker::stop);
 }
