@@ -215,6 +215,35 @@ fn check(note: &str, store: &Identity) -> Result<(), String> {
     }
 }
 
+/// What a reader of a log has in hand.
+pub struct Parts<'a> {
+    pub source: &'a mut dyn Source,
+    pub offsets: &'a mut Offsets,
+    /// Lines that it writes itself.
+    pub appending: &'a mut Appending,
+    pub append: &'a dyn Append,
+}
+
+/// A reader whose records are finished elsewhere: when the worker stops, all of them wait and go alike.
+pub trait LogReader {
+    fn parts(&mut self) -> Parts<'_>;
+
+    /// Keeps the group served while a stopping worker finishes its work; nothing more is read.
+    fn rest(&mut self, commits: &mut Commits) -> Result<(), SourceError> {
+        let Parts { source, offsets, appending, append } = self.parts();
+        commits.rest(source, offsets)?;
+        appending.look(append);
+        Ok(())
+    }
+
+    /// Commits what is finished, without the lag: for a worker that leaves. Every lane has confirmed.
+    fn leave(&mut self, commits: &mut Commits) -> Result<(), SourceError> {
+        let Parts { source, offsets, appending, append } = self.parts();
+        appending.look(append);
+        commits.leave(source, offsets)
+    }
+}
+
 /// Lines on their way, each with the ticket that its acknowledgement finishes.
 #[derive(Default)]
 pub struct Appending(Vec<InFlight>);

@@ -22,7 +22,7 @@ use crate::telemetry::metrics::Metrics;
 use crate::telemetry::probes::{Health, Progress};
 
 use super::attempt::{Outside, Secrets};
-use super::commits::{AskIdentity, Commits, LaneStatus};
+use super::commits::{AskIdentity, Commits, LaneStatus, LogReader};
 use super::complaints::Complaints;
 use super::counters::{Counters, ReaderCounters};
 use super::definitions::Follower;
@@ -124,6 +124,9 @@ const OBSERVE_EVERY: Duration = Duration::from_secs(1);
 
 /// How long a reader waits for records before it looks around.
 const POLL_WAIT: Duration = Duration::from_millis(100);
+
+/// How often a group is served that is read no more.
+const SERVE_EVERY: Duration = Duration::from_millis(20);
 
 /// What all threads share.
 pub(super) struct Common {
@@ -361,11 +364,7 @@ fn read_events(common: &Arc<Common>, source: Box<dyn Source>, mut commits: Commi
         }
         // No more events: the lanes see their queues closed and finish.
         queues.0.clear();
-        while common.lanes_left.load(Ordering::Acquire) > 0 && !common.aborted() {
-            reader.rest(&mut commits)?;
-            thread::sleep(Duration::from_millis(20));
-        }
-        if common.aborted() { Ok(()) } else { reader.leave(&mut commits) }
+        leave(common, &mut reader, &mut commits)
     })();
     finish(common, result);
 }
@@ -383,13 +382,18 @@ fn read_retries(common: &Arc<Common>, source: Box<dyn Source>, mut commits: Comm
             })?;
             progress.stamp();
         }
-        while common.lanes_left.load(Ordering::Acquire) > 0 && !common.aborted() {
-            reader.rest(&mut commits)?;
-            thread::sleep(Duration::from_millis(20));
-        }
-        if common.aborted() { Ok(()) } else { reader.leave(&mut commits) }
+        leave(common, &mut reader, &mut commits)
     })();
     finish(common, result);
+}
+
+/// Serves the group until the lanes have finished, then leaves it.
+fn leave(common: &Common, reader: &mut dyn LogReader, commits: &mut Commits) -> Result<(), SourceError> {
+    while common.lanes_left.load(Ordering::Acquire) > 0 && !common.aborted() {
+        reader.rest(commits)?;
+        thread::sleep(SERVE_EVERY);
+    }
+    if common.aborted() { Ok(()) } else { reader.leave(commits) }
 }
 
 fn finish(common: &Common, result: Result<(), SourceError>) {

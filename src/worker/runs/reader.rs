@@ -12,7 +12,7 @@ use crate::engine::id::{CampaignId, UserId};
 use crate::engine::runs;
 use crate::engine::step::{Input, Run};
 use crate::engine::time::Timestamp;
-use crate::worker::commits::{Appending, Commits, IfRefused};
+use crate::worker::commits::{Appending, Commits, IfRefused, LogReader, Parts};
 use crate::worker::offsets::{Offsets, Ticket};
 use crate::worker::outcomes::{self, DeadEvent};
 use crate::worker::ports::{Message, Source, SourceError};
@@ -53,6 +53,12 @@ struct Waiting {
     at: Timestamp,
     users: std::vec::IntoIter<UserId>,
     tickets: Vec<Ticket>,
+}
+
+impl LogReader for RunReader {
+    fn parts(&mut self) -> Parts<'_> {
+        Parts { source: &mut *self.source, offsets: &mut self.offsets, appending: &mut self.appending, append: &*self.shared.append }
+    }
 }
 
 impl RunReader {
@@ -105,19 +111,6 @@ impl RunReader {
     /// Whether users wait here for room.
     pub fn has_waiting(&self) -> bool {
         self.waiting_users > 0
-    }
-
-    /// Keeps the group served while a stopping worker finishes its work; nothing more is read.
-    pub fn rest(&mut self, commits: &mut Commits) -> Result<(), SourceError> {
-        commits.rest(&mut *self.source, &mut self.offsets)?;
-        self.appending.look(&*self.shared.append);
-        Ok(())
-    }
-
-    /// Commits what is finished, without the lag: for a worker that leaves. Every lane has confirmed.
-    pub fn leave(&mut self, commits: &mut Commits) -> Result<(), SourceError> {
-        self.appending.look(&*self.shared.append);
-        commits.leave(&mut *self.source, &mut self.offsets)
     }
 
     /// Gives users of each campaign in its turn, as long as the lanes have room.
