@@ -20,7 +20,8 @@ use super::{Routes, Shared};
 use crate::engine::catalog::InForce;
 use crate::engine::delivery::breaker;
 use crate::worker::dispatch::Look;
-use crate::worker::live::{Listener, Told};
+use crate::worker::members;
+use crate::worker::tail::{Listener, Told};
 
 pub fn routes() -> Routes {
     Routes::new().routes(routes!(destinations)).routes(routes!(tail))
@@ -32,6 +33,8 @@ const KEEP_ALIVE: Duration = Duration::from_secs(15);
 /// Where webhooks go to.
 #[derive(Serialize, ToSchema)]
 pub struct DestinationsView {
+    /// How many workers run; what they have under way is a second or so old.
+    pub workers: usize,
     pub destinations: Vec<DestinationView>,
 }
 
@@ -41,11 +44,14 @@ pub struct DestinationView {
     pub name: String,
     /// `host[:port]` of what is sent there.
     pub hosts: Vec<String>,
-    /// Requests of this worker.
+    /// Requests of all workers.
     pub in_flight: u32,
-    /// Deliveries that wait in this worker.
+    /// Deliveries that wait in any worker.
     pub waiting: usize,
+    /// Each worker has its own: the one that holds back most.
     pub breaker: BreakerView,
+    /// How many workers' breakers are not closed.
+    pub held_back_by: usize,
     /// Over all workers; `null`: none.
     pub rate: Option<RateView>,
     /// Over all workers.
@@ -66,19 +72,20 @@ pub struct RateView {
     pub burst: u32,
 }
 
-/// Where webhooks go to, and what this worker has under way there.
+/// Where webhooks go to, and what all workers have under way there.
 #[utoipa::path(
     get, path = "/v1/destinations", tag = "statistics", security(("read" = []), ("admin" = [])),
     responses((status = 200, description = "By name", body = DestinationsView))
 )]
 async fn destinations(_: Reader, State(shared): State<Arc<Shared>>, _: Parameters<Nothing>) -> Result<Json<DestinationsView>, Problem> {
     let in_force = shared.in_force().await?;
-    let looks = shared.live.destinations().map(|destinations| destinations.look(shared.ingest.clock.now())).unwrap_or_default();
-    Ok(Json(DestinationsView { destinations: views(&in_force, looks) }))
+    let now = shared.ingest.clock.now();
+    let told = shared.desk.run(async move |state| Ok(members::under_way(state, now).await?)).await?;
+    Ok(Json(DestinationsView { workers: told.len(), destinations: views(&in_force, told.into_iter().flatten()) }))
 }
 
 /// Those that are defined, those that a campaign sends to, and those that are called all the same: of what was changed since.
-fn views(in_force: &InForce, looks: Vec<Look>) -> Vec<DestinationView> {
+fn views(in_force: &InForce, told: impl Iterator<Item = Look>) -> Vec<DestinationView> {
     let mut hosts: BTreeMap<Box<str>, BTreeSet<String>> = BTreeMap::new();
     for destination in &in_force.destinations {
         hosts.entry(destination.key.clone()).or_default().insert(destination.host.to_string());
@@ -87,18 +94,21 @@ fn views(in_force: &InForce, looks: Vec<Look>) -> Vec<DestinationView> {
         let webhook = &campaign.definition.webhook;
         hosts.entry(in_force.destination_of(webhook).name.into()).or_default().insert(webhook.host.to_string());
     }
-    let mut looks: BTreeMap<Box<str>, Look> = looks.into_iter().map(|look| (look.name.clone(), look)).collect();
+    let mut looks: BTreeMap<Box<str>, Vec<Look>> = BTreeMap::new();
+    told.for_each(|look| looks.entry(look.name.clone()).or_default().push(look));
     for name in looks.keys() {
         hosts.entry(name.clone()).or_default();
     }
     let view = |(name, hosts): (Box<str>, BTreeSet<String>)| {
-        let look = looks.remove(&name);
+        let looks = looks.remove(&name).unwrap_or_default();
+        let breaker = looks.iter().map(|look| look.breaker).max().unwrap_or(breaker::Shown::Closed);
         let route = in_force.route(&name);
         DestinationView {
             hosts: hosts.into_iter().collect(),
-            in_flight: look.as_ref().map_or(0, |look| look.in_flight),
-            waiting: look.as_ref().map_or(0, |look| look.waiting),
-            breaker: match look.map_or(breaker::Shown::Closed, |look| look.breaker) {
+            in_flight: looks.iter().map(|look| look.in_flight).sum(),
+            waiting: looks.iter().map(|look| look.waiting).sum(),
+            held_back_by: looks.iter().filter(|look| look.breaker != breaker::Shown::Closed).count(),
+            breaker: match breaker {
                 breaker::Shown::Closed => BreakerView::Closed,
                 breaker::Shown::Open => BreakerView::Open,
                 breaker::Shown::HalfOpen => BreakerView::HalfOpen,
@@ -130,7 +140,7 @@ async fn tail(
     State(shared): State<Arc<Shared>>,
     Parameters(of): Parameters<Of>,
 ) -> Result<Sse<impl Stream<Item = Result<Event, Infallible>>>, Problem> {
-    let listener = shared.live.tail.listen().map_err(|error| Problem::busy(error.to_string()))?;
+    let listener = shared.tail.listen().map_err(|error| Problem::busy(error.to_string()))?;
     let next = async |(mut listener, of): (Listener, Option<String>)| loop {
         let event = match listener.next().await? {
             Told::Line { campaign, .. } if of.as_ref().is_some_and(|of| **of != *campaign) => continue,

@@ -48,9 +48,9 @@ use crate::engine::catalog::{Catalog, InForce};
 use crate::engine::definition::{ReadOptions, Status};
 use crate::telemetry::metrics::IngestMetrics;
 use crate::worker::definitions::Follower;
-use crate::worker::live::Live;
 use crate::worker::ports::{Append, AppendError, Archive, Clock, Line};
 use crate::worker::settings::Topics;
+use crate::worker::tail::Tail;
 
 use access::Caller;
 pub use access::{Access, AccessError, Role, Tokens};
@@ -79,8 +79,8 @@ pub struct Api {
     pub desk: Desk,
     /// The definitions in force on this worker.
     pub follower: Arc<Follower>,
-    /// What is seen of this worker.
-    pub live: Arc<Live>,
+    /// The outcome lines as they are written.
+    pub tail: Arc<Tail>,
     pub trial: Trial,
     /// What the log keeps.
     pub archive: Arc<dyn Archive>,
@@ -112,10 +112,10 @@ pub enum CampaignState {
 
 /// All routes.
 pub fn router(api: Api) -> Router {
-    let Api { access, ingest, desk, follower, live, trial, archive, topics } = api;
+    let Api { access, ingest, desk, follower, tail, trial, archive, topics } = api;
     let room = Arc::new(Semaphore::new(MAX_BYTES_IN_FLIGHT / body::PERMIT_BYTES));
     let console = console::routes(access.clone());
-    let shared = Arc::new(Shared { access, ingest, desk, follower, live, trial, archive, topics, room });
+    let shared = Arc::new(Shared { access, ingest, desk, follower, tail, trial, archive, topics, room });
     let (router, document) = OpenApiRouter::with_openapi(openapi::head())
         .merge(ingest::routes())
         .merge(send::routes())
@@ -146,7 +146,7 @@ struct Shared {
     ingest: Ingest,
     desk: Desk,
     follower: Arc<Follower>,
-    live: Arc<Live>,
+    tail: Arc<Tail>,
     trial: Trial,
     archive: Arc<dyn Archive>,
     topics: Topics,

@@ -21,9 +21,9 @@ use crate::engine::definition::Trigger;
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::probes::{self, Health};
 use crate::worker::definitions::Follower;
-use crate::worker::live::{Live, Tail};
 use crate::worker::ports::{Exchange, StateError};
 use crate::worker::run::{Ended, Ports, Stop, run as run_worker};
+use crate::worker::tail::Tail;
 
 /// The worker: reads events, decides, sends. SIGTERM: stops reading, finishes what is started, commits, leaves
 #[derive(clap::Args, Debug)]
@@ -78,7 +78,7 @@ pub struct Assembled {
     pub follower: Arc<Follower>,
     pub metrics: Arc<Metrics>,
     pub health: Arc<Health>,
-    pub live: Arc<Live>,
+    pub tail: Arc<Tail>,
     webhook: WebhookSettings,
 }
 
@@ -91,9 +91,9 @@ impl Assembled {
         let _context = runtime.enter();
         WebhookClient::new(&webhook).map_err(|error| Failure::Refused(error.to_string()))?;
         health.not_ready("worker", "it has not read the definitions yet");
-        let live = Arc::new(Live::new(Tail::new(parts.tail(&loaded.worker(false).topics))));
+        let tail = Arc::new(Tail::new(parts.tail(&loaded.worker(false).topics)));
         let follower = Arc::new(Follower::new(loaded.policy(&identity.id)));
-        Ok(Assembled { follower, metrics: Arc::new(metrics), health, live, webhook, parts })
+        Ok(Assembled { follower, metrics: Arc::new(metrics), health, tail, webhook, parts })
     }
 
     pub fn parts(&self) -> &Parts {
@@ -115,7 +115,6 @@ impl Assembled {
                 retries: sources.retries,
                 runs: sources.runs,
                 outcomes: sources.outcomes,
-                live: self.live.clone(),
                 secrets: Arc::new(move |name| secrets.get(name)),
             };
             let ended = run_worker(ports, settings.clone(), self.follower.clone(), self.metrics.clone(), self.health.clone(), stop.clone());
@@ -194,8 +193,8 @@ fn api_parts(loaded: &Loaded, worker: &Assembled) -> Result<Api, Failure> {
     let secrets = loaded.secrets.clone();
     let trial = Trial::new(worker.make_exchange(), Arc::new(move |name| secrets.get(name)));
     let (archive, topics) = (worker.parts.archive(), loaded.worker(false).topics);
-    let (ingest, follower, live) = (ingest(loaded, worker), worker.follower.clone(), worker.live.clone());
-    Ok(Api { access, ingest, desk, follower, live, trial, archive, topics })
+    let (ingest, follower, tail) = (ingest(loaded, worker), worker.follower.clone(), worker.tail.clone());
+    Ok(Api { access, ingest, desk, follower, tail, trial, archive, topics })
 }
 
 fn ingest(loaded: &Loaded, worker: &Assembled) -> Ingest {

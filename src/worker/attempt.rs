@@ -14,9 +14,10 @@ use crate::engine::record::{Pending, Phase};
 use crate::engine::step::{Input, Verdict};
 use crate::engine::time::Timestamp;
 
+use super::appending::append_surely;
 use super::complaints::Complaints;
 use super::counters::Counters;
-use super::dispatch::{Delivery, Destinations, Parking, append_surely};
+use super::dispatch::{Delivery, Destinations, Parking};
 use super::links::LinkCache;
 use super::outcomes::{self, Attempt, AttemptResult, DeadDelivery};
 use super::ports::{Append, EXCERPT_BYTES, Exchange, HttpRequest, Line};

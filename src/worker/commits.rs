@@ -5,12 +5,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-use futures_util::FutureExt;
 
 use crate::engine::id::stable_hash;
 
-use super::offsets::{Offsets, Ticket};
-use super::ports::{Append, AppendError, Identity, Line, Offset, Partition, Polled, SendFuture, Source, SourceError, StateError};
+use super::appending::Appending;
+use super::offsets::Offsets;
+use super::ports::{Append, Identity, Offset, Partition, Polled, Source, SourceError, StateError};
 use super::store_clock::StoreClock;
 
 /// What a lane tells the readers.
@@ -215,60 +215,32 @@ fn check(note: &str, store: &Identity) -> Result<(), String> {
     }
 }
 
-/// Lines on their way, each with the ticket that its acknowledgement finishes.
-#[derive(Default)]
-pub struct Appending(Vec<InFlight>);
-
-struct InFlight {
-    answer: SendFuture<'static, Result<(), AppendError>>,
-    line: Line,
-    ticket: Ticket,
-    if_refused: IfRefused,
-    /// That it is not accepted was said.
-    said: bool,
+/// What a reader of a log has in hand.
+pub struct Parts<'a> {
+    pub source: &'a mut dyn Source,
+    pub offsets: &'a mut Offsets,
+    /// Lines that it writes itself.
+    pub appending: &'a mut Appending,
+    pub append: &'a dyn Append,
 }
 
-/// What becomes of a record whose line the log refuses for good.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum IfRefused {
-    /// It is done with: the line only tells of it.
-    Finish,
-    /// It is tried again, as somebody may mend the topic: the line is all that is left of it.
-    TryAgain,
-}
+/// A reader whose records are finished elsewhere: when the worker stops, all of them wait and go alike.
+pub trait LogReader {
+    fn parts(&mut self) -> Parts<'_>;
 
-impl Appending {
-    pub fn push(&mut self, append: &dyn Append, line: Line, ticket: Ticket, if_refused: IfRefused) {
-        self.0.push(InFlight { answer: append.append(std::slice::from_ref(&line)), line, ticket, if_refused, said: false });
+    /// Keeps the group served while a stopping worker finishes its work; nothing more is read.
+    fn rest(&mut self, commits: &mut Commits) -> Result<(), SourceError> {
+        let Parts { source, offsets, appending, append } = self.parts();
+        commits.rest(source, offsets)?;
+        appending.look(append);
+        Ok(())
     }
 
-    /// Looks which have been acknowledged; what failed is handed over again.
-    pub fn look(&mut self, append: &dyn Append) {
-        for mut waiting in std::mem::take(&mut self.0) {
-            match (&mut waiting.answer).now_or_never() {
-                None => self.0.push(waiting),
-                Some(Ok(())) => waiting.ticket.finish(),
-                Some(Err(AppendError::Unavailable(error))) => {
-                    tracing::warn!(%error, topic = %waiting.line.topic, "the log does not acknowledge: trying again");
-                    self.again(append, waiting);
-                }
-                Some(Err(AppendError::Refused(error))) if waiting.if_refused == IfRefused::Finish => {
-                    tracing::error!(%error, topic = %waiting.line.topic, bytes = waiting.line.value.len(), "the log refuses a line for good: its record is only in its own topic");
-                    waiting.ticket.finish();
-                }
-                Some(Err(AppendError::Blocked(error) | AppendError::Refused(error))) => {
-                    if !std::mem::replace(&mut waiting.said, true) {
-                        tracing::error!(%error, topic = %waiting.line.topic, bytes = waiting.line.value.len(), "the log does not accept: trying again");
-                    }
-                    self.again(append, waiting);
-                }
-            }
-        }
-    }
-
-    fn again(&mut self, append: &dyn Append, waiting: InFlight) {
-        let answer = append.append(std::slice::from_ref(&waiting.line));
-        self.0.push(InFlight { answer, ..waiting });
+    /// Commits what is finished, without the lag: for a worker that leaves. Every lane has confirmed.
+    fn leave(&mut self, commits: &mut Commits) -> Result<(), SourceError> {
+        let Parts { source, offsets, appending, append } = self.parts();
+        appending.look(append);
+        commits.leave(source, offsets)
     }
 }
 

@@ -5,9 +5,8 @@ use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use futures_util::FutureExt;
-use futures_util::future::Shared;
 use hashbrown::HashMap;
+use serde::{Deserialize, Serialize};
 use tokio::sync::{Notify, mpsc, oneshot};
 
 use crate::engine::catalog::Route;
@@ -20,69 +19,12 @@ use crate::engine::id::UserId;
 use crate::engine::record::Pending;
 use crate::engine::time::Timestamp;
 
+use super::appending::Ack;
 use super::lane::Mail;
 use super::links::Fetching;
 use super::members::Share;
 use super::offsets::Ticket;
-use super::ports::{Append, AppendError, Line, SendFuture};
 use super::retry::RetryMessage;
-
-/// An acknowledgement that several deliveries wait for.
-#[derive(Clone)]
-pub struct Ack(Option<Shared<SendFuture<'static, Result<(), AppendError>>>>);
-
-impl Ack {
-    /// Nothing to wait for.
-    pub fn done() -> Ack {
-        Ack(None)
-    }
-
-    pub fn of(append: SendFuture<'static, Result<(), AppendError>>) -> Ack {
-        Ack(Some(append.shared()))
-    }
-
-    pub async fn wait(self) -> Result<(), AppendError> {
-        match self.0 {
-            Some(shared) => shared.await,
-            None => Ok(()),
-        }
-    }
-}
-
-/// Between two tries to write to a topic that somebody has to mend.
-const BLOCKED_AGAIN: Duration = Duration::from_secs(1);
-
-/// A line that its log will never accept.
-#[derive(Debug)]
-pub struct NotWritten;
-
-/// Appends until it is acknowledged: the caller cannot go on without. Only a line that the log refuses for good is given up, so that it
-/// does not hold everything behind it: whoever would lose more than a report by that leaves the delivery as it is.
-pub async fn append_surely(append: &dyn Append, lines: Vec<Line>) -> Result<(), NotWritten> {
-    loop {
-        match append.append(&lines).await {
-            Ok(()) => return Ok(()),
-            Err(AppendError::Unavailable(error)) => {
-                tracing::warn!(%error, lines = lines.len(), "the log does not acknowledge: trying again")
-            }
-            Err(AppendError::Blocked(error)) => {
-                tracing::error!(%error, lines = lines.len(), "the log does not accept: trying again");
-                tokio::time::sleep(BLOCKED_AGAIN).await;
-            }
-            Err(AppendError::Refused(error)) => {
-                tracing::error!(%error, topic = %lines.first().map_or("", |line| &line.topic), "the log refuses a line for good");
-                return Err(NotWritten);
-            }
-        }
-    }
-}
-
-/// Appends a line that is all that is left of what it holds, as often as it takes: a topic that refuses what another one had may be mended.
-pub async fn append_in_the_end(append: &dyn Append, line: Line) {
-    while append_surely(append, vec![line.clone()]).await.is_err() {
-        tokio::time::sleep(BLOCKED_AGAIN).await;
-    }
-}
 
 /// A pending entry that somebody is to send now.
 pub struct Delivery {
@@ -218,7 +160,7 @@ enum Sharing {
 }
 
 /// What one worker has under way to a destination.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Look {
     pub name: Box<str>,
     pub in_flight: u32,

@@ -16,9 +16,10 @@ use crate::engine::step::Input;
 use crate::engine::time::Timestamp;
 use crate::telemetry::metrics::Counted;
 
+use super::appending::append_in_the_end;
 use super::attempt::{self, Manner, Outside};
 use super::definitions::Follower;
-use super::dispatch::{Delivery, Destinations, Limits, Offered, Parking, Waiting, append_in_the_end};
+use super::dispatch::{Delivery, Destinations, Limits, Offered, Parking, Waiting};
 use super::due::Held;
 use super::links::{self, Fetching, SERVICE_SLOTS};
 use super::offsets::Ticket;

@@ -1,13 +1,19 @@
 //! How many workers share the limits of destinations: each notes in the store that it lives, and counts who else does. No election,
-//! no ranks: a number that all come to within a second.
+//! no ranks: a number that all come to within a second. In the same note each tells what it has under way, so that whichever worker is
+//! asked can answer for all.
 
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
+use crate::engine::delivery::breaker;
 use crate::engine::id::UserId;
 use crate::engine::time::Timestamp;
 
+use super::dispatch::Look;
 use super::ports::{Change, PSEUDO, ProfileChange, State, StateError, Stored};
 
 /// How often a worker says that it lives, and counts.
@@ -27,6 +33,9 @@ const NEVER: Duration = Duration::from_secs(10 * 365 * 86_400);
 
 /// Workers that start together meet at one note.
 const TRIES: usize = 20;
+
+/// Destinations of which one worker tells, at most: those that need it most. Of the others nothing is under way as often as not.
+const TOLD_DESTINATIONS: usize = 200;
 
 /// One worker among the others.
 #[derive(Default)]
@@ -55,15 +64,15 @@ impl Members {
         Members { alone, ..Members::default() }
     }
 
-    /// Says that this worker lives, and counts.
-    pub async fn beat(&mut self, state: &mut dyn State, now: Timestamp) -> Result<(), StateError> {
+    /// Says that this worker lives and what it has under way, and counts.
+    pub async fn beat(&mut self, state: &mut dyn State, now: Timestamp, looks: Vec<Look>) -> Result<(), StateError> {
         let name = self.name(state).await?;
-        let alone = self.alone;
+        let (alone, looks) = (self.alone, worth_telling(looks));
         let workers = change(state, now, |members| {
             if alone {
                 members.clear();
             }
-            members.insert(name.clone(), now.after(KEEP));
+            members.insert(name.clone(), Member { until: now.after(KEEP), looks: looks.clone() });
         })
         .await?;
         let comes = self.counted.is_none_or(|(at, _)| now.since(at) >= OUT_AFTER);
@@ -105,15 +114,49 @@ impl Members {
     }
 }
 
-type Living = BTreeMap<String, Timestamp>;
+/// What a worker notes of itself.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct Member {
+    /// It lives until then, if it says nothing more.
+    until: Timestamp,
+    /// Of destinations that are not idle.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    looks: Vec<Look>,
+}
 
-/// Changes the note of who lives until when, and answers how many do. What cannot be read is begun anew: within a beat all are in it.
+type Living = BTreeMap<String, Member>;
+
+/// What all workers have under way, a second or so ago: each worker's looks.
+pub async fn under_way(state: &mut dyn State, now: Timestamp) -> Result<Vec<Vec<Look>>, StateError> {
+    let stored = state.load(&[note()]).await?.users.pop().flatten();
+    Ok(living(stored.as_ref(), now).into_values().map(|member| member.looks).collect())
+}
+
+/// Those that are not idle; if there are very many, those that hold back or have the most.
+fn worth_telling(mut looks: Vec<Look>) -> Vec<Look> {
+    looks.retain(|look| look.in_flight > 0 || look.waiting > 0 || look.breaker != breaker::Shown::Closed);
+    looks.sort_by_cached_key(|look| Reverse((look.breaker, look.waiting, look.in_flight)));
+    looks.truncate(TOLD_DESTINATIONS);
+    looks
+}
+
+fn note() -> UserId {
+    UserId::from(format!("{PSEUDO}workers").as_str())
+}
+
+/// Who lives now. What cannot be read is begun anew: within a beat all are in it.
+fn living(stored: Option<&Stored>, now: Timestamp) -> Living {
+    let mut living: Living = stored.and_then(|stored| serde_json::from_slice(&stored.record).ok()).unwrap_or_default();
+    living.retain(|_, member| member.until > now);
+    living
+}
+
+/// Changes the note of who lives until when, and answers how many do.
 async fn change(state: &mut dyn State, now: Timestamp, edit: impl Fn(&mut Living)) -> Result<u32, StateError> {
-    let note = UserId::from(format!("{PSEUDO}workers").as_str());
+    let note = note();
     let mut stored: Option<Stored> = state.load(std::slice::from_ref(&note)).await?.users.pop().flatten();
     for _ in 0..TRIES {
-        let mut living: Living = stored.as_ref().and_then(|stored| serde_json::from_slice(&stored.record).ok()).unwrap_or_default();
-        living.retain(|_, until| *until > now);
+        let mut living = living(stored.as_ref(), now);
         edit(&mut living);
         let change = Change {
             user: note.clone(),
@@ -153,31 +196,51 @@ mod tests {
         let now = Timestamp(1_000_000);
         assert_eq!(members[0].share(now), None, "not before it is counted");
         for (member, session) in members.iter_mut().zip(&mut sessions) {
-            ready(member.beat(&mut **session, now)).unwrap();
+            ready(member.beat(&mut **session, now, Vec::new())).unwrap();
         }
         let share = |member: &Members, now| member.share(now).map(|share| (share.workers, share.taken_until));
         // The first was alone when it came; the others wait until they are counted.
         assert_eq!(share(&members[0], now), Some((1, Timestamp::MIN)));
         assert_eq!(share(&members[2], now), Some((3, now.after(COUNTED_WITHIN))));
         let later = now.after(BEAT_EVERY);
-        ready(members[0].beat(&mut *sessions[0], later)).unwrap();
+        ready(members[0].beat(&mut *sessions[0], later, Vec::new())).unwrap();
         assert_eq!(share(&members[0], later), Some((3, Timestamp::MIN)));
         // One leaves, one falls silent.
         ready(members[1].leave(&mut *sessions[1], later)).unwrap();
-        ready(members[0].beat(&mut *sessions[0], later)).unwrap();
+        ready(members[0].beat(&mut *sessions[0], later, Vec::new())).unwrap();
         assert_eq!(share(&members[0], later).unwrap().0, 2);
         let silent = now.after(KEEP);
-        ready(members[0].beat(&mut *sessions[0], silent)).unwrap();
+        ready(members[0].beat(&mut *sessions[0], silent, Vec::new())).unwrap();
         assert_eq!(share(&members[0], silent).unwrap().0, 1);
         assert_eq!(members[2].share(now.after(OUT_AFTER)), None, "out before the others count it out");
         // Who can only be alone does not wait for the one that was killed a moment ago.
         let mut only = Members::new(true);
-        ready(only.beat(&mut *sessions[2], silent)).unwrap();
+        ready(only.beat(&mut *sessions[2], silent, Vec::new())).unwrap();
         assert_eq!(share(&only, silent), Some((1, Timestamp::MIN)));
-        ready(members[0].beat(&mut *sessions[0], silent)).unwrap();
+        ready(members[0].beat(&mut *sessions[0], silent, Vec::new())).unwrap();
         ready(only.leave(&mut *sessions[2], silent)).unwrap();
         // Back again, it waits as one that comes.
-        ready(members[2].beat(&mut *sessions[2], silent)).unwrap();
+        ready(members[2].beat(&mut *sessions[2], silent, Vec::new())).unwrap();
         assert_eq!(share(&members[2], silent), Some((2, silent.after(COUNTED_WITHIN))));
+    }
+
+    #[test]
+    fn what_all_have_under_way_is_told_to_whoever_asks() {
+        let clock = VirtualClock::new(Timestamp(1_000_000));
+        let store = MemoryStore::new("store", Arc::new(clock), SharedFaults::default());
+        let mut sessions: Vec<_> = (0..2).map(|_| ready(store.session()).unwrap()).collect();
+        let mut members: Vec<Members> = (0..2).map(|_| Members::default()).collect();
+        let now = Timestamp(1_000_000);
+        let look = |name: &str, waiting: usize, breaker| Look { name: name.into(), in_flight: 0, waiting, breaker };
+        let idle = look("idle", 0, breaker::Shown::Closed);
+        let halted = look("halted", 0, breaker::Shown::Open);
+        let many: Vec<Look> = (1..=2 * TOLD_DESTINATIONS).map(|waiting| look("busy", waiting, breaker::Shown::Closed)).collect();
+        ready(members[0].beat(&mut *sessions[0], now, vec![idle.clone()])).unwrap();
+        ready(members[1].beat(&mut *sessions[1], now, [many, vec![idle, halted.clone()]].concat())).unwrap();
+        let told = ready(under_way(&mut *sessions[0], now)).unwrap();
+        assert_eq!(told.iter().map(Vec::len).collect::<Vec<_>>(), [0, TOLD_DESTINATIONS]);
+        assert_eq!((&told[1][0], told[1][1].waiting), (&halted, 2 * TOLD_DESTINATIONS), "those that need it most");
+        // Who fell silent is not told of.
+        assert_eq!(ready(under_way(&mut *sessions[0], now.after(KEEP))).unwrap(), Vec::<Vec<Look>>::new());
     }
 }

@@ -18,6 +18,7 @@ pub mod offsets;
 pub mod outcomes;
 pub mod store_clock;
 
+pub mod appending;
 pub mod attempt;
 pub mod budgets;
 pub mod complaints;
@@ -39,7 +40,7 @@ pub mod retry;
 pub mod runs;
 pub mod stats;
 
-pub mod live;
+pub mod tail;
 
 mod driver;
 pub mod run;

@@ -14,7 +14,8 @@ use crate::engine::reading::{self, Header, Kind, Limits, Place, Unreadable};
 use crate::engine::step::Input;
 use crate::engine::time::Timestamp;
 
-use super::commits::{Appending, Commits, IfRefused};
+use super::appending::{Appending, IfRefused};
+use super::commits::{Commits, LogReader, Parts};
 use super::counters::ReaderCounters;
 use super::definitions::Follower;
 use super::offsets::{Offsets, Progress};
@@ -74,6 +75,12 @@ pub struct Shared {
     pub positions: Arc<ReadPositions>,
 }
 
+impl LogReader for Reader {
+    fn parts(&mut self) -> Parts<'_> {
+        Parts { source: &mut *self.source, offsets: &mut self.offsets, appending: &mut self.appending, append: &*self.append }
+    }
+}
+
 impl Reader {
     pub fn new(source: Box<dyn Source>, shared: Shared, counters: ReaderCounters) -> Reader {
         let Shared { append, settings, follower, clock, positions } = shared;
@@ -103,19 +110,6 @@ impl Reader {
         self.note_positions()?;
         commits.commit(&mut *self.source, &mut self.offsets)?;
         Ok(if self.stalled.is_some() { Looked::Stalled } else { Looked::Read })
-    }
-
-    /// Commits what is finished, without the lag: for a worker that leaves. Every lane has confirmed.
-    pub fn leave(&mut self, commits: &mut Commits) -> Result<(), SourceError> {
-        self.appending.look(&*self.append);
-        commits.leave(&mut *self.source, &mut self.offsets)
-    }
-
-    /// Keeps the group served while a stopping worker finishes its work; nothing more is read.
-    pub fn rest(&mut self, commits: &mut Commits) -> Result<(), SourceError> {
-        commits.rest(&mut *self.source, &mut self.offsets)?;
-        self.appending.look(&*self.append);
-        Ok(())
     }
 
     fn poll(&mut self, wait: Duration, intake: &mut dyn Intake, commits: &mut Commits) -> Result<(), SourceError> {

@@ -15,7 +15,8 @@ use crate::engine::record::{Dead, Pending, Request};
 use crate::engine::step::{Input, LETTERS_COUNT};
 use crate::engine::time::Timestamp;
 
-use super::commits::{Appending, Commits, IfRefused};
+use super::appending::{Appending, IfRefused};
+use super::commits::{Commits, LogReader, Parts};
 use super::dispatch::{Delivery, Parking};
 use super::form::{self, Unread};
 use super::offsets::{Offsets, Ticket};
@@ -252,6 +253,12 @@ pub struct RetryReader {
     appending: Appending,
 }
 
+impl LogReader for RetryReader {
+    fn parts(&mut self) -> Parts<'_> {
+        Parts { source: &mut *self.source, offsets: &mut self.offsets, appending: &mut self.appending, append: &*self.append }
+    }
+}
+
 impl RetryReader {
     pub fn new(source: Box<dyn Source>, append: Arc<dyn Append>, settings: Arc<Settings>) -> RetryReader {
         RetryReader {
@@ -319,19 +326,6 @@ impl RetryReader {
     pub fn next_ready(&self) -> Option<Timestamp> {
         let tiers = self.tiers.values().filter_map(|waiting| waiting.front()).map(|(ready, _)| *ready);
         self.heap.peek().map(|Reverse(held)| held.not_before).into_iter().chain(tiers).min()
-    }
-
-    /// Keeps the group served while a stopping worker finishes its work; nothing more is read.
-    pub fn rest(&mut self, commits: &mut Commits) -> Result<(), SourceError> {
-        commits.rest(&mut *self.source, &mut self.offsets)?;
-        self.appending.look(&*self.append);
-        Ok(())
-    }
-
-    /// Commits what is finished, without the lag: for a worker that leaves. Every lane has confirmed.
-    pub fn leave(&mut self, commits: &mut Commits) -> Result<(), SourceError> {
-        self.appending.look(&*self.append);
-        commits.leave(&mut *self.source, &mut self.offsets)
     }
 
     /// Finds a place for a message: its tier until it is ready, the heap, or a shorter tier.

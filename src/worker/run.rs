@@ -23,7 +23,7 @@ use crate::telemetry::metrics::Metrics;
 use crate::telemetry::probes::{Health, Progress};
 
 use super::attempt::{Outside, Secrets};
-use super::commits::{AskIdentity, Commits, LaneStatus};
+use super::commits::{AskIdentity, Commits, LaneStatus, LogReader};
 use super::complaints::Complaints;
 use super::counters::{Counters, ReaderCounters};
 use super::definitions::Follower;
@@ -32,7 +32,6 @@ use super::driver::Driver;
 use super::due::{Due, Held};
 use super::lane::Mail;
 use super::links::LinkCache;
-use super::live::Live;
 use super::members::{BEAT_EVERY, Members};
 use super::ports::{Append, Clock, Exchange, OpenSource, Source, SourceError, State, StateError, Store};
 use super::read_positions::ReadPositions;
@@ -59,8 +58,6 @@ pub struct Ports {
     /// A reader of the outcomes, for the statistics; opened again when it fails.
     pub outcomes: OpenSource,
     pub secrets: Secrets,
-    /// Where others see this worker.
-    pub live: Arc<Live>,
 }
 
 /// Why a worker ended.
@@ -132,6 +129,9 @@ const OBSERVE_EVERY: Duration = Duration::from_secs(1);
 /// How long a reader waits for records before it looks around.
 const POLL_WAIT: Duration = Duration::from_millis(100);
 
+/// How often a group is served that is read no more.
+const SERVE_EVERY: Duration = Duration::from_millis(20);
+
 /// What all threads share.
 pub(super) struct Common {
     pub settings: Arc<Settings>,
@@ -145,7 +145,6 @@ pub(super) struct Common {
     pub held: Arc<Held>,
     pub not_written: Arc<NotWritten>,
     pub metrics: Arc<Metrics>,
-    live: Arc<Live>,
     health: Arc<Health>,
     pub stop: Stop,
     /// The first reason to give up; nobody commits anything after it.
@@ -214,7 +213,6 @@ pub fn run(ports: Ports, settings: Settings, follower: Arc<Follower>, metrics: A
         run_positions: Arc::default(),
         held: Arc::default(),
         not_written: Arc::default(),
-        live: ports.live,
         settings: Arc::new(settings),
         metrics,
         health,
@@ -259,7 +257,6 @@ fn start(
     let mailboxes: Vec<_> = (0..common.settings.lanes).map(|_| mpsc::unbounded_channel()).collect();
     let senders: Vec<_> = mailboxes.iter().map(|(sender, _)| sender.clone()).collect();
     let destinations = Arc::new(Destinations::new(senders.clone(), common.settings.max_in_flight, true));
-    common.live.show(destinations.clone());
     let status: Vec<Arc<LaneStatus>> = (0..common.settings.lanes).map(|_| Arc::default()).collect();
     let links: Arc<LinkCache> = Arc::default();
     let mut threads = Vec::new();
@@ -375,12 +372,7 @@ fn read_events(common: &Arc<Common>, source: Box<dyn Source>, mut commits: Commi
         }
         // No more events: the lanes see their queues closed and finish.
         queues.0.clear();
-        while common.lanes_left.load(Ordering::Acquire) > 0 && !common.aborted() {
-            reader.rest(&mut commits)?;
-            progress.stamp();
-            thread::sleep(Duration::from_millis(20));
-        }
-        if common.aborted() { Ok(()) } else { reader.leave(&mut commits) }
+        leave(common, &mut reader, &mut commits, &progress)
     })();
     finish(common, result);
 }
@@ -398,14 +390,19 @@ fn read_retries(common: &Arc<Common>, source: Box<dyn Source>, mut commits: Comm
             })?;
             progress.stamp();
         }
-        while common.lanes_left.load(Ordering::Acquire) > 0 && !common.aborted() {
-            reader.rest(&mut commits)?;
-            progress.stamp();
-            thread::sleep(Duration::from_millis(20));
-        }
-        if common.aborted() { Ok(()) } else { reader.leave(&mut commits) }
+        leave(common, &mut reader, &mut commits, &progress)
     })();
     finish(common, result);
+}
+
+/// Serves the group until the lanes have finished, then leaves it.
+fn leave(common: &Common, reader: &mut dyn LogReader, commits: &mut Commits, progress: &Progress) -> Result<(), SourceError> {
+    while common.lanes_left.load(Ordering::Acquire) > 0 && !common.aborted() {
+        reader.rest(commits)?;
+        progress.stamp();
+        thread::sleep(SERVE_EVERY);
+    }
+    if common.aborted() { Ok(()) } else { reader.leave(commits) }
 }
 
 fn finish(common: &Common, result: Result<(), SourceError>) {
@@ -476,7 +473,8 @@ async fn beat(common: &Common, members: &mut Members, next: &mut Instant, state:
         return;
     }
     *next = Instant::now() + BEAT_EVERY;
-    if let Err(error) = members.beat(state, common.clock.now()).await {
+    let now = common.clock.now();
+    if let Err(error) = members.beat(state, now, destinations.look(now)).await {
         tracing::warn!(%error, "the other workers cannot be counted just now");
     }
     let now = common.clock.now();

@@ -14,10 +14,11 @@ use crate::engine::record::codec::{self, CodecError};
 use crate::engine::step::{self, Ask, Counter, Input, Known, Stepped};
 use crate::engine::time::Timestamp;
 
+use super::appending::{Ack, append_surely};
 use super::cache::{Cache, Remembered};
 use super::counters::Counters;
 use super::definitions::Follower;
-use super::dispatch::{Ack, Delivery, append_surely};
+use super::dispatch::Delivery;
 use super::links::Fetching;
 use super::offsets::Ticket;
 use super::outcomes::{self, DeadEvent};

@@ -294,7 +294,7 @@ const flows = {
     const page = await open(admin, "users");
     for (const [place, path, answer, words] of [
       ["campaigns", "**/v1/campaigns", { revision: 0, campaigns: [] }, "No campaigns yet."],
-      ["destinations", "**/v1/destinations", { destinations: [] }, "No destinations yet."],
+      ["destinations", "**/v1/destinations", { workers: 1, destinations: [] }, "No destinations yet."],
       ["dead", "**/v1/dead?*", { records: [], next: null }, "No dead letters."],
     ]) {
       await page.route(path, (route) => route.fulfill({ contentType: "application/json", body: JSON.stringify(answer) }));
@@ -425,9 +425,10 @@ const VIEWS = [
   ["trouble", "campaigns/no-such-campaign", (page) => see(page, "It is not there")],
 ];
 
-const wanted = process.argv[2] ?? "";
+/** Flows whose name has these words, and not those. */
+const [wanted = "", unwanted = null] = process.argv.slice(2);
 let failed = 0;
-for (const [name, flow] of Object.entries(flows).filter(([name]) => name.includes(wanted))) {
+for (const [name, flow] of Object.entries(flows).filter(([name]) => name.includes(wanted) && !(unwanted && name.includes(unwanted)))) {
   try {
     const page = await flow();
     assert.deepEqual(page?.wrongs ?? [], []);

@@ -107,7 +107,7 @@ impl Server {
             ingest,
             desk,
             follower,
-            live: unseen(),
+            tail: unseen(),
             trial: trial(),
             archive,
             topics: Topics::new(&["events".into()], "campanile"),

@@ -73,7 +73,7 @@ const WALLS: [(&str, &[&str], &[&str]); 9] = [
         &["crate::adapter", "crate::cli", "crate::api", "crate::simulator", "rdkafka", "redis::", "reqwest", "hyper::", "axum", "redb"],
         &[],
     ),
-    ("worker/", &["tokio::time", "tokio::task", "tokio::spawn", "thread::sleep"], &["worker/run", "worker/driver"]),
+    ("worker/", &["tokio::time", "tokio::task", "tokio::spawn", "thread::sleep"], &["worker/run", "worker/driver", "worker/appending"]),
     ("adapter/", &["engine::step", "campaign", "cohort", "crate::cli", "crate::api"], &["adapter/embedded/tests", "adapter/redis/tests"]),
     ("simulator/", &["crate::adapter", "crate::cli", "crate::api", "std::thread", "SystemTime", "Instant::now"], &[]),
     ("api/", &["crate::adapter", "crate::cli", "crate::simulator"], &[]),

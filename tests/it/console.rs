@@ -7,7 +7,9 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use crate::support::endpoint::Endpoint;
+use crate::support::kafka::shared;
 use crate::support::process::{Process, campanile};
+use crate::support::redis::Redis;
 use crate::support::wait::{eventually, runtime, until};
 use crate::support::worker::{Deployment, Worker, free_address, post};
 
@@ -90,7 +92,7 @@ fn root() -> PathBuf {
 }
 
 /// `tests/console/flows.mjs` with the browser's driver, and where its pictures go.
-fn flows(world: &Value) -> Command {
+fn flows(world: &Value, arguments: &[&str]) -> Command {
     let modules = root().join(".cache/console");
     assert!(
         modules.join("node_modules/playwright-core").is_dir() && Path::new("/usr/bin/chromium").exists(),
@@ -99,36 +101,50 @@ fn flows(world: &Value) -> Command {
     let pictures = root().join("target/console");
     std::fs::create_dir_all(&pictures).expect("target can be written to");
     let mut node = Command::new("node");
-    node.arg(root().join("tests/console/flows.mjs"));
+    node.arg(root().join("tests/console/flows.mjs")).args(arguments);
     node.env("CONSOLE_MODULES", modules).env("CONSOLE_PICTURES", pictures).env("CONSOLE_WORLD", world.to_string());
     node
 }
 
 #[test]
 fn everything_can_be_done_in_the_console() {
+    done_in_the_console(Deployment::new("embedded", "embedded"), 1, &[]);
+}
+
+/// What is seen behind one worker is what all of them do. The looks of it are the same.
+#[test]
+fn everything_can_be_done_in_the_console_of_three_workers_on_kafka_and_redis() {
+    let redis = Redis::start();
+    let deployment = Deployment::new(shared(), &redis.url());
+    deployment.init();
+    done_in_the_console(deployment, 3, &["", "every view is fit"]);
+}
+
+fn done_in_the_console(mut deployment: Deployment, workers: usize, arguments: &[&str]) {
     let endpoint = runtime().block_on(Endpoint::plain());
-    let mut deployment = Deployment::new("embedded", "embedded");
     deployment.set("HTTP__TOKENS", &json!({"admin": ADMIN, "read": READ, "ingest": INGEST}).to_string());
     deployment.define(&definitions(&endpoint));
-    let worker = deployment.start();
-    tell(&worker, &events());
+    let workers: Vec<Worker> = (0..workers).map(|_| deployment.start()).collect();
+    let worker = &workers[0];
+    tell(worker, &events());
+    let sum = |name: &str, labels: &str| workers.iter().map(|worker| worker.metric(name, labels)).sum::<f64>();
     until("everything was decided and delivered", ARRIVES_WITHIN, || {
-        let capped = worker.metric("campanile_decisions_total", "frequency_cap");
-        capped > 0.0 && endpoint.count() >= 4 && worker.metric("campanile_dead_total", "") > 0.0
+        let capped = sum("campanile_decisions_total", "frequency_cap");
+        capped > 0.0 && endpoint.count() >= 4 && sum("campanile_dead_total", "") > 0.0
     });
 
     let world = json!({
         "url": format!("http://{}", worker.listen), "admin": ADMIN, "read": READ, "ingest": INGEST,
         "hostile": {"title": HOSTILE_TITLE, "user": HOSTILE_USER, "trait": HOSTILE_TRAIT},
     });
-    let ran = Process::start(flows(&world), b"").ended(FLOWS_WITHIN);
+    let ran = Process::start(flows(&world, arguments), b"").ended(FLOWS_WITHIN);
     println!("{}", ran.stdout);
     ran.expect(0, &[]);
 
     let seen = endpoint.seen();
     let tests: Vec<&str> = seen.iter().filter(|seen| seen.header("webhook-test") == Some("true")).map(|seen| &*seen.path).collect();
     assert_eq!(tests, ["/welcome", "/first/1/status/400"], "the test sends are marked, and are the only ones");
-    worker.stop();
+    workers.into_iter().for_each(Worker::stop);
 }
 
 #[test]

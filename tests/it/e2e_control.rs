@@ -3,11 +3,13 @@
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use campanile::engine::time::Timestamp;
-use serde_json::Value;
+use serde_json::{Value, json};
 
+use crate::support::hostile::Hostile;
+use crate::support::hostile::Step::{Hang, ReadHead};
 use crate::support::kafka::shared;
 use crate::support::redis::Redis;
-use crate::support::wait::{eventually, until};
+use crate::support::wait::{eventually, runtime, until};
 use crate::support::worker::{Deployment, Worker};
 
 /// What is promised (issue 6): from the answer to a change until the last worker has it in force.
@@ -66,6 +68,7 @@ fn three_workers_apply_a_changed_campaign_once_and_follow_a_change() {
 
     let mut took: Vec<Duration> = (0..CHANGES).map(|number| follows(&workers, number)).collect();
     took.sort();
+    println!("the last of three workers followed after {took:?}");
     assert!(took[CHANGES / 2] <= FOLLOWED_WITHIN, "the last of three workers followed after {took:?}");
     workers.into_iter().for_each(Worker::stop);
 }
@@ -89,6 +92,32 @@ fn follows(workers: &[Worker], number: usize) -> Duration {
     Duration::from_millis(
         u64::try_from(last.0).expect("after 1970").saturating_sub(u64::try_from(answered).expect("before the year 500000")),
     )
+}
+
+/// Requests that three workers have under way are seen at any of them.
+#[test]
+fn any_worker_tells_what_all_have_under_way() {
+    const UNDER_WAY: usize = 30;
+    let silent = runtime().block_on(Hostile::start(None, &[ReadHead, Hang]));
+    let redis = Redis::start();
+    let deployment = Deployment::new(shared(), &redis.url());
+    deployment.init();
+    let address = silent.address();
+    let webhook = json!({"url": format!("http://{address}/")});
+    let campaign = json!({"kind": "campaign", "key": "a", "status": "running", "trigger": {"action": {"event": "go"}}, "webhook": webhook});
+    deployment.define(&format!("{campaign}\n---\n{{kind: destination, key: silent, match: '{address}', timeout: 10s}}\n"));
+    let workers = [(); 3].map(|()| deployment.start());
+    let batch: Vec<Value> = (0..UNDER_WAY).map(|user| json!({"type": "track", "event": "go", "userId": format!("u{user}")})).collect();
+    assert_eq!(workers[0].post("/v1/batch", &json!({ "batch": batch }).to_string()).status, 202);
+    // A worker that has come begins when what the others had begun before is over.
+    until("several have some under way, and each tells of all", SAID_WITHIN * 2, || {
+        let own = workers.each_ref().map(|worker| worker.metric("campanile_deliveries_in_flight", "silent"));
+        let told = workers.each_ref().map(|worker| worker.get("/v1/destinations").json());
+        let several = own.iter().filter(|own| **own > 0.0).count() > 1;
+        several && told.iter().all(|told| told["workers"] == 3 && told["destinations"][0]["in_flight"] == own.iter().sum::<f64>() as u64)
+    });
+    // What is under way there takes its time.
+    workers.into_iter().for_each(Worker::kill);
 }
 
 #[test]

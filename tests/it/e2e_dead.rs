@@ -125,6 +125,18 @@ fn sent_again_once(deployment: &Deployment, workers: usize) -> Worker {
     let span = last.values().map(|(_, at)| *at).max().zip(last.values().map(|(_, at)| *at).min()).map(|(last, first)| last - first);
     assert!(span >= Some(Duration::from_millis(1_700)), "20 at 10 a second took {span:?}");
 
+    // What is counted of it: each message once as sent, once as failed however often it fails again, and as delivered when it arrives.
+    let counted = |key: &str, delivered: usize| {
+        let expect = json!([USERS, USERS, delivered]);
+        until(&format!("{key} is counted"), WITHIN, || {
+            let totals = &workers[0].get(&format!("/v1/campaigns/{key}/stats")).json()["totals"];
+            json!([totals["sent"], totals["failed"], totals["delivered"]]) == expect
+        });
+    };
+    counted("once", USERS);
+    until("all attempts are over", WITHIN, || letters(&workers[0], "campaign=always").len() == of(&endpoint, "/status").len());
+    counted("always", 0);
+
     let refused = workers[0].post("/v1/dead/redrive", r#"{"per_second": 0}"#);
     assert!(refused.status == 422 && refused.body.contains("`per_second` is 0"), "{refused:?}");
     assert_eq!(workers[0].get("/v1/dead?cursor=nonsense").status, 422);

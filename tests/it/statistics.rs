@@ -129,9 +129,10 @@ async fn only_who_may_read_sees_it() {
 
 #[tokio::test]
 async fn destinations_are_shown_before_anything_was_sent() {
-    let expect = json!({"destinations": [
-        {"name": "news.example", "hosts": ["news.example"], "in_flight": 0, "waiting": 0, "breaker": "closed", "rate": null, "max_in_flight": 64},
-        {"name": "sms", "hosts": ["sms.example"], "in_flight": 0, "waiting": 0, "breaker": "closed",
+    let expect = json!({"workers": 0, "destinations": [
+        {"name": "news.example", "hosts": ["news.example"], "in_flight": 0, "waiting": 0, "breaker": "closed", "held_back_by": 0,
+         "rate": null, "max_in_flight": 64},
+        {"name": "sms", "hosts": ["sms.example"], "in_flight": 0, "waiting": 0, "breaker": "closed", "held_back_by": 0,
          "rate": {"per_second": 5.0, "burst": 2}, "max_in_flight": 7},
     ]});
     assert_eq!(plane().await.get("/v1/destinations").await.body, expect);

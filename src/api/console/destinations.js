@@ -13,18 +13,17 @@ const BREAKERS = {
 };
 
 export function destinations(page) {
-  const { place } = region(page.signal, async (signal) => drawn((await get(at("destinations"), {}, signal)).destinations), {
+  const { place } = region(page.signal, async (signal) => drawn(await get(at("destinations"), {}, signal)), {
     every: EVERY_MS,
     label: "Looking",
   });
   return [
     h("h1", page.title("Destinations")),
-    h("p", { class: "muted" }, "As the worker that answers this page sees them; limits hold over all workers."),
     place,
   ];
 }
 
-function drawn(list) {
+function drawn({ destinations: list, workers }) {
   if (list.length === 0)
     return nothing(
       "No destinations yet.",
@@ -40,15 +39,20 @@ function drawn(list) {
     ["Waiting", "number"],
     ["Rate", ""],
   ];
-  return h("div", { class: "sheet" }, table("Destinations", columns, list.map(row), { stack: true }));
+  const rows = list.map((one) => row(one, workers));
+  return [
+    h("p", { class: "muted" }, `Of ${workers === 1 ? "the one worker" : `all ${number(workers)} workers`}, a second ago.`),
+    h("div", { class: "sheet" }, table("Destinations", columns, rows, { stack: true })),
+  ];
 }
 
-function row({ name, hosts, in_flight, max_in_flight, waiting, breaker, rate }) {
+function row({ name, hosts, in_flight, max_in_flight, waiting, breaker, held_back_by, rate }, workers) {
   const [word, kind, meaning] = BREAKERS[breaker] ?? [breaker, "", ""];
+  const where = held_back_by > 0 && workers > 1 ? `, by ${number(held_back_by)} of ${number(workers)} workers` : "";
   const others = (hosts ?? []).filter((host) => host !== name);
   return [
     h("div", { class: "named" }, h("b", name), others.length > 0 && h("small", h("code", others.join(", ")))),
-    [mark(`breaker ${word}`, kind), h("small", meaning)],
+    [mark(`breaker ${word}`, kind), h("small", meaning, where)],
     `${number(in_flight)} of ${number(max_in_flight)}`,
     bar(in_flight, max_in_flight, "on"),
     h("span", { class: waiting > 0 ? "waits" : "" }, number(waiting)),

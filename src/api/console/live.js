@@ -32,7 +32,7 @@ export function live(page) {
   const wanted = h("input", {
     type: "search",
     value: page.query.get("q") ?? "",
-    placeholder: "user, campaign, reason",
+    placeholder: "user, campaign, …",
     on: { input: chosen },
   });
   const kind = select(KINDS, page.query.get("kind") ?? "", chosen);

@@ -64,7 +64,7 @@ export function tryOut({ key, campaign, query }) {
     h("h2", "For whom, because of what"),
     field("User id", userId, "a user that is known here"),
     stranger,
-    field("The event that triggers it, as JSON", text(draft, "event", 7), "a track; what it says is in the template as event.…"),
+    field("The event that triggers it, as JSON", text(draft, "event", 7), "a track; what it says is in the template as {{ event.… }}"),
     links,
     h("p", { class: "buttons" }, h("button", { type: "submit", class: "primary" }, "Preview"), adminButton("Send a test …", send)),
     whyDisabled(),

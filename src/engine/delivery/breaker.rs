@@ -5,6 +5,8 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use super::{Answer, Failure};
 use crate::engine::time::Timestamp;
 
@@ -63,13 +65,13 @@ pub enum Passage {
     Halted(Timestamp),
 }
 
-/// What a breaker is at, for people.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// What a breaker is at, for people. The more it holds back, the greater.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Shown {
     Closed,
-    Open,
     /// One attempt may see whether the destination is back, or does.
     HalfOpen,
+    Open,
 }
 
 /// One destination's breaker.

@@ -9,7 +9,6 @@ use crate::simulator::endpoints::Endpoints;
 use crate::simulator::ports::{MemoryLog, MemoryStore, OpenStore, SharedFaults, VirtualClock};
 use crate::simulator::worker::policy;
 use crate::telemetry::metrics::CampaignLabel;
-use crate::worker::live::Tail;
 use crate::worker::ports::{
     Admit, Change, Committed, Cursor, Documents, Future, Identity, Loaded, Page, Partition, Put, Sampled, Spend, testing,
 };
@@ -77,13 +76,12 @@ fn ports(store: MemoryStore, clock: &VirtualClock) -> Ports {
         events: source("events", "events"),
         retries: source("retries", "retries"),
         runs: source("runs", "runs"),
-        outcomes: open.clone(),
+        outcomes: open,
         store: Arc::new(NothingDue(store)),
         append: Arc::new(log),
         clock: Arc::new(clock.clone()),
         exchange: Arc::new(move || Box::new(endpoints.exchange(&open_store, &virtual_clock))),
         secrets: Arc::new(|_| None),
-        live: Arc::new(Live::new(Tail::new(open))),
     }
 }
 

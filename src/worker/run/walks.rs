@@ -1,14 +1,12 @@
 //! The two threads of walks over all users: one reads what walks have reached, one walks.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
-use std::thread;
 use std::time::Duration;
 
 use tokio::sync::mpsc;
 use tokio::time::sleep;
 
-use super::{Common, POLL_WAIT, TRY_AGAIN, finish};
+use super::{Common, POLL_WAIT, TRY_AGAIN, finish, leave};
 use crate::engine::id::UserId;
 use crate::worker::commits::Commits;
 use crate::worker::counters::Counters;
@@ -43,12 +41,7 @@ pub(super) fn read_runs(
             )?;
             progress.stamp();
         }
-        while common.lanes_left.load(Ordering::Acquire) > 0 && !common.aborted() {
-            reader.rest(&mut commits)?;
-            progress.stamp();
-            thread::sleep(Duration::from_millis(20));
-        }
-        if common.aborted() { Ok(()) } else { reader.leave(&mut commits) }
+        leave(common, &mut reader, &mut commits, &progress)
     })();
     finish(common, result);
 }

@@ -12,7 +12,8 @@ use crate::engine::id::{CampaignId, UserId};
 use crate::engine::runs;
 use crate::engine::step::{Input, Run};
 use crate::engine::time::Timestamp;
-use crate::worker::commits::{Appending, Commits, IfRefused};
+use crate::worker::appending::{Appending, IfRefused};
+use crate::worker::commits::{Commits, LogReader, Parts};
 use crate::worker::form::{self, Unread};
 use crate::worker::offsets::{Offsets, Ticket};
 use crate::worker::outcomes::{self, DeadEvent};
@@ -57,6 +58,12 @@ struct Waiting {
     at: Timestamp,
     users: std::vec::IntoIter<UserId>,
     tickets: Vec<Ticket>,
+}
+
+impl LogReader for RunReader {
+    fn parts(&mut self) -> Parts<'_> {
+        Parts { source: &mut *self.source, offsets: &mut self.offsets, appending: &mut self.appending, append: &*self.shared.append }
+    }
 }
 
 impl RunReader {
@@ -115,19 +122,6 @@ impl RunReader {
     /// Whether users wait here for room.
     pub fn has_waiting(&self) -> bool {
         self.waiting_users > 0
-    }
-
-    /// Keeps the group served while a stopping worker finishes its work; nothing more is read.
-    pub fn rest(&mut self, commits: &mut Commits) -> Result<(), SourceError> {
-        commits.rest(&mut *self.source, &mut self.offsets)?;
-        self.appending.look(&*self.shared.append);
-        Ok(())
-    }
-
-    /// Commits what is finished, without the lag: for a worker that leaves. Every lane has confirmed.
-    pub fn leave(&mut self, commits: &mut Commits) -> Result<(), SourceError> {
-        self.appending.look(&*self.shared.append);
-        commits.leave(&mut *self.source, &mut self.offsets)
     }
 
     /// Gives users of each campaign in its turn, as long as the lanes have room.

@@ -12,9 +12,9 @@ use campanile::secrets::Secret;
 use campanile::simulator::worker::policy;
 use campanile::telemetry::metrics::{CampaignLabel, Metrics};
 use campanile::worker::definitions::Follower;
-use campanile::worker::live::{Live, Tail};
 use campanile::worker::ports::{Archive, Exchange, SourceError, Store};
 use campanile::worker::settings::Topics;
+use campanile::worker::tail::Tail;
 use reqwest::header::CONTENT_TYPE;
 use reqwest::{Client, Method, RequestBuilder};
 use serde_json::Value;
@@ -73,7 +73,7 @@ impl Plane {
             ingest,
             desk,
             follower,
-            live: unseen(),
+            tail: unseen(),
             trial: trial(),
             archive: embedded().archive(),
             topics: Topics::new(&["events".into()], "campanile"),
@@ -132,9 +132,9 @@ pub fn idle() -> (Desk, Arc<Follower>, Arc<dyn Archive>) {
     (Desk::open(embedded.store()).expect("a thread"), Arc::new(Follower::new(policy())), embedded.archive())
 }
 
-/// Nothing is seen of a worker that does not run.
-pub fn unseen() -> Arc<Live> {
-    Arc::new(Live::new(Tail::new(Arc::new(|| Err(SourceError::Fatal("there is no log".into()))))))
+/// Nothing is written where no worker runs.
+pub fn unseen() -> Arc<Tail> {
+    Arc::new(Tail::new(Arc::new(|| Err(SourceError::Fatal("there is no log".into())))))
 }
 
 fn embedded() -> Embedded {
