@@ -275,6 +275,7 @@ fn start(
                 settings: common.settings.clone(),
                 metrics: Counters::new(common.metrics.clone()),
                 complaints: Complaints::default(),
+                exchanging: std::cell::Cell::default(),
             };
             let driver = Driver { number, work, mail, sender, status, jobs: Rc::default(), outside: Rc::new(outside) };
             LocalSet::new().block_on(&runtime(), driver.run(&common, destinations));
