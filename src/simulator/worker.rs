@@ -165,6 +165,7 @@ impl SimulatedWorker {
                 settings,
                 metrics: Counters::new(metrics.clone()),
                 complaints: Complaints::default(),
+                exchanging: std::cell::Cell::default(),
             },
             world: world.clone(),
             follower,

@@ -1,5 +1,6 @@
 //! One attempt: the exchange, then the lines that must be acknowledged before anything is settled.
 
+use std::cell::Cell;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -46,6 +47,8 @@ pub struct Outside {
     pub settings: Arc<Settings>,
     pub metrics: Counters,
     pub complaints: Complaints,
+    /// Attempts that hold a slot.
+    pub exchanging: Cell<usize>,
 }
 
 /// How an attempt is made; from the destination's definition as it is in force when a slot is free.
@@ -79,7 +82,9 @@ struct Attempting<'a> {
 /// it, once every line it needs is acknowledged; `None` when the retry topic has it and the lease covers the wait.
 pub async fn attempt(outside: &Outside, delivery: Delivery, slot: Slot, manner: Manner) -> Option<(UserId, Input)> {
     let began = outside.clock.monotonic();
+    outside.exchanging.update(|exchanging| exchanging + 1);
     let release = |delivery: &Delivery, held, health| {
+        outside.exchanging.update(|exchanging| exchanging - 1);
         outside.destinations.released(delivery.destination(), slot, held, health, outside.clock.now());
     };
     let unused = |delivery: &Delivery| release(delivery, Duration::ZERO, Health::Unknown);

@@ -90,7 +90,7 @@ impl Driver {
     /// Waits for something to do and takes what there is.
     async fn gather(&mut self, lane: &Lane, confirm_at: Instant) -> Vec<Mail> {
         let (mut mail, mut wakes, mut work) = (Vec::new(), Vec::new(), Vec::new());
-        let takes_events = lane.takes_events() && self.jobs.get() < LANE_JOBS;
+        let takes_events = lane.takes_events() && self.jobs.get() < LANE_JOBS && self.unsettled() < self.max_unsettled();
         let look_again = if lane.has_leftovers() { Instant::now() + Duration::from_millis(5) } else { confirm_at };
         tokio::select! {
             biased;
@@ -114,6 +114,17 @@ impl Driver {
         mail.extend(wakes.into_iter().map(|Wake { user, read_to }| Mail::Wake { user, read_to }));
         mail.extend(work.into_iter().map(Mail::Work));
         mail
+    }
+
+    /// What is answered, or was parked, and whose lines are not acknowledged.
+    fn unsettled(&self) -> usize {
+        self.jobs.get().saturating_sub(self.outside.exchanging.get())
+    }
+
+    /// A worker that dies repeats what it had in flight: what is not settled is held to the same bound, however slow the log is.
+    fn max_unsettled(&self) -> usize {
+        let settings = &self.outside.settings;
+        (settings.max_in_flight / settings.lanes.max(1)).max(1)
     }
 
     fn spawn(&self, job: lane::Job) {

@@ -279,6 +279,7 @@ fn start(
                 settings: common.settings.clone(),
                 metrics: Counters::new(common.metrics.clone()),
                 complaints: Complaints::default(),
+                exchanging: std::cell::Cell::default(),
             };
             let driver = Driver { number, work, wakes, mail, sender, status, jobs: Rc::default(), outside: Rc::new(outside) };
             LocalSet::new().block_on(&runtime(), driver.run(&common, destinations));
