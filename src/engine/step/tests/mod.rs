@@ -44,6 +44,7 @@ mod log;
 mod memberships;
 mod properties;
 mod redrive;
+mod repeated;
 mod rules;
 mod runs;
 mod triggers;
