@@ -424,6 +424,36 @@ fn events_also_come_from_standard_input_and_bad_input_is_told() {
     desk.run(&SIMULATE).expect(1, &["the definitions cannot be used", "campaigns/all.yaml:1:1: error: a campaign needs `trigger`"]);
 }
 
+/// The contract's own identify has none.
+#[test]
+fn an_event_without_a_timestamp_happened_with_the_line_before() {
+    let identify = r#"{"type":"identify","userId":"u1","traits":{"country":"KR","phone":"+82"}}"#;
+    let signed_up = r#"{"type":"track","messageId":"m1","userId":"u1","event":"signed_up","timestamp":"2026-11-02T10:00:00Z"}"#;
+    let added = r#"{"type":"track","messageId":"m2","userId":"u1","event":"cart_added","properties":{"cart_id":"c1"}}"#;
+    let desk = Desk::new(&[("campaigns/all.yaml", &edited(DEFINITIONS, "limit: 1", "limit: 9"))]);
+    let simulate = |lines: &[&str], more: &[&str]| {
+        desk.write("e.ndjson", &lines.join("\n"));
+        desk.run(&[&["simulate", "--definitions", "campaigns", "--events", "e.ndjson", "--format", "json"], more].concat())
+    };
+    let sent = |ran: Ran| {
+        let counts: Value = serde_json::from_str(&ran.expect(0, &[]).stdout).expect("JSON");
+        let sent = |key: &str| counts["campaigns"][key]["sent"].as_u64();
+        assert_eq!(counts["events"]["unreadable"], 0, "{counts}");
+        (sent("welcome"), sent("cart-abandoned"), counts["to"].as_str().unwrap_or_default().to_owned())
+    };
+    let expect = (Some(1), Some(1), "2026-11-02T10:30:00.000Z".to_owned());
+    assert_eq!(sent(simulate(&[signed_up, identify, added], &[])), expect);
+    assert_eq!(sent(simulate(&[identify, signed_up, added], &["--from", "2026-11-02T09:00:00Z"])), expect);
+    let why = "e.ndjson:1: no `timestamp`, and no line before has one: nothing says when it happened; give --from";
+    simulate(&[identify, signed_up], &[]).expect(1, &[why]);
+    let explain = |more: &[&str]| {
+        let arguments = ["explain", "--definitions", "campaigns", "--events", "e.ndjson", "--user", "u1", "--campaign", "welcome"];
+        desk.run(&[&arguments[..], more].concat())
+    };
+    explain(&[]).expect(1, &[why]);
+    explain(&["--from", "2026-11-02T09:00:00Z"]).expect(0, &[]);
+}
+
 #[test]
 fn a_topic_is_simulated_like_a_file_and_goals_show_conversions() {
     let desk = simulate_desk();
