@@ -238,6 +238,19 @@ fn a_preview_shows_the_request_and_what_it_misses() {
 }
 
 #[test]
+fn an_event_that_does_not_say_when_is_previewed_as_of_now() {
+    let definition = "kind: campaign\nkey: plain\ntrigger: {action: {event: cart_added}}\nwebhook: {url: \"https://h.example/\"}\n";
+    let event = r#"{"type":"track","userId":"u1","event":"cart_added"}"#;
+    let desk = Desk::new(&[("d.yaml", definition), ("user.json", USER), ("event.json", event)]);
+    let arguments = ["preview", "plain", "--definitions", "d.yaml", "--user", "user.json", "--event", "event.json", "--format", "json"];
+    let now = || campanile::engine::time::Timestamp(std::time::UNIX_EPOCH.elapsed().expect("a clock").as_millis() as i64);
+    let before = now();
+    let shown: Value = serde_json::from_str(&desk.run(&arguments).expect(0, &[]).stdout).expect("JSON");
+    let at = shown["request"]["body"]["timestamp"].as_str().and_then(campanile::engine::time::Timestamp::parse);
+    assert!(at.is_some_and(|at| before <= at && at <= now()), "{shown}");
+}
+
+#[test]
 fn a_preview_that_cannot_be_says_why() {
     let desk = preview_desk();
     desk.write("banned.json", r#"{"type":"identify","userId":"u1","traits":{"banned":true}}"#);
