@@ -14,6 +14,7 @@ use crate::engine::catalog::{Apply, Catalog, apply, check_sound, secrets_named};
 use crate::engine::definition::problem::{nearest, sort};
 use crate::engine::definition::{Document, Problem, ReadOptions, Severity, read, users_of_file};
 use crate::engine::delivery::credentials::variable;
+use crate::engine::runs::past_schedules;
 use crate::secrets::{Secret, Secrets};
 use crate::simulator::rules::read_secrets;
 use crate::worker::ports::Clock;
@@ -57,11 +58,13 @@ pub fn run(args: &ValidateArgs) -> Result<(), Failure> {
     if let Some(path) = &args.secrets {
         problems.extend(missing_secrets(&documents, &Kept::open(path)?));
     }
+    let now = SystemClock::new().now();
+    problems.extend(past_schedules(&documents, now));
     let found = if problems.iter().any(Problem::is_error) {
         check_sound(documents, options)
     } else {
         let options = Apply { read: options, ..Apply::default() };
-        apply(&Catalog::default(), documents, &options, SystemClock::new().now()).err().unwrap_or_default()
+        apply(&Catalog::default(), documents, &options, now).err().unwrap_or_default()
     };
     problems.extend(found);
     sort(&mut problems);
