@@ -175,6 +175,27 @@ fn what_differs_is_shown_with_what_came_instead() {
     );
 }
 
+/// Among many sends the one that went wrong is that of the time which is expected, however much it differs.
+#[test]
+fn what_came_at_that_time_comes_first() {
+    let scenario = r#"name: hourly
+from: 2026-11-02T09:00:00Z
+to: 2026-11-03T09:00:00Z
+definitions:
+  - {kind: campaign, key: c, status: running, trigger: {action: {event: e}}, fatigue: {resend: always}, webhook: {url: "https://h.example/", body: {a: "{{ event.a }}", b: "{{ event.b }}"}}}
+events:
+  - {type: track, userId: u1, event: e, timestamp: 2026-11-02T10:00:00Z, properties: {a: 1, b: 1}}
+  - {type: track, userId: u1, event: e, timestamp: 2026-11-02T11:00:00Z, properties: {a: 1, b: 1}}
+  - {type: track, userId: u1, event: e, timestamp: 2026-11-02T12:00:00Z, properties: {a: 2, b: 2}}
+expect:
+  - {at: 2026-11-02T12:00:00Z, user_id: u1, campaign: c, outcome: sent, body: {a: 1, b: 1}}
+"#;
+    let desk = Desk::new(&[("a.yaml", scenario)]);
+    let told = desk.run(&["test", "a.yaml"]).expect(1, &[]).stdout;
+    let got: Vec<&str> = told.lines().map(str::trim).filter(|line| line.starts_with("got ")).collect();
+    assert_eq!(got[0], "got sent c to u1 at 2026-11-02T12:00:00.000Z: body.a is 2, not 1; body.b is 2, not 1", "{told}");
+}
+
 #[test]
 fn a_scenario_that_cannot_be_read_says_where() {
     let check = |from: &str, to: &str, place: &str, message: &str, help: &str| {
