@@ -198,8 +198,9 @@ pub fn find(paths: &[PathBuf]) -> Result<Vec<PathBuf>, Failure> {
 
 /// Puts the users of a cohort's file into its document. The file's path is seen from the definition's.
 fn put_users(document: &mut Document, definition: &Path) -> Vec<Problem> {
-    let Some(written) = &document.users_file else { return Vec::new() };
-    let path = definition.parent().unwrap_or(Path::new("")).join(&**written);
+    // Whatever comes of it: who reads the document further is not to ask for the file again.
+    let Some(written) = document.users_file.take() else { return Vec::new() };
+    let path = definition.parent().unwrap_or(Path::new("")).join(&*written);
     let name = path.display().to_string();
     let text = match std::fs::read_to_string(&path) {
         Ok(text) => text,

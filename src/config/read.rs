@@ -48,6 +48,9 @@ pub(super) fn read(
     }
 }
 
+/// Stands for a secret that is not there, which is told: what becomes of the setting without it is no problem of its own.
+const NOT_THERE: &str = "(a secret that is not there)";
+
 /// One file's tree, with its secrets resolved.
 fn layer(name: &str, text: &str, secret: &dyn Fn(&str) -> Option<String>, found: &mut Vec<Problem>) -> Node {
     let problems = Problems::of(name);
@@ -85,14 +88,16 @@ fn resolve(node: &mut Node, secret: &dyn Fn(&str) -> Option<String>, problems: &
                 && &**key == "secret"
             {
                 let Some(name) = reader::name(value, "`secret`", problems) else { return };
-                match secret(name) {
-                    Some(content) => node.data = Node::from_value(&crate::engine::value::Value::text(content)).data,
-                    None => problems.error_with_help(
+                let content = secret(name);
+                if content.is_none() {
+                    problems.error_with_help(
                         value.place,
                         format!("the secret `{name}` is not there"),
                         format!("put it into the directory of `secrets.dir`, or into {}", credentials::variable(name)),
-                    ),
+                    );
                 }
+                let content = content.unwrap_or_else(|| NOT_THERE.to_owned());
+                node.data = Node::from_value(&crate::engine::value::Value::text(content)).data;
                 return;
             }
             entries.iter_mut().for_each(|entry| resolve(&mut entry.value, secret, problems));
@@ -374,6 +379,12 @@ mod tests {
                 "outcomes: {omit: [not_in_audiance]}",
                 &[],
                 "c.yaml:1:19: error: an item of `omit` cannot be `not_in_audiance`\n  help: did you mean `not_in_audience`?",
+            ),
+            // Once, not again for what a setting is without it.
+            (
+                "http: {tokens: {admin: {secret: nope}}}",
+                &[],
+                "c.yaml:1:33: error: the secret `nope` is not there\n  help: put it into the directory of `secrets.dir`, or into CAMPANILE_SECRET_NOPE",
             ),
             (
                 "http: {listen: localhost}",
