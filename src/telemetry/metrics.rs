@@ -159,6 +159,8 @@ pub struct OutcomeMetrics {
     decisions: IntCounterVec,
     template_missing: IntCounterVec,
     dead: IntCounterVec,
+    /// Traits that were not learned.
+    pub traits_refused: IntCounter,
     setting: CampaignLabel,
     labelled: Arc<AtomicBool>,
 }
@@ -169,6 +171,7 @@ impl OutcomeMetrics {
             decisions: room.counters("decisions_total", "Decisions, whether written or omitted", &["campaign", "outcome", "reason"])?,
             template_missing: room.counters("template_missing_total", "Template variables that had no value", &["campaign"])?,
             dead: room.counters("dead_total", "Records written to the dead-letter topic", &["reason"])?,
+            traits_refused: room.counter("traits_refused_total", "Traits for which a profile had no room")?,
             setting,
             labelled: Arc::new(AtomicBool::new(setting != CampaignLabel::Off)),
         })
@@ -405,6 +408,7 @@ mod tests {
         metrics.reader().read("events", "applied", 2);
         metrics.ingest.counted("accepted", 7);
         metrics.outcomes.dead("not_json");
+        metrics.outcomes.traits_refused.inc();
         let mut lane = metrics.lane();
         lane.decided("cart", "suppressed", "frequency_cap");
         lane.template_missing("cart", 2);
@@ -428,6 +432,7 @@ mod tests {
             r#"campanile_dead_total{reason="not_json"} 1"#,
             "campanile_timers_due_lag_seconds 0",
             r#"campanile_template_missing_total{campaign="cart"} 2"#,
+            "campanile_traits_refused_total 1",
             "campanile_state_commit_seconds_count 0",
             "campanile_state_conflicts_total 0",
             "campanile_state_rollbacks_total 0",
