@@ -70,8 +70,12 @@ impl Work<'_> {
         if let (Verdict::Failed, Some(cause)) = (verdict, cause) {
             properties.insert("error", Value::text(format!("{}: {cause}", effect::DISPATCH_FAILED)));
         }
-        // What is sent again from its dead letter may end so twice.
-        self.internal(name, format!("{}/{name}/{attempts}", entry.id), properties, origin.depth);
+        // What is sent again from its dead letter may end so twice. Not the number of attempts: a crash makes them more.
+        let message_id = match self.known.record.resumed.find(entry.id).map_or(0, |resumed| resumed.before) {
+            0 => format!("{}/{name}", entry.id),
+            anew => format!("{}/{name}/{anew}", entry.id),
+        };
+        self.internal(name, message_id, properties, origin.depth);
     }
 
     /// What a delivery keeps of its trigger: all of it if a campaign waits for what becomes of deliveries. How many sends led to it in
