@@ -112,7 +112,7 @@ impl Upload {
             }
         }
         if problems.iter().any(Problem::is_error) {
-            return Err(Failure::Refused(format!("nothing was sent\n{}", join(&problems))));
+            return Err(Failure::Refused(format!("nothing was applied\n{}", join(&problems))));
         }
         Ok(upload)
     }

@@ -1,5 +1,6 @@
 //! `campanile init`: makes the topics with the right settings and checks Kafka and Redis. `run` creates nothing.
 
+use std::path::Path;
 use std::time::Duration;
 
 use serde_json::json;
@@ -35,7 +36,7 @@ pub fn run(args: &InitArgs) -> Result<(), Failure> {
     let runtime = runtime();
     let kafka = runtime.block_on(kafka_topics(&loaded, args));
     // Both are looked at, whatever becomes of the first.
-    let redis = runtime.block_on(state_store(&loaded, args.format));
+    let redis = runtime.block_on(state_store(&loaded, args.format)).and_then(|()| embedded_file(&loaded));
     match (kafka, redis) {
         (Ok(()), redis) => redis,
         (Err(kafka), Ok(())) => Err(kafka),
@@ -126,6 +127,34 @@ pub async fn retries_are_kept(loaded: &Loaded) -> Result<(), Failure> {
         }
     }
     Ok(())
+}
+
+/// Whether the file of the embedded parts can be opened, or made. Without opening it: it may belong to a worker that runs.
+fn embedded_file(loaded: &Loaded) -> Result<(), Failure> {
+    let config = &loaded.config;
+    let is_used = config.kafka.brokers.is_none() || config.state.url.is_none();
+    let Some(path) = config.embedded.path.as_ref().filter(|_| is_used) else { return Ok(()) };
+    let refused = |why: String| {
+        let shown = path.display();
+        Err(Failure::Refused(format!(
+            "embedded.path: {shown} {why}; see that its directory exists and may be written, or name another file"
+        )))
+    };
+    match std::fs::metadata(path) {
+        Ok(found) if !found.is_file() => refused("is no file".into()),
+        Ok(_) => match std::fs::OpenOptions::new().read(true).write(true).open(path) {
+            Ok(_) => Ok(()),
+            Err(error) => refused(format!("cannot be opened: {error}")),
+        },
+        Err(_) => {
+            let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+            match std::fs::metadata(directory) {
+                Ok(found) if found.is_dir() && !found.permissions().readonly() => Ok(()),
+                Ok(_) => refused("cannot be made: its directory cannot be written".into()),
+                Err(error) => refused(format!("cannot be made: {}: {error}", directory.display())),
+            }
+        }
+    }
 }
 
 async fn state_store(loaded: &Loaded, format: Format) -> Result<(), Failure> {

@@ -40,6 +40,29 @@ pub struct Written<'a> {
     pub bytes: &'a [u8],
 }
 
+/// When the events of files happened that do not say so: as their neighbour before.
+#[derive(Default)]
+pub struct Times {
+    last: Option<(String, Timestamp)>,
+}
+
+impl Times {
+    /// When this event happened: what it says itself (`own`), its topic, the line before, or the time at which all begins.
+    pub fn of(&mut self, written: &Written<'_>, own: Option<Timestamp>, from: Option<Timestamp>) -> Result<Timestamp, Failure> {
+        let Written { name, number, .. } = written;
+        let before = self.last.as_ref().filter(|(file, _)| file == name).map(|(_, at)| *at);
+        let Some(at) = own.or(written.time).or(before).or(from) else {
+            let why = "no `timestamp`, and no line before has one: nothing says when it happened";
+            return Err(Failure::Refused(format!("{name}:{number}: {why}; give --from, or the event a timestamp")));
+        };
+        match &mut self.last {
+            Some((file, last)) if file == name => *last = at,
+            last => *last = Some(((*name).to_owned(), at)),
+        }
+        Ok(at)
+    }
+}
+
 /// The bar is moved every so many events.
 const MOVE_EVERY: u64 = 4096;
 

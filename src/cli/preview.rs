@@ -9,6 +9,7 @@ use super::Failure;
 use super::client::{Client, Request as Ask, ServerArgs};
 use super::settings::{join, read_file};
 use super::validate::read_paths;
+use crate::adapter::clock::SystemClock;
 use crate::engine::catalog::{Apply, CampaignInForce, Catalog, InForce, apply};
 use crate::engine::definition::problem::meant;
 use crate::engine::definition::{Problem, ReadOptions};
@@ -20,6 +21,7 @@ use crate::engine::rendering::view;
 use crate::engine::time::Timestamp;
 use crate::engine::value as engine;
 use crate::simulator::worker::policy;
+use crate::worker::ports::Clock;
 
 /// Renders a campaign's request for a user and an event; nothing is sent
 #[derive(clap::Args, Debug)]
@@ -70,8 +72,9 @@ pub fn run(args: &PreviewArgs) -> Result<(), Failure> {
     let in_force = definitions(&args.definitions)?;
     let campaign = in_force.named(&args.key).map_err(Failure::Refused)?;
     let links = links(&args.link, campaign)?;
-    let user = read(&args.user)?;
-    let event = read(&args.event)?;
+    // What the event says of its user comes after who the user is.
+    let user = read(&args.user, Timestamp::default())?;
+    let event = read(&args.event, SystemClock::new().now())?;
     if !matches!(user.body, Body::Identify { .. }) {
         return Err(Failure::Refused(format!("{}: the user must be an identify: {{\"type\":\"identify\",...}}", args.user.display())));
     }
@@ -180,12 +183,12 @@ fn links(arguments: &[String], campaign: &CampaignInForce) -> Result<Vec<(Box<st
     read.collect()
 }
 
-/// The one event of a file.
-fn read(path: &Path) -> Result<Event, Failure> {
+/// The one event of a file. Where it does not say when it happened, it happened `otherwise`.
+fn read(path: &Path, otherwise: Timestamp) -> Result<Event, Failure> {
     let text = read_file(path)?;
     let refused = |unreadable: reading::Unreadable| Failure::Refused(format!("{}: {unreadable}", path.display()));
     let header = reading::header(text.trim().as_bytes()).map_err(refused)?;
-    let broker_time = header.timestamp().unwrap_or_default();
+    let broker_time = header.timestamp().unwrap_or(otherwise);
     let place = Place { source: SourceId::of("preview", 1, 0), topic: "preview", partition: 0, generation: 1, offset: 0, broker_time };
     header.into_event(&place, &LIMITS).map_err(refused)
 }

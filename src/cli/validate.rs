@@ -14,6 +14,7 @@ use crate::engine::catalog::{Apply, Catalog, apply, check_sound, secrets_named};
 use crate::engine::definition::problem::{nearest, sort};
 use crate::engine::definition::{Document, Problem, ReadOptions, Severity, read, users_of_file};
 use crate::engine::delivery::credentials::variable;
+use crate::engine::runs::past_schedules;
 use crate::secrets::{Secret, Secrets};
 use crate::simulator::rules::read_secrets;
 use crate::worker::ports::Clock;
@@ -57,11 +58,13 @@ pub fn run(args: &ValidateArgs) -> Result<(), Failure> {
     if let Some(path) = &args.secrets {
         problems.extend(missing_secrets(&documents, &Kept::open(path)?));
     }
+    let now = SystemClock::new().now();
+    problems.extend(past_schedules(&documents, now));
     let found = if problems.iter().any(Problem::is_error) {
         check_sound(documents, options)
     } else {
         let options = Apply { read: options, ..Apply::default() };
-        apply(&Catalog::default(), documents, &options, SystemClock::new().now()).err().unwrap_or_default()
+        apply(&Catalog::default(), documents, &options, now).err().unwrap_or_default()
     };
     problems.extend(found);
     sort(&mut problems);
@@ -195,8 +198,9 @@ pub fn find(paths: &[PathBuf]) -> Result<Vec<PathBuf>, Failure> {
 
 /// Puts the users of a cohort's file into its document. The file's path is seen from the definition's.
 fn put_users(document: &mut Document, definition: &Path) -> Vec<Problem> {
-    let Some(written) = &document.users_file else { return Vec::new() };
-    let path = definition.parent().unwrap_or(Path::new("")).join(&**written);
+    // Whatever comes of it: who reads the document further is not to ask for the file again.
+    let Some(written) = document.users_file.take() else { return Vec::new() };
+    let path = definition.parent().unwrap_or(Path::new("")).join(&*written);
     let name = path.display().to_string();
     let text = match std::fs::read_to_string(&path) {
         Ok(text) => text,

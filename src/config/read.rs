@@ -1,7 +1,7 @@
 //! Reading settings: raw keys and values to the checked types. A variable of the environment is read like a file of one key, so that its
 //! problems name it.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -14,6 +14,15 @@ use crate::engine::delivery::credentials;
 
 /// Variables of this form are settings: `CAMPANILE_<SECTION>__<KEY>`.
 const PREFIX: &str = "CAMPANILE_";
+
+/// The topics below `kafka.prefix`.
+const INTERNAL: [&str; 7] = ["retry", "retry.1m", "retry.5m", "retry.30m", "runs", "dead", "outcomes"];
+
+/// The longest of what follows the prefix.
+const LONGEST_INTERNAL: &str = ".retry.30m";
+
+/// Longest name of a topic that Kafka takes.
+const MAX_TOPIC_BYTES: usize = 249;
 
 const SECOND: Duration = Duration::from_secs(1);
 const DAY: Duration = Duration::from_secs(86_400);
@@ -59,6 +68,8 @@ fn fits_together(config: &Config, problems: &Problems) {
         problems.error_with_help(Place::START, message, "waits double from `base` to `max`: raise the one or lower the other");
     }
 }
+/// Stands for a secret that is not there, which is told: what becomes of the setting without it is no problem of its own.
+const NOT_THERE: &str = "(a secret that is not there)";
 
 /// One file's tree, with its secrets resolved.
 fn layer(name: &str, text: &str, secret: &dyn Fn(&str) -> Option<String>, found: &mut Vec<Problem>) -> Node {
@@ -97,14 +108,16 @@ fn resolve(node: &mut Node, secret: &dyn Fn(&str) -> Option<String>, problems: &
                 && &**key == "secret"
             {
                 let Some(name) = reader::name(value, "`secret`", problems) else { return };
-                match secret(name) {
-                    Some(content) => node.data = Node::from_value(&crate::engine::value::Value::text(content)).data,
-                    None => problems.error_with_help(
+                let content = secret(name);
+                if content.is_none() {
+                    problems.error_with_help(
                         value.place,
                         format!("the secret `{name}` is not there"),
                         format!("put it into the directory of `secrets.dir`, or into {}", credentials::variable(name)),
-                    ),
+                    );
                 }
+                let content = content.unwrap_or_else(|| NOT_THERE.to_owned());
+                node.data = Node::from_value(&crate::engine::value::Value::text(content)).data;
                 return;
             }
             entries.iter_mut().for_each(|entry| resolve(&mut entry.value, secret, problems));
@@ -187,23 +200,51 @@ fn section<T>(root: &mut Reader<'_>, name: &'static str, read: impl Fn(&mut Read
 fn kafka(s: &mut Reader<'_>) -> Option<Kafka> {
     let brokers = s.name("brokers").map(str::to_owned);
     let group = s.name("group").map(str::to_owned);
-    let events: Option<Vec<String>> = s.names("events").map(|names| names.into_iter().map(|(name, _)| name.to_owned()).collect());
+    let events = s.names("events");
     if events.as_ref().is_some_and(Vec::is_empty) {
         s.problems.error(s.place, "`events` needs at least one topic");
     }
+    let prefix_place = s.get("prefix").map(|node| node.place);
     let start = s.choice("start", &[("earliest", Start::Earliest), ("latest", Start::Latest)]);
     let prefix = s.name("prefix").map(str::to_owned);
+    if let (Some(prefix), Some(place)) = (&prefix, prefix_place) {
+        topic(&format!("{prefix}{LONGEST_INTERNAL}"), "`prefix`, with what follows it,", place, s.problems);
+        internal(events.as_deref().unwrap_or_default(), prefix, s.problems);
+    }
+    for (name, place) in events.iter().flatten() {
+        topic(name, "an item of `events`", *place, s.problems);
+    }
     let generation = s.integer("generation", 1..=i64::from(u32::MAX));
     let options = options(s)?;
     Some(Kafka {
         brokers: brokers.filter(|brokers| brokers != "embedded"),
         group: group?,
-        events: events?,
+        events: events?.into_iter().map(|(name, _)| name.to_owned()).collect(),
         start: start?,
         prefix: prefix?,
         generation: u32::try_from(generation?).ok()?,
         options,
     })
+}
+
+/// Kafka's rule for the names of topics.
+fn topic(name: &str, what: &str, place: Place, problems: &Problems) {
+    let known = |character: char| character.is_ascii_alphanumeric() || matches!(character, '.' | '_' | '-');
+    if name.chars().any(|character| !known(character)) || matches!(name, "." | "..") || name.len() > MAX_TOPIC_BYTES {
+        let help = format!("letters, digits, `.`, `_` and `-`, at most {MAX_TOPIC_BYTES} of them");
+        problems.error_with_help(place, format!("{what} must be the name of a topic"), help);
+    }
+}
+
+/// What the worker writes to topics of its own is no event.
+fn internal(events: &[(&str, Place)], prefix: &str, problems: &Problems) {
+    for (name, place) in events {
+        let own = name.strip_prefix(prefix).and_then(|rest| rest.strip_prefix('.'));
+        if own.is_some_and(|own| INTERNAL.contains(&own)) {
+            let help = "name the topics that producers write, or choose another `prefix`";
+            problems.error_with_help(*place, format!("`{name}` is a topic of the worker's own"), help);
+        }
+    }
 }
 
 /// librdkafka takes everything as text.
@@ -290,6 +331,10 @@ fn delivery(s: &mut Reader<'_>) -> Option<Delivery> {
     let id_key = s.name("id_key").map(str::to_owned);
     let allow_http = s.boolean("allow_http");
     let networks = s.names("allow_networks");
+    for (network, place) in networks.iter().flatten().filter(|(network, _)| !is_network(network)) {
+        let message = format!("an item of `allow_networks` must be a network, not `{network}`");
+        s.problems.error_with_help(*place, message, "an address and its length in bits, such as 10.0.0.0/8 or fd00::/8");
+    }
     let drain = s.duration("drain", Duration::ZERO..=3600 * SECOND);
     let (backoff_base, backoff_max) = backoff?;
     Some(Delivery {
@@ -304,6 +349,14 @@ fn delivery(s: &mut Reader<'_>) -> Option<Delivery> {
         allow_networks: networks?.into_iter().map(|(network, _)| network.to_owned()).collect(),
         drain: drain?,
     })
+}
+
+/// As the webhook adapter reads them.
+fn is_network(text: &str) -> bool {
+    let (address, bits) = text.split_once('/').map_or((text, None), |(address, bits)| (address, Some(bits)));
+    let Ok(address) = address.parse::<IpAddr>() else { return false };
+    let widest: u8 = if address.is_ipv4() { 32 } else { 128 };
+    bits.is_none_or(|bits| bits.parse::<u8>().is_ok_and(|bits| bits <= widest))
 }
 
 fn triggers(s: &mut Reader<'_>) -> Option<Triggers> {
@@ -398,6 +451,33 @@ mod tests {
                 "outcomes: {omit: [not_in_audiance]}",
                 &[],
                 "c.yaml:1:19: error: an item of `omit` cannot be `not_in_audiance`\n  help: did you mean `not_in_audience`?",
+            ),
+            (
+                "delivery: {allow_networks: [10.0.0.0/8, 10.0.0.0/99, ten]}",
+                &[],
+                "c.yaml:1:41: error: an item of `allow_networks` must be a network, not `10.0.0.0/99`\n  help: an address and its length in bits, such as 10.0.0.0/8 or fd00::/8\n\
+                 c.yaml:1:54: error: an item of `allow_networks` must be a network, not `ten`\n  help: an address and its length in bits, such as 10.0.0.0/8 or fd00::/8",
+            ),
+            (
+                "kafka: {prefix: a b}",
+                &[],
+                "c.yaml:1:17: error: `prefix`, with what follows it, must be the name of a topic\n  help: letters, digits, `.`, `_` and `-`, at most 249 of them",
+            ),
+            (
+                "kafka: {events: [a b, c]}",
+                &[],
+                "c.yaml:1:18: error: an item of `events` must be the name of a topic\n  help: letters, digits, `.`, `_` and `-`, at most 249 of them",
+            ),
+            (
+                "kafka: {prefix: mine, events: [mine.outcomes, campanile.outcomes, mine.clicks]}",
+                &[],
+                "c.yaml:1:32: error: `mine.outcomes` is a topic of the worker's own\n  help: name the topics that producers write, or choose another `prefix`",
+            ),
+            // Once, not again for what a setting is without it.
+            (
+                "http: {tokens: {admin: {secret: nope}}}",
+                &[],
+                "c.yaml:1:33: error: the secret `nope` is not there\n  help: put it into the directory of `secrets.dir`, or into CAMPANILE_SECRET_NOPE",
             ),
             (
                 "http: {listen: localhost}",

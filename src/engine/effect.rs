@@ -30,6 +30,8 @@ pub enum Effect {
     Postpone { id: DeliveryId, until: Timestamp },
     /// A variable of this campaign's template had no value.
     VariableMissing { campaign: Box<str>, count: u32 },
+    /// So many traits were not learned: the user has all there is room for.
+    TraitsRefused { count: u32 },
     /// Nothing was done for this input: it was applied before, repeats a message id, is older than the user's deletion, or
     /// speaks of a delivery that has moved on.
     Skipped,

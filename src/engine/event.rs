@@ -17,7 +17,7 @@ pub struct Event {
     /// When it happened: `timestamp`, else the record's Kafka time; never more than five minutes ahead of the latter.
     pub timestamp: Timestamp,
     pub position: Position,
-    /// `anonymousId`, where the event has one beside its user.
+    /// `anonymousId`, where the event has one: beside its user, or as its user.
     pub anonymous_id: Option<Box<str>>,
     /// `context.device.token`.
     pub device_token: Option<Box<str>>,

@@ -27,6 +27,14 @@ pub struct Profile {
     device_token: Option<(Box<str>, Timestamp)>,
 }
 
+/// What came of traits.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Learned {
+    pub changed: bool,
+    /// Traits for which there was no room.
+    pub refused: u32,
+}
+
 impl Profile {
     /// The traits as conditions and templates see them.
     pub fn traits(&self) -> &Object {
@@ -56,39 +64,46 @@ impl Profile {
         *self == Profile::default()
     }
 
-    /// Merges traits learned at `at`. Answers whether anything changed. What goes beyond [`MAX_TRAITS`] or
-    /// [`MAX_TRAITS_BYTES`] is not learned: nobody's profile may grow without end.
+    /// Merges traits learned at `at`. Answers whether anything changed.
     pub fn merge(&mut self, traits: &Object, at: Timestamp) -> bool {
-        let mut changed = false;
+        self.learn(traits, at).changed
+    }
+
+    /// The same, and how many were refused. What goes beyond [`MAX_TRAITS`] or [`MAX_TRAITS_BYTES`] is not learned: nobody's profile may
+    /// grow without end. A trait that was known until then is no longer: its old value is not so any more.
+    pub fn learn(&mut self, traits: &Object, at: Timestamp) -> Learned {
+        let mut learned = Learned::default();
         let mut room = MAX_TRAITS_BYTES.saturating_sub(object_weight(&self.traits));
         for (key, value) in traits.iter() {
             let freed = self.traits.get(key).map_or(0, weight);
-            if weight(value) > room + freed {
-                continue;
-            }
+            let too_heavy = !value.is_null() && weight(value) > room + freed;
             let full = self.learned.len() >= MAX_TRAITS;
-            let known = self.learned.iter_mut().find(|(name, _)| &**name == key);
-            match known {
-                Some((_, learned)) if *learned > at => continue,
-                Some((_, learned)) => {
-                    changed |= *learned != at;
-                    *learned = at;
+            match self.learned.iter_mut().find(|(name, _)| &**name == key) {
+                Some((_, known_at)) if *known_at > at => continue,
+                Some((_, known_at)) => {
+                    learned.changed |= *known_at != at;
+                    *known_at = at;
                 }
-                None if full => continue,
+                None if full || too_heavy => {
+                    learned.refused += u32::from(!value.is_null());
+                    continue;
+                }
                 None => {
                     self.learned.push((key.into(), at));
-                    changed = true;
+                    learned.changed = true;
                 }
             }
-            room = room + freed - weight(value);
-            if value.is_null() {
-                changed |= self.traits.remove(key).is_some();
+            learned.refused += u32::from(too_heavy);
+            if value.is_null() || too_heavy {
+                room += freed;
+                learned.changed |= self.traits.remove(key).is_some();
             } else if self.traits.get(key) != Some(value) {
+                room = room + freed - weight(value);
                 self.traits.insert(key, value.clone());
-                changed = true;
+                learned.changed = true;
             }
         }
-        changed
+        learned
     }
 
     /// Notes the identifiers an event carried; the newest timestamp wins.
@@ -158,11 +173,17 @@ mod tests {
     fn a_profile_does_not_grow_without_end() {
         let mut profile = Profile::default();
         let many: Object = (0..MAX_TRAITS + 5).map(|i| (format!("k{i}").into(), Value::Int(1))).collect();
-        assert!(profile.merge(&many, Timestamp(1)));
+        assert_eq!(profile.learn(&many, Timestamp(1)), Learned { changed: true, refused: 5 });
         assert_eq!(profile.traits().len(), MAX_TRAITS);
         let heavy: Object = [("k0".into(), Value::text("x".repeat(MAX_TRAITS_BYTES)))].into_iter().collect();
-        assert!(!profile.merge(&heavy, Timestamp(2)));
-        assert_eq!(profile.traits().get("k0"), Some(&Value::Int(1)));
+        assert_eq!(profile.learn(&heavy, Timestamp(0)), Learned::default(), "an older one changes nothing");
+        // What was known is not so any more.
+        assert_eq!(profile.learn(&heavy, Timestamp(2)), Learned { changed: true, refused: 1 });
+        assert_eq!(profile.traits().get("k0"), None);
+        assert_eq!(profile.learn(&object(r#"{"more":1,"none":null,"k1":2}"#), Timestamp(2)), Learned { changed: true, refused: 1 });
+        let fits: Object = [("k0".into(), Value::text("x".repeat(MAX_TRAITS_BYTES / 2)))].into_iter().collect();
+        assert_eq!(profile.learn(&fits, Timestamp(3)), Learned { changed: true, refused: 0 });
+        assert_eq!(profile.learn(&fits, Timestamp(3)), Learned::default());
     }
 
     #[test]

@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use super::calendar::{self, Zone, next_after};
 use super::catalog::InForce;
-use super::definition::{Campaign, Schedule, Status, Trigger, ZoneChoice};
+use super::definition::{Campaign, Definition, Document, Problem, Schedule, Severity, Status, Trigger, ZoneChoice};
 use super::id::UserId;
 use super::step::Run;
 use super::time::Timestamp;
@@ -103,6 +103,28 @@ pub fn next_run(in_force: &InForce, campaign: &Campaign, now: Timestamp) -> Opti
         run = times.next(&run)?;
     }
     Some(run.due).filter(|due| campaign.active.until.is_none_or(|until| *due < until))
+}
+
+/// A warning for each campaign whose schedule names one instant only, and a past one: it never runs. Of the zones that may be meant the
+/// last one counts.
+pub fn past_schedules(documents: &[Document], now: Timestamp) -> Vec<Problem> {
+    let workspace = documents.iter().find_map(|document| match &document.definition {
+        Definition::Workspace(workspace) => Some(workspace.timezone.as_deref().and_then(Zone::find).unwrap_or(Zone::UTC)),
+        Definition::Campaign(_) | Definition::Cohort(_) | Definition::Destination(_) => None,
+    });
+    let past = |document: &Document| {
+        let Definition::Campaign(campaign) = &document.definition else { return None };
+        let Trigger::Schedule(Schedule { times: calendar::Schedule::At(at), zone }) = &campaign.trigger else { return None };
+        let zone = match zone {
+            ZoneChoice::User => None,
+            ZoneChoice::Workspace => workspace.clone(),
+            ZoneChoice::Named(name) => Zone::find(name),
+        };
+        let last = zone.map_or_else(|| ZONES.iter().map(|zone| at.instant(zone)).max(), |zone| Some(at.instant(&zone)))?;
+        let is_past = last < now && campaign.status != Some(Status::Ended);
+        is_past.then(|| Problem { severity: Severity::Warning, ..document.error("trigger", format!("the schedule is past since {last}")) })
+    };
+    documents.iter().filter_map(past).map(|problem| problem.help("it never runs: name a time to come, or end the campaign")).collect()
 }
 
 /// What is to be done about a campaign's agenda. Asking early, again or in several places changes nothing.

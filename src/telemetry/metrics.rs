@@ -159,6 +159,8 @@ pub struct OutcomeMetrics {
     decisions: IntCounterVec,
     template_missing: IntCounterVec,
     dead: IntCounterVec,
+    /// Traits that were not learned.
+    pub traits_refused: IntCounter,
     setting: CampaignLabel,
     labelled: Arc<AtomicBool>,
 }
@@ -169,6 +171,7 @@ impl OutcomeMetrics {
             decisions: room.counters("decisions_total", "Decisions, whether written or omitted", &["campaign", "outcome", "reason"])?,
             template_missing: room.counters("template_missing_total", "Template variables that had no value", &["campaign"])?,
             dead: room.counters("dead_total", "Records written to the dead-letter topic", &["reason"])?,
+            traits_refused: room.counter("traits_refused_total", "Traits for which a profile had no room")?,
             setting,
             labelled: Arc::new(AtomicBool::new(setting != CampaignLabel::Off)),
         })

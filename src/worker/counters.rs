@@ -57,6 +57,11 @@ impl Counters {
         self.lane.borrow_mut().template_missing(campaign, count);
     }
 
+    /// Traits beyond what a profile holds.
+    pub fn traits_refused(&self, count: u32) {
+        self.shared.outcomes.traits_refused.inc_by(count.into());
+    }
+
     pub fn attempted(&self, destination: &str, result: AttemptResult, took: Duration) {
         self.lane.borrow_mut().attempted(destination, result.as_str(), took);
     }

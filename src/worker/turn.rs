@@ -376,7 +376,7 @@ impl Turn {
                         turned.fetches.push(Fetching::new(user.clone(), fetch));
                         continue;
                     }
-                    Effect::VariableMissing { .. } | Effect::Skipped => continue,
+                    Effect::VariableMissing { .. } | Effect::TraitsRefused { .. } | Effect::Skipped => continue,
                 };
                 // What is sent is what the stored record holds, never what `step` returned on the way there.
                 if let Some(entry) = known.record.pending.iter().find(|entry| entry.id == id) {
@@ -407,6 +407,7 @@ impl Turn {
         match effect {
             Effect::Decided(decision) => self.metrics.decided(decision),
             Effect::VariableMissing { campaign, count } => self.metrics.variable_missing(campaign, *count),
+            Effect::TraitsRefused { count } => self.metrics.traits_refused(*count),
             Effect::Converted(_) | Effect::Send(_) | Effect::Fail(..) | Effect::Fetch(_) | Effect::Postpone { .. } | Effect::Skipped => {}
         }
     }

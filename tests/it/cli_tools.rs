@@ -175,6 +175,27 @@ fn what_differs_is_shown_with_what_came_instead() {
     );
 }
 
+/// Among many sends the one that went wrong is that of the time which is expected, however much it differs.
+#[test]
+fn what_came_at_that_time_comes_first() {
+    let scenario = r#"name: hourly
+from: 2026-11-02T09:00:00Z
+to: 2026-11-03T09:00:00Z
+definitions:
+  - {kind: campaign, key: c, status: running, trigger: {action: {event: e}}, fatigue: {resend: always}, webhook: {url: "https://h.example/", body: {a: "{{ event.a }}", b: "{{ event.b }}"}}}
+events:
+  - {type: track, userId: u1, event: e, timestamp: 2026-11-02T10:00:00Z, properties: {a: 1, b: 1}}
+  - {type: track, userId: u1, event: e, timestamp: 2026-11-02T11:00:00Z, properties: {a: 1, b: 1}}
+  - {type: track, userId: u1, event: e, timestamp: 2026-11-02T12:00:00Z, properties: {a: 2, b: 2}}
+expect:
+  - {at: 2026-11-02T12:00:00Z, user_id: u1, campaign: c, outcome: sent, body: {a: 1, b: 1}}
+"#;
+    let desk = Desk::new(&[("a.yaml", scenario)]);
+    let told = desk.run(&["test", "a.yaml"]).expect(1, &[]).stdout;
+    let got: Vec<&str> = told.lines().map(str::trim).filter(|line| line.starts_with("got ")).collect();
+    assert_eq!(got[0], "got sent c to u1 at 2026-11-02T12:00:00.000Z: body.a is 2, not 1; body.b is 2, not 1", "{told}");
+}
+
 #[test]
 fn a_scenario_that_cannot_be_read_says_where() {
     let check = |from: &str, to: &str, place: &str, message: &str, help: &str| {
@@ -235,6 +256,19 @@ fn a_preview_shows_the_request_and_what_it_misses() {
     let json: Value = serde_json::from_str(&desk.run(&[&arguments[..], &["--format", "json"]].concat()).stdout).expect("json");
     assert_eq!(json["request"]["body"]["to"], "+82", "{json:#}");
     assert_eq!(json["warnings"].as_array().map(Vec::len), Some(1), "{json:#}");
+}
+
+#[test]
+fn an_event_that_does_not_say_when_is_previewed_as_of_now() {
+    let definition = "kind: campaign\nkey: plain\ntrigger: {action: {event: cart_added}}\nwebhook: {url: \"https://h.example/\"}\n";
+    let event = r#"{"type":"track","userId":"u1","event":"cart_added"}"#;
+    let desk = Desk::new(&[("d.yaml", definition), ("user.json", USER), ("event.json", event)]);
+    let arguments = ["preview", "plain", "--definitions", "d.yaml", "--user", "user.json", "--event", "event.json", "--format", "json"];
+    let now = || campanile::engine::time::Timestamp(std::time::UNIX_EPOCH.elapsed().expect("a clock").as_millis() as i64);
+    let before = now();
+    let shown: Value = serde_json::from_str(&desk.run(&arguments).expect(0, &[]).stdout).expect("JSON");
+    let at = shown["request"]["body"]["timestamp"].as_str().and_then(campanile::engine::time::Timestamp::parse);
+    assert!(at.is_some_and(|at| before <= at && at <= now()), "{shown}");
 }
 
 #[test]
@@ -422,6 +456,36 @@ fn events_also_come_from_standard_input_and_bad_input_is_told() {
         .expect(1, &["answers.yaml:1:4: error: unknown key `staus`", "did you mean `status`?"]);
     desk.write("campaigns/all.yaml", "kind: campaign\nkey: a\n");
     desk.run(&SIMULATE).expect(1, &["the definitions cannot be used", "campaigns/all.yaml:1:1: error: a campaign needs `trigger`"]);
+}
+
+/// The contract's own identify has none.
+#[test]
+fn an_event_without_a_timestamp_happened_with_the_line_before() {
+    let identify = r#"{"type":"identify","userId":"u1","traits":{"country":"KR","phone":"+82"}}"#;
+    let signed_up = r#"{"type":"track","messageId":"m1","userId":"u1","event":"signed_up","timestamp":"2026-11-02T10:00:00Z"}"#;
+    let added = r#"{"type":"track","messageId":"m2","userId":"u1","event":"cart_added","properties":{"cart_id":"c1"}}"#;
+    let desk = Desk::new(&[("campaigns/all.yaml", &edited(DEFINITIONS, "limit: 1", "limit: 9"))]);
+    let simulate = |lines: &[&str], more: &[&str]| {
+        desk.write("e.ndjson", &lines.join("\n"));
+        desk.run(&[&["simulate", "--definitions", "campaigns", "--events", "e.ndjson", "--format", "json"], more].concat())
+    };
+    let sent = |ran: Ran| {
+        let counts: Value = serde_json::from_str(&ran.expect(0, &[]).stdout).expect("JSON");
+        let sent = |key: &str| counts["campaigns"][key]["sent"].as_u64();
+        assert_eq!(counts["events"]["unreadable"], 0, "{counts}");
+        (sent("welcome"), sent("cart-abandoned"), counts["to"].as_str().unwrap_or_default().to_owned())
+    };
+    let expect = (Some(1), Some(1), "2026-11-02T10:30:00.000Z".to_owned());
+    assert_eq!(sent(simulate(&[signed_up, identify, added], &[])), expect);
+    assert_eq!(sent(simulate(&[identify, signed_up, added], &["--from", "2026-11-02T09:00:00Z"])), expect);
+    let why = "e.ndjson:1: no `timestamp`, and no line before has one: nothing says when it happened; give --from";
+    simulate(&[identify, signed_up], &[]).expect(1, &[why]);
+    let explain = |more: &[&str]| {
+        let arguments = ["explain", "--definitions", "campaigns", "--events", "e.ndjson", "--user", "u1", "--campaign", "welcome"];
+        desk.run(&[&arguments[..], more].concat())
+    };
+    explain(&[]).expect(1, &[why]);
+    explain(&["--from", "2026-11-02T09:00:00Z"]).expect(0, &[]);
 }
 
 #[test]

@@ -385,13 +385,29 @@ fn every_command_has_help_with_an_example() {
 }
 
 #[test]
+fn init_refuses_the_embedded_file_that_run_would() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let check = |path: &str, code: i32, parts: &[&str]| {
+        std::fs::write(directory.path().join("campanile.yaml"), format!("embedded: {{path: {path}}}")).expect("a file");
+        run(campanile(directory.path(), &["init", "--check"])).expect(code, parts);
+    };
+    check("here.redb", 0, &["state: embedded"]);
+    check("null", 0, &["state: embedded"]);
+    check("nowhere/here.redb", 1, &["embedded.path: nowhere/here.redb cannot be made", "name another file"]);
+    check(".", 1, &["embedded.path: . is no file"]);
+    check("campanile.yaml/here.redb", 1, &["embedded.path: campanile.yaml/here.redb cannot be made"]);
+    assert!(!directory.path().join("here.redb").exists(), "it only looks");
+}
+
+#[test]
 fn the_users_of_a_cohort_may_be_in_a_file_beside_it() {
     let directory = tempfile::tempdir().expect("a temporary directory");
     let write = |name: &str, text: &str| std::fs::write(directory.path().join(name), text).expect("a file");
     std::fs::create_dir(directory.path().join("definitions")).expect("a directory");
     write("definitions/vip.yaml", "kind: cohort\nkey: vip\nusers_file: ../vip.txt\n");
     let validate = || run(campanile(directory.path(), &["validate", "definitions"]));
-    validate().expect(1, &["definitions/vip.yaml:3:1: error: definitions/../vip.txt cannot be read"]);
+    let missing = validate().expect(1, &["definitions/vip.yaml:3:1: error: definitions/../vip.txt cannot be read", "1 error, 0 warnings"]);
+    assert!(!missing.stdout.contains("campanile apply"), "a second problem, of the first: {}", missing.stdout);
     write("vip.txt", "u1\nu2\n");
     validate().expect(0, &["1 definition, sound"]);
     write("vip.txt", &format!("u1\n{}\n", "x".repeat(300)));

@@ -12,7 +12,7 @@ use serde_json::Value;
 use self::shown::text;
 use super::Failure;
 use super::client::{Client, Request, ServerArgs};
-use super::past::{Past, Written};
+use super::past::{Past, Times, Written};
 use super::settings::join;
 use super::simulate::{definitions, instant};
 use super::validate::Format;
@@ -154,11 +154,9 @@ impl Input {
     fn read(args: &ExplainArgs) -> Result<Input, Failure> {
         let mut input = Input { events: Vec::new(), first: None };
         let mut past = Past::Files(args.events.clone());
+        let mut times = Times::default();
         let bar = past.bar();
-        past.read(&bar, &mut |written| {
-            input.take(written, &args.user);
-            Ok(())
-        })?;
+        past.read(&bar, &mut |written| input.take(written, &mut times, args))?;
         bar.finish_and_clear();
         input.events.retain(|(at, _)| args.at.is_none_or(|until| *at <= until));
         input.events.sort_by_key(|(at, _)| *at);
@@ -166,20 +164,19 @@ impl Input {
     }
 
     /// What cannot be read is told and passed over.
-    fn take(&mut self, written: &Written<'_>, user: &str) {
+    fn take(&mut self, written: &Written<'_>, times: &mut Times, args: &ExplainArgs) -> Result<(), Failure> {
         let Written { name, number, bytes, .. } = written;
         match reading::header(bytes) {
-            Ok(header) => match header.timestamp() {
-                Some(at) => {
-                    self.first = Some(self.first.map_or(at, |first| first.min(at)));
-                    if header.user() == user {
-                        self.events.push((at, bytes.to_vec()));
-                    }
+            Ok(header) => {
+                let at = times.of(written, header.timestamp(), args.from)?;
+                self.first = Some(self.first.map_or(at, |first| first.min(at)));
+                if header.user() == args.user {
+                    self.events.push((at, bytes.to_vec()));
                 }
-                None => eprintln!("{name}:{number}: no `timestamp`: nothing says when it happened"),
-            },
+            }
             Err(why) => eprintln!("{name}:{number}: {why}"),
         }
+        Ok(())
     }
 }
 

@@ -16,7 +16,7 @@ use self::sends::Sends;
 use self::sorted::{IN_MEMORY, Sorted, Sorter};
 use super::assemble::kafka;
 use super::client::text;
-use super::past::{Past, Written};
+use super::past::{Past, Times};
 use super::settings::{join, load, read_file};
 use super::validate::read_paths;
 use super::{ConfigArgs, Failure, funnel};
@@ -24,7 +24,7 @@ use crate::engine::catalog::{Apply, Catalog, InForce, apply};
 use crate::engine::definition::{Problem, ReadOptions, Status};
 use crate::engine::event::SourceId;
 use crate::engine::matching::Match;
-use crate::engine::reading::{self, Kind, Place};
+use crate::engine::reading::{self, Header, Kind, Place};
 use crate::engine::statistics::Report;
 use crate::engine::time::Timestamp;
 use crate::simulator::endpoints::{Endpoints, Secrets, Seen};
@@ -41,7 +41,8 @@ Example: what would these campaigns have sent last week?
 
   campanile simulate --definitions config/campaigns --events week.ndjson --sends sends.ndjson
 
-Campaigns that are ready or paused count as started at --from. Events before it only teach what users are (identify).")]
+Campaigns that are ready or paused count as started at --from. Events before it only teach what users are (identify).
+An event of a file without a timestamp has that of the line before, at the beginning that of --from.")]
 pub struct SimulateArgs {
     /// A file or directory of definitions
     #[arg(long, required = true, value_name = "DIR")]
@@ -156,11 +157,18 @@ fn endpoints(args: &SimulateArgs) -> Result<Endpoints, Failure> {
 fn gather(args: &SimulateArgs, mut past: Past, in_force: &InForce, bar: &ProgressBar) -> Result<(Input, Sorted), Failure> {
     let mut input = Input::default();
     let mut sorter = Sorter::new(IN_MEMORY);
-    let mut matches = Vec::new();
+    let (mut matches, mut times) = (Vec::new(), Times::default());
     bar.set_message("read");
     past.read(bar, &mut |written| {
         input.events += 1;
-        match judge(written, in_force, args, &mut matches) {
+        let judged = match reading::header(written.bytes) {
+            Ok(header) => {
+                let at = times.of(written, header.timestamp(), args.from)?;
+                is_wanted(header, at, in_force, args, &mut matches).map(|wanted| (at, wanted))
+            }
+            Err(unreadable) => Err(unreadable.to_string()),
+        };
+        match judged {
             Ok((at, wanted)) if args.to.is_none_or(|to| at <= to) => {
                 input.first = Some(input.first.map_or(at, |first| first.min(at)));
                 input.last = Some(input.last.map_or(at, |last| last.max(at)));
@@ -196,20 +204,16 @@ fn open_past(args: &SimulateArgs) -> Result<Past, Failure> {
     Past::of_topics(&settings, std::slice::from_ref(topic), loaded.config.kafka.generation, None)
 }
 
-/// The time of an event, and whether it is to be replayed: as the worker's own reader judges.
-fn judge(written: &Written<'_>, in_force: &InForce, args: &SimulateArgs, matches: &mut Vec<Match>) -> Result<(Timestamp, bool), String> {
-    let header = reading::header(written.bytes).map_err(|unreadable| unreadable.to_string())?;
-    let Some(at) = header.timestamp().or(written.time) else {
-        return Err("no `timestamp`: nothing says when it happened".into());
-    };
+/// Whether an event of this time is to be replayed: as the worker's own reader judges.
+fn is_wanted(header: Header<'_>, at: Timestamp, in_force: &InForce, args: &SimulateArgs, matches: &mut Vec<Match>) -> Result<bool, String> {
     // Before the start nothing is defined: only what users are is learnt.
     let early = args.from.is_some_and(|from| at < from);
     if early && !matches!(header.kind(), Kind::Identify | Kind::Delete) {
-        return Ok((at, false));
+        return Ok(false);
     }
     let place = Place { source: SourceId::of("events", 1, 0), topic: "events", partition: 0, generation: 1, offset: 0, broker_time: at };
     let found = interest(in_force, header, &place, at, matches).map_err(|unreadable| unreadable.to_string())?;
-    Ok((at, found.is_some()))
+    Ok(found.is_some())
 }
 
 /// Replays the events and answers when the world ended.

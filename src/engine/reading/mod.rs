@@ -313,12 +313,12 @@ fn event_name(raw: Option<&RawValue>) -> Result<Cow<'_, str>, Unreadable> {
     Ok(event)
 }
 
-/// The user by `userId`, else by `anonymousId`; and the `anonymousId` where it is beside a `userId`.
+/// The user by `userId`, else by `anonymousId`; and the `anonymousId`.
 fn users<'a>(fields: &Fields<'a>) -> Result<(Cow<'a, str>, Option<Cow<'a, str>>), Unreadable> {
     let anonymous_id = person("anonymousId", fields.anonymous_id)?;
     match (person("userId", fields.user_id)?, anonymous_id) {
         (Some(user), beside) => Ok((user, beside)),
-        (None, Some(anonymous)) => Ok((anonymous, None)),
+        (None, Some(anonymous)) => Ok((anonymous.clone(), Some(anonymous))),
         (None, None) => Err(unreadable(NO_USER, "neither `userId` nor `anonymousId` names a user".into())),
     }
 }

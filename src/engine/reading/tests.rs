@@ -107,9 +107,9 @@ fn the_user_is_the_user_id_else_the_anonymous_id() {
     };
     let named = |user: &str, beside: Option<&str>| (user.to_owned(), beside.map(String::from));
     assert_eq!(of(r#""userId":"u1","anonymousId":"a1""#), named("u1", Some("a1")));
-    assert_eq!(of(r#""anonymousId":"a1""#), named("a1", None));
-    assert_eq!(of(r#""userId":null,"anonymousId":"a1""#), named("a1", None));
-    assert_eq!(of(r#""userId":"","anonymousId":"a1""#), named("a1", None));
+    assert_eq!(of(r#""anonymousId":"a1""#), named("a1", Some("a1")));
+    assert_eq!(of(r#""userId":null,"anonymousId":"a1""#), named("a1", Some("a1")));
+    assert_eq!(of(r#""userId":"","anonymousId":"a1""#), named("a1", Some("a1")));
     assert_eq!(of(r#""userId":42"#), named("42", None));
     assert_eq!(of(r#""userId":12345678901234567890123"#), named("12345678901234567890123", None));
     assert_eq!(of(r#""userId":1.50,"anonymousId":7"#), named("1.50", Some("7")));

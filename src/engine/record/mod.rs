@@ -257,7 +257,7 @@ pub struct Pending {
     /// From when it is dead-lettered, whatever it waits for.
     pub expires: Timestamp,
     pub phase: Phase,
-    /// What triggered it, kept where a campaign waits for what becomes of deliveries (`$delivered`, `$failed`).
+    /// What triggered it, kept where a campaign waits for what becomes of deliveries (`$delivered`, `$failed`); else at most its depth.
     pub origin: Option<Box<Origin>>,
     /// The frozen request, shared with whoever sends it. Absent only while parked: then the retry topic has it.
     pub request: Option<Arc<Request>>,

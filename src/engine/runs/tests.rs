@@ -4,7 +4,7 @@
 use super::*;
 use crate::engine::calendar::{Cron, DateValue};
 use crate::engine::catalog::Policy;
-use crate::engine::definition::{Active, Crossing, Webhook, Workspace};
+use crate::engine::definition::{Active, Crossing, ReadOptions, Webhook, Workspace, read};
 use crate::engine::delivery::Backoff;
 
 fn policy() -> Policy {
@@ -282,4 +282,31 @@ fn the_next_run_is_told_whether_or_not_it_runs() {
     // Nine o'clock comes first to the zones furthest east, an hour apart.
     check(cron("0 9 * * *", ZoneChoice::User), always, "7T00:00", Some("7T00:00"));
     check(Trigger::Api, always, "7T00:00", None);
+}
+
+#[test]
+fn a_schedule_that_is_past_is_told() {
+    let now = Timestamp::parse("2026-12-01T00:00:00Z").unwrap();
+    let check = |trigger: &str, more: &str, expect: &str| {
+        let campaign =
+            format!("kind: campaign\nkey: c\n{more}\naudience: everyone\nwebhook: {{url: 'https://h.example/'}}\ntrigger: {trigger}");
+        let workspace = "kind: workspace\ntimezone: Asia/Seoul";
+        let (documents, problems) = read("all.yaml", &format!("{campaign}\n---\n{workspace}"), &ReadOptions::default());
+        assert_eq!(problems, [], "{campaign}");
+        let told: Vec<String> = past_schedules(&documents, now).iter().map(|problem| problem.to_string()).collect();
+        assert_eq!(told.concat(), expect, "{campaign}");
+    };
+    let help = "\n  help: it never runs: name a time to come, or end the campaign";
+    let past = |since: &str| format!("all.yaml:6:1: warning: the schedule is past since {since}{help}");
+    check("{schedule: {at: 2026-11-30T23:59:59Z}}", "", &past("2026-11-30T23:59:59.000Z"));
+    check("{schedule: {at: 2026-12-01T00:00:00Z}}", "", "");
+    check("{schedule: {at: 2026-11-30T23:59:59Z}}", "status: ended", "");
+    // The workspace's clock, that of a zone, and the last of all.
+    check("{schedule: {at: 2026-12-01T08:59:00}}", "", &past("2026-11-30T23:59:00.000Z"));
+    check("{schedule: {at: 2026-12-01T09:01:00}}", "", "");
+    check("{schedule: {at: 2026-12-01T01:01:00, timezone: Europe/Berlin}}", "", "");
+    check("{schedule: {at: 2026-12-01T00:59:00, timezone: Europe/Berlin}}", "", &past("2026-11-30T23:59:00.000Z"));
+    check("{schedule: {at: 2026-11-30T12:01:00, timezone: user}}", "", "");
+    check("{schedule: {at: 2026-11-30T11:59:00, timezone: user}}", "", &past("2026-11-30T23:59:00.000Z"));
+    check("{schedule: {cron: '0 9 * * *'}}", "fatigue: {resend: always}", "");
 }

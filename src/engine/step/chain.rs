@@ -48,7 +48,7 @@ impl Work<'_> {
     pub(super) fn chain_sent(&mut self, claim: &Claim, id: DeliveryId, occasion: &Occasion) {
         if self.in_force.index.knows(SENT) {
             let properties = properties(claim, id, occasion.properties, 0);
-            self.internal(SENT, id, properties, occasion.depth);
+            self.internal(SENT, format!("{id}/{SENT}"), properties, occasion.depth);
         }
     }
 
@@ -70,18 +70,27 @@ impl Work<'_> {
         if let (Verdict::Failed, Some(cause)) = (verdict, cause) {
             properties.insert("error", Value::text(format!("{}: {cause}", effect::DISPATCH_FAILED)));
         }
-        self.internal(name, entry.id, properties, origin.depth);
+        // What is sent again from its dead letter may end so twice. Not the number of attempts: a crash makes them more.
+        let message_id = match self.known.record.resumed.find(entry.id).map_or(0, |resumed| resumed.before) {
+            0 => format!("{}/{name}", entry.id),
+            anew => format!("{}/{name}/{anew}", entry.id),
+        };
+        self.internal(name, message_id, properties, origin.depth);
     }
 
-    /// What a delivery keeps of its trigger: all of it if a campaign waits for what becomes of deliveries.
+    /// What a delivery keeps of its trigger: all of it if a campaign waits for what becomes of deliveries. How many sends led to it in
+    /// any case: a campaign that waits may be added before it is settled.
     pub(super) fn kept_origin(&self, occasion: &Occasion) -> Option<Box<Origin>> {
         let index = &self.in_force.index;
-        (index.knows(DELIVERED) || index.knows(FAILED)).then(|| Box::new(Origin { others: Vec::new(), ..occasion.to_origin() }))
+        if index.knows(DELIVERED) || index.knows(FAILED) {
+            return Some(Box::new(Origin { others: Vec::new(), ..occasion.to_origin() }));
+        }
+        (occasion.depth > 0).then(|| Box::new(Origin { depth: occasion.depth, ..Origin::default() }))
     }
 
-    fn internal(&mut self, name: &'static str, id: DeliveryId, properties: Object, depth: u8) {
-        let message_id = format!("{id}/{name}").into();
-        self.internals.push_back(Internal { name, message_id, timestamp: self.now, properties, depth: depth.saturating_add(1) });
+    fn internal(&mut self, name: &'static str, message_id: String, properties: Object, depth: u8) {
+        let event = Internal { name, message_id: message_id.into(), timestamp: self.now, properties, depth: depth.saturating_add(1) };
+        self.internals.push_back(event);
     }
 }
 

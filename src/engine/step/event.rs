@@ -5,7 +5,7 @@ use super::happening::Happening;
 use super::memberships::Memberships;
 use super::{Work, applied};
 use crate::engine::definition::Trigger;
-use crate::engine::effect::Reason;
+use crate::engine::effect::{Effect, Reason};
 use crate::engine::event::{Body, Event, Position};
 use crate::engine::matching::{Match, Role};
 use crate::engine::record::TimerKind;
@@ -61,9 +61,18 @@ impl<'a> Work<'a> {
     fn learn(&mut self, event: &Event) {
         let profile = &mut self.known.profile;
         let mut changed = profile.note_device(event.anonymous_id.as_deref(), event.device_token.as_deref(), event.timestamp);
-        changed |= profile.merge(&event.context_traits, event.timestamp);
+        let mut refused = 0;
+        let mut learn = |traits| {
+            let learned = profile.learn(traits, event.timestamp);
+            changed |= learned.changed;
+            refused += learned.refused;
+        };
+        learn(&event.context_traits);
         if let Body::Identify { traits } | Body::Send { traits, .. } = &event.body {
-            changed |= profile.merge(traits, event.timestamp);
+            learn(traits);
+        }
+        if refused > 0 {
+            self.effects.push(Effect::TraitsRefused { count: refused });
         }
         self.profile_changed |= changed;
     }

@@ -126,14 +126,16 @@ fn find(expected: usize, fits: &[Vec<usize>], owners: &mut [Option<usize>], trie
 
 /// `repeated`: it came, but no more often than other expectations ask for it.
 fn missing<'a>(scenario: &Scenario, expected: &Expected, facts: impl Iterator<Item = &'a Fact<'a>>, repeated: bool) -> Difference {
-    let mut near: Vec<(usize, Candidate)> = facts
+    // What came when it was to come is rather meant than what is like it at another time.
+    let elsewhen = |fact: &Fact<'_>| expected.at.is_some_and(|at| at.to_string() != fact.line.at);
+    let mut near: Vec<((bool, usize), Candidate)> = facts
         .filter(|fact| fact.line.is_conversion() == expected.conversion)
         .filter(|fact| expected.campaign.as_ref().is_none_or(|campaign| *campaign == fact.line.campaign))
         .filter(|fact| expected.user_id.as_ref().is_none_or(|user| *user == fact.line.user_id))
-        .map(|fact| Candidate { got: fact.show(), differs: expected.differs(fact) })
-        .map(|candidate| (candidate.differs.len(), candidate))
+        .map(|fact| (elsewhen(fact), Candidate { got: fact.show(), differs: expected.differs(fact) }))
+        .map(|(elsewhen, candidate)| ((elsewhen, candidate.differs.len()), candidate))
         .collect();
-    near.sort_by_key(|(differs, _)| *differs);
+    near.sort_by_key(|(rank, _)| *rank);
     let nearest: Vec<Candidate> = near.into_iter().take(MAX_NEAREST).map(|(_, candidate)| candidate).collect();
     let why = match (repeated, nearest.is_empty()) {
         (true, _) => Some("it came, but not as often as it is listed".to_owned()),

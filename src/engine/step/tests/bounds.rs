@@ -86,3 +86,13 @@ fn many_partitions_and_ids_do_not_fill_a_record() {
     assert_eq!((bench.known.record.marks.len(), bench.known.record.seen.len()), (1024, 16));
     assert!(size(&bench.known.record) < RECORD_SOFT_BYTES);
 }
+
+#[test]
+fn traits_are_bounded_and_what_is_refused_is_told() {
+    use crate::engine::profile::MAX_TRAITS_BYTES;
+
+    let mut bench = Bench::new(&[action("a", "buy").only("bulk", "x")], Workspace::default());
+    assert_eq!(bench.line(r#"0s identify {"bulk":"x"}"#), "");
+    assert_eq!(bench.line(&format!("1s identify {}", bulk(MAX_TRAITS_BYTES))), "refused 1 traits");
+    assert_eq!(bench.line("2s track buy"), "a: not_in_audience", "the value of before is not the user's any more");
+}

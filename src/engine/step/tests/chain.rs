@@ -104,3 +104,31 @@ fn what_a_late_definition_asks_of_is_not_known() {
     let crate::engine::record::Piece::Text(text) = &bench.deliveries["b"].1.body.as_ref().unwrap().0[0] else { panic!("no text") };
     assert_eq!(&**text, r#"["a",{}]"#);
 }
+
+/// Who waits for what becomes of it may come later than the send.
+#[test]
+fn the_depth_of_a_send_is_known_whoever_waits_for_it() {
+    let campaigns = [action("a", "$sent").always(), action("z", "buy").uncapped()];
+    let mut bench = Bench::new(&campaigns, Workspace::default());
+    assert!(bench.line("0s track buy").ends_with("sent a, a#1, a: chain_too_long"));
+    bench.in_force = in_force(2, &[action("a", "$sent").always(), action("b", "$delivered")], &Workspace::default());
+    assert_eq!(bench.line("1s delivered a 1"), "b: chain_too_long");
+}
+
+/// The webhook-id of what it starts must not be that of what it started the first time: a receiver would pass it over.
+#[test]
+fn a_second_failure_is_another_event() {
+    let mut bench =
+        Bench::new(&[action("a", "buy"), action("on-failed", "$failed").given("campaign", of("a")).always()], Workspace::default());
+    bench.line("0s track buy");
+    let mut started = Vec::new();
+    for (failed, settled) in [("1s failed a 1", "2s delivered on-failed 1"), ("4s failed a 2", "5s delivered on-failed 1")] {
+        assert_eq!(bench.line(failed), "sent on-failed, on-failed#1");
+        started.push(bench.deliveries["on-failed"].0);
+        bench.line(settled);
+        if started.len() == 1 {
+            assert_eq!(bench.line("3s redrive a 1 died=1s"), "a#2");
+        }
+    }
+    assert_ne!(started[0], started[1]);
+}

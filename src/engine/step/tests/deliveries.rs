@@ -416,30 +416,6 @@ fn a_claim_made_again_keeps_its_id_and_moves_its_time() {
     assert_eq!(bench.known.record.ledger.exposures[0].last, at("5m"));
 }
 
-/// Else a mass send of which much has to wait for its destination would be counted twice.
-#[test]
-fn a_sent_line_after_the_first_says_so() {
-    let check = |script: &[&str]| {
-        let refunds = action("a", "buy").with(|campaign| campaign.fatigue.refund_on_failure = true);
-        let mut bench = Bench::new(&[refunds], Workspace::default());
-        let mut lines = Vec::new();
-        for line in script {
-            let words: Vec<&str> = line.split_whitespace().collect();
-            bench.now = at(words[0]);
-            let input = bench.input(&words, line);
-            let effects = bench.step(&input).effects;
-            let sent = |effect: &Effect| if let Effect::Decided(line) = effect { Some(line.again) } else { None };
-            lines.extend(effects.iter().filter_map(sent));
-            bench.give(&input);
-        }
-        assert_eq!(lines, [false, true], "{script:?}");
-    };
-    // Taken over; claimed anew; sent again by hand, after the cap was given back.
-    check(&["0s track buy", "15s wake"]);
-    check(&["0s track buy", "1s parked a 0", "61s retry a 0"]);
-    check(&["0s track buy", "1s failed a 1", "2m redrive a 1 died=1s"]);
-}
-
 #[test]
 fn a_claim_that_is_not_given_again_leaves_no_count() {
     let caps = [cap(1, "1h")];

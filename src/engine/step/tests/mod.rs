@@ -44,6 +44,7 @@ mod log;
 mod memberships;
 mod properties;
 mod redrive;
+mod repeated;
 mod rules;
 mod runs;
 mod triggers;
@@ -395,6 +396,7 @@ fn show(effect: &Effect, known: &Known, deliveries: &BTreeMap<String, (DeliveryI
         Effect::Fail(id, cause) => format!("fail {} {cause:?}", name(id)),
         Effect::Postpone { id, until } => format!("postpone {} {}", name(id), show_time(*until)),
         Effect::VariableMissing { campaign, count } => format!("missing {campaign} {count}"),
+        Effect::TraitsRefused { count } => format!("refused {count} traits"),
         Effect::Fetch(fetch) => {
             let urls: Vec<&str> = fetch.wanted.iter().map(|wanted| wanted.url.trim_start_matches("https://w.example")).collect();
             format!("fetch {} {} by {}", fetch.key, urls.join(" "), show_time(fetch.lease))
