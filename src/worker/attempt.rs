@@ -7,10 +7,10 @@ use crate::engine::catalog::{Policy, Route};
 use crate::engine::delivery::admission::Slot;
 use crate::engine::delivery::breaker::Health;
 use crate::engine::delivery::retries::{self, Retries};
-use crate::engine::delivery::{self, Answer, Credentials, Meaning, Secret, SecretError, lease, wire};
+use crate::engine::delivery::{self, Answer, Credentials, Meaning, Secret, SecretError, batch, lease, wire};
 use crate::engine::effect::{Decision, FailCause};
-use crate::engine::id::{UserId, stable_hash};
-use crate::engine::record::Phase;
+use crate::engine::id::{DeliveryId, UserId, stable_hash};
+use crate::engine::record::{Member, Phase, Request};
 use crate::engine::step::{Input, Verdict};
 use crate::engine::time::Timestamp;
 
@@ -199,71 +199,91 @@ async fn settle(attempting: Attempting<'_>, answer: &Answer) -> Option<(UserId, 
     let mut message = RetryMessage::of(&delivery, number, until)?;
     message.leased = lease::fits(now, wait, lease, manner.timeout);
     let leased = message.leased;
-    let line = attempt_line(outside, &delivery, AttemptResult::Retrying, status, Some(&delivery::cause(answer)), answer.latency);
+    let mut lines = attempt_lines(outside, &delivery, AttemptResult::Retrying, status, Some(&delivery::cause(answer)), answer.latency);
+    lines.push(message.line(&outside.settings.topics, now));
     confirm_decided(outside, &delivery).await;
-    append_surely(&*outside.append, vec![line, message.line(&outside.settings.topics, now)]).await;
+    append_surely(&*outside.append, lines).await;
     outside.metrics.retry_scheduled();
     (!leased).then_some((delivery.user, Input::Parked { id: delivery.entry.id, attempt: number, until, unstarted: false }))
 }
 
 async fn delivered(outside: &Outside, delivery: Delivery, attempt: u32, status: Option<u16>, latency: Duration) -> (UserId, Input) {
-    let line = attempt_line(outside, &delivery, AttemptResult::Delivered, status, None, latency);
-    append_surely(&*outside.append, vec![line]).await;
+    let lines = attempt_lines(outside, &delivery, AttemptResult::Delivered, status, None, latency);
+    append_surely(&*outside.append, lines).await;
     confirm_decided(outside, &delivery).await;
     (delivery.user, Input::Attempted { id: delivery.entry.id, attempt, verdict: Verdict::Delivered, status, cause: None })
 }
 
 async fn fail(outside: &Outside, delivery: Delivery, cause: &str, status: Option<u16>, latency: Duration) -> (UserId, Input) {
     let attempt = delivery.entry.phase.attempt();
-    let line = attempt_line(outside, &delivery, AttemptResult::Failed, status, Some(cause), latency);
-    let dead = DeadDelivery {
-        at: outside.clock.now(),
-        user: &delivery.user,
-        id: delivery.entry.id,
-        claim: &delivery.entry.claim,
-        cause,
-        attempts: attempt,
-        status,
-        request: delivery.entry.request.as_deref(),
-    };
-    let dead = outcomes::dead_delivery(&outside.settings.topics, &dead);
-    append_surely(&*outside.append, vec![line, dead]).await;
-    outside.metrics.dead(cause);
+    let mut lines = attempt_lines(outside, &delivery, AttemptResult::Failed, status, Some(cause), latency);
+    lines.extend(dead_letters(outside, &delivery, cause, status));
+    append_surely(&*outside.append, lines).await;
+    whose(&delivery).iter().for_each(|_| outside.metrics.dead(cause));
     confirm_decided(outside, &delivery).await;
     (delivery.user, Input::Attempted { id: delivery.entry.id, attempt, verdict: Verdict::Failed, status, cause: Some(cause.into()) })
 }
 
-fn attempt_line(
+/// Who has lines of a delivery: its user, or all who share its request.
+fn whose(delivery: &Delivery) -> Vec<(&UserId, DeliveryId)> {
+    match &delivery.members[..] {
+        [] => vec![(&delivery.user, delivery.entry.id)],
+        members => members.iter().map(|member| (&member.user, member.id)).collect(),
+    }
+}
+
+/// The line of an attempt, or those of all who shared its request. For metrics it is one request.
+fn attempt_lines(
     outside: &Outside,
     delivery: &Delivery,
     result: AttemptResult,
     status: Option<u16>,
     cause: Option<&str>,
     latency: Duration,
-) -> Line {
+) -> Vec<Line> {
     let destination = delivery.destination();
     outside.metrics.attempted(destination, result, latency);
-    let attempt = Attempt {
-        at: outside.clock.now(),
-        campaign: &delivery.entry.claim.campaign,
-        user_id: &delivery.user,
-        delivery_id: delivery.entry.id,
-        request_id: delivery.entry.id,
-        destination,
-        attempt: delivery.entry.phase.attempt(),
-        result,
-        status,
-        latency_ms: outcomes::latency_ms(latency),
-        cause: cause.map(str::to_owned),
-        error: (result == AttemptResult::Failed).then(|| format!("{}: {}", outcomes::FAILED, cause.unwrap_or_default())),
+    let at = outside.clock.now();
+    let line = |(user_id, delivery_id): (&UserId, DeliveryId)| {
+        let attempt = Attempt {
+            at,
+            campaign: &delivery.entry.claim.campaign,
+            user_id,
+            delivery_id,
+            request_id: delivery.entry.id,
+            destination,
+            attempt: delivery.entry.phase.attempt(),
+            result,
+            status,
+            latency_ms: outcomes::latency_ms(latency),
+            cause: cause.map(str::to_owned),
+            error: (result == AttemptResult::Failed).then(|| format!("{}: {}", outcomes::FAILED, cause.unwrap_or_default())),
+        };
+        outcomes::attempt(&outside.settings.topics, &attempt)
     };
-    outcomes::attempt(&outside.settings.topics, &attempt)
+    whose(delivery).into_iter().map(line).collect()
+}
+
+/// The dead letter, or one for each who shared the request, with a request of their own: so that each can be sent again alone.
+fn dead_letters(outside: &Outside, delivery: &Delivery, cause: &str, status: Option<u16>) -> Vec<Line> {
+    let request = delivery.entry.request.as_deref();
+    let own = |member: &Member| batch::of_member(request?, delivery.members.first()?, member);
+    let requests: Vec<Option<Request>> = delivery.members.iter().map(own).collect();
+    let at = outside.clock.now();
+    let letter = |(number, (user, id)): (usize, (&UserId, DeliveryId))| {
+        let request = requests.get(number).map_or(request, Option::as_ref);
+        let attempts = delivery.entry.phase.attempt();
+        let dead = DeadDelivery { at, user, id, claim: &delivery.entry.claim, cause, attempts, status, request };
+        outcomes::dead_delivery(&outside.settings.topics, &dead)
+    };
+    whose(delivery).into_iter().enumerate().map(letter).collect()
 }
 
 /// A delivery is settled only when its `sent` line is acknowledged; one that was not is written again from the claim. Before a retry message,
 /// not after it: whoever reads that goes on with the delivery and does not repeat the line, which only a take-over does.
+/// What is shared has none of its own: nobody shares a request before their own line is acknowledged.
 async fn confirm_decided(outside: &Outside, delivery: &Delivery) {
-    if delivery.decided.clone().wait().await.is_err() {
+    if delivery.members.is_empty() && delivery.decided.clone().wait().await.is_err() {
         let decision = Decision::sent(&delivery.user, &delivery.entry.claim, delivery.entry.id);
         append_surely(&*outside.append, outcomes::decision(&outside.settings, &decision).into_iter().collect()).await;
     }

@@ -17,7 +17,7 @@ use crate::engine::delivery::breaker::Health;
 use crate::engine::delivery::lease;
 use crate::engine::delivery::rate::{self, Leased};
 use crate::engine::id::UserId;
-use crate::engine::record::Pending;
+use crate::engine::record::{Member, Pending};
 use crate::engine::time::Timestamp;
 
 use super::lane::Mail;
@@ -28,7 +28,7 @@ use super::ports::{Append, AppendError, Line, SendFuture};
 use super::retry::RetryMessage;
 
 /// An acknowledgement that several deliveries wait for.
-#[derive(Clone)]
+#[derive(Clone, Default)]
 pub struct Ack(Option<Shared<SendFuture<'static, Result<(), AppendError>>>>);
 
 impl Ack {
@@ -74,11 +74,13 @@ pub struct Delivery {
     pub decided: Ack,
     /// The broker time of the event that triggered it, while that is at hand.
     pub since: Option<Timestamp>,
+    /// The users who share the request, each with a delivery of their own; none where it is the user's alone.
+    pub members: Vec<Member>,
 }
 
 impl Delivery {
     pub fn new(user: UserId, entry: Pending, decided: Ack) -> Delivery {
-        Delivery { user, entry: Box::new(entry), decided, since: None }
+        Delivery { user, entry: Box::new(entry), decided, since: None, members: Vec::new() }
     }
 
     /// The destination's name; empty for an entry whose request is in the retry topic.
@@ -335,6 +337,11 @@ impl Destinations {
             entry.leased.lease(given, asked_at);
             entry.begin(|leased| leased.take(now));
         }
+    }
+
+    /// Hands something to a lane of this worker, be it another. One that is gone is a worker that stops.
+    pub fn hand_over(&self, lane: usize, mail: Mail) {
+        let _ = self.lanes[lane].send(mail);
     }
 
     /// How many wait for this destination.

@@ -10,14 +10,14 @@ use hashbrown::HashMap;
 use crate::engine::catalog::InForce;
 use crate::engine::delivery::admission::Slot;
 use crate::engine::delivery::breaker::Health;
-use crate::engine::effect::FailCause;
+use crate::engine::effect::{FailCause, Passed};
 use crate::engine::id::{DeliveryId, UserId};
 use crate::engine::step::Input;
 use crate::engine::time::Timestamp;
 
 use super::attempt::{self, Manner, Outside};
 use super::definitions::Follower;
-use super::dispatch::{Delivery, Destinations, Limits, Offered, Parking, Waiting, append_surely};
+use super::dispatch::{Ack, Delivery, Destinations, Limits, Offered, Parking, Waiting, append_surely};
 use super::due::Held;
 use super::links::{self, Fetching, SERVICE_SLOTS};
 use super::offsets::Ticket;
@@ -42,6 +42,8 @@ pub enum Mail {
     Done(UserId, Option<Input>),
     /// The retry topic has acknowledged that a retry is put off.
     PutOff(UserId, Input),
+    /// What another record has to say to this one, a batch or one of its deliveries.
+    Passed(UserId, Box<Passed>),
 }
 
 /// What a lane wants done beside it.
@@ -56,6 +58,8 @@ pub enum Job {
     Repark(Box<RetryMessage>, Ticket),
     /// Write the last lines of what is over.
     GiveUp(Delivery, FailCause),
+    /// Hand what records have to say to the lanes of others, once their own lines are acknowledged.
+    Pass(Vec<(UserId, Box<Passed>)>, Ack),
 }
 
 /// Deliveries of one user under way at once: its further events wait in the lane. Half of what a record may hold, so that a
@@ -154,6 +158,7 @@ impl Lane {
                 Mail::Retry(message, ticket) => self.offer(Waiting::Retry(message, ticket), &in_force, &mut jobs),
                 Mail::Granted(waiting, slot) => self.start(waiting, slot, &in_force, &mut jobs),
                 Mail::Halted(waiting) => self.park(waiting, Parking::Halted, &mut jobs),
+                Mail::Passed(user, passed) => self.unanswered.push(Work { user, input: Input::Passed(passed), origin: None }),
                 Mail::PutOff(user, input) => self.unanswered.push(Work { user, input, origin: None }),
             }
         }
@@ -229,6 +234,9 @@ impl Lane {
             self.held.hold(until, user);
         }
         jobs.extend(turned.postponed.into_iter().map(|(message, ticket)| Job::Repark(message, ticket)));
+        if !turned.passed.is_empty() {
+            jobs.push(Job::Pass(turned.passed, turned.decided));
+        }
         jobs.extend(turned.failures.into_iter().map(|(delivery, cause)| Job::GiveUp(delivery, cause)));
         for fetching in turned.fetches {
             self.offer(Waiting::Fetch(fetching), &in_force, jobs);
@@ -304,6 +312,15 @@ pub async fn run(job: Job, outside: &Outside) -> Option<Mail> {
         Job::Attempt(delivery, slot, manner) => (delivery.user.clone(), attempt::attempt(outside, delivery, slot, manner).await),
         Job::Park(delivery, parking) => (delivery.user.clone(), attempt::park(outside, delivery, parking).await),
         Job::GiveUp(delivery, cause) => (delivery.user.clone(), Some(attempt::give_up(outside, delivery, cause).await)),
+        Job::Pass(passed, decided) => {
+            // Without its `sent` line a delivery shares no request: it asks again, and has the line repeated.
+            if decided.wait().await.is_ok() {
+                for (to, passed) in passed {
+                    outside.destinations.hand_over(outside.settings.lane_of(&to), Mail::Passed(to, passed));
+                }
+            }
+            return None;
+        }
         Job::Fetch(fetching, slot) => {
             let user = fetching.user.clone();
             let input = links::fetch(outside, fetching, slot).await;

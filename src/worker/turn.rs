@@ -7,11 +7,11 @@ use std::sync::Arc;
 use hashbrown::HashMap;
 
 use crate::engine::catalog::InForce;
-use crate::engine::effect::{Effect, FailCause};
+use crate::engine::effect::{Effect, FailCause, Passed};
 use crate::engine::id::{DeliveryId, UserId, stable_hash};
-use crate::engine::record::Pending;
 use crate::engine::record::codec::{self, CodecError};
-use crate::engine::step::{self, Ask, Counter, Input, Known, Stepped};
+use crate::engine::record::{Member, Pending};
+use crate::engine::step::{self, Input, Known, Stepped};
 use crate::engine::time::Timestamp;
 
 use super::cache::{Cache, Remembered};
@@ -21,7 +21,7 @@ use super::dispatch::{Ack, Delivery, append_surely};
 use super::links::Fetching;
 use super::offsets::Ticket;
 use super::outcomes::{self, DeadEvent};
-use super::ports::{Append, Change, Line, ProfileChange, State, StateError, Stored, Token};
+use super::ports::{Append, Change, Line, ProfileChange, State, StateError, Stored};
 use super::retry::RetryMessage;
 use super::settings::Settings;
 use super::store_clock::StoreClock;
@@ -46,6 +46,10 @@ pub struct Origin {
 pub struct Turned {
     pub deliveries: Vec<Delivery>,
     pub failures: Vec<(Delivery, FailCause)>,
+    /// What records have to say to others, in turn.
+    pub passed: Vec<(UserId, Box<Passed>)>,
+    /// When the lines of this turn are acknowledged.
+    pub decided: Ack,
     /// Linked content that sends wait for.
     pub fetches: Vec<Fetching>,
     /// Users with a timer that waits for the events topics to be read up to this time.
@@ -71,37 +75,15 @@ pub struct Turn {
     /// The store's sequence after our last commit.
     sequence: u64,
     metrics: Counters,
+    places: KnownPlaces,
     step: Step,
-}
-
-/// A user being turned.
-struct Turning {
-    user: UserId,
-    token: Option<Token>,
-    /// The wake that is known to be stored.
-    wake: Option<Timestamp>,
-    known: Known,
-    profile_changed: bool,
-    /// Something is to be written.
-    changed: bool,
-    effects: Vec<Effect>,
-    held_until_read: Option<Timestamp>,
-    /// What its step must know of the store first.
-    asks: Vec<Ask>,
-    /// What the store answered so far. It holds for this turn only.
-    admitted: Vec<(Counter, bool)>,
-    /// The broker time of its first event.
-    since: Option<Timestamp>,
-    /// Only walks over all users brought it here.
-    passing: bool,
-    /// Positions in the turn's work, in order of arrival.
-    inputs: Vec<usize>,
 }
 
 /// A delivery that a turn gives out, or gives up.
 struct Starting {
     user: UserId,
     entry: Pending,
+    members: Vec<Member>,
     failure: Option<FailCause>,
     since: Option<Timestamp>,
 }
@@ -115,7 +97,8 @@ impl Turn {
         settings: Arc<Settings>,
         metrics: Counters,
     ) -> Turn {
-        Turn { state, cache: Cache::new(REMEMBERED_USERS), append, clock, follower, settings, sequence: 0, metrics, step: step::step }
+        let (cache, places) = (Cache::new(REMEMBERED_USERS), KnownPlaces::default());
+        Turn { state, cache, append, clock, follower, settings, sequence: 0, metrics, places, step: step::step }
     }
 
     pub fn sequence(&self) -> u64 {
@@ -225,6 +208,8 @@ impl Turn {
             let mut known = std::mem::take(&mut turning.known);
             // A step forgets the answers of the one before.
             known.admitted.clone_from(&turning.admitted);
+            known.standing.clone_from(&turning.standing);
+            known.places = self.places.now(now);
             if let (Input::Wake { .. }, Some(due)) = (input, known.record.timers.iter().map(|timer| timer.due).min()) {
                 self.metrics.timer_overdue(now.since(due));
             }
@@ -339,6 +324,7 @@ impl Turn {
         for turning in turning {
             let Turning { user, token, wake, mut known, effects, held_until_read, since, passing, changed, .. } = turning;
             known.admitted = Vec::new();
+            known.places = None;
             for effect in effects {
                 self.count(&effect);
                 let (id, failure) = match effect {
@@ -356,6 +342,11 @@ impl Turn {
                         postponed.push((id, until));
                         continue;
                     }
+                    Effect::Pass { to, passed } => {
+                        self.places.hear(&known.record, &passed, self.clock.now());
+                        turned.passed.push((to, passed));
+                        continue;
+                    }
                     Effect::Fetch(fetch) => {
                         turned.fetches.push(Fetching::new(user.clone(), fetch));
                         continue;
@@ -364,7 +355,8 @@ impl Turn {
                 };
                 // What is sent is what the stored record holds, never what `step` returned on the way there.
                 if let Some(entry) = known.record.pending.iter().find(|entry| entry.id == id) {
-                    starting.push(Starting { user: user.clone(), entry: entry.clone(), failure, since });
+                    let members = known.record.batch.as_ref().map_or_else(Vec::new, |batch| batch.members.clone());
+                    starting.push(Starting { user: user.clone(), entry: entry.clone(), members, failure, since });
                 }
             }
             if let Some(until) = held_until_read {
@@ -376,8 +368,9 @@ impl Turn {
             }
         }
         let decided = if lines.is_empty() { Ack::done() } else { Ack::of(self.append.append(&lines)) };
-        for Starting { user, entry, failure, since } in starting {
-            let delivery = Delivery { since, ..Delivery::new(user, entry, decided.clone()) };
+        turned.decided = decided.clone();
+        for Starting { user, entry, members, failure, since } in starting {
+            let delivery = Delivery { since, members, ..Delivery::new(user, entry, decided.clone()) };
             match failure {
                 None => turned.deliveries.push(delivery),
                 Some(cause) => turned.failures.push((delivery, cause)),
@@ -390,41 +383,19 @@ impl Turn {
         match effect {
             Effect::Decided(decision) => self.metrics.decided(decision),
             Effect::VariableMissing { campaign, count } => self.metrics.variable_missing(campaign, *count),
-            Effect::Converted(_) | Effect::Send(_) | Effect::Fail(..) | Effect::Fetch(_) | Effect::Postpone { .. } | Effect::Skipped => {}
+            Effect::Converted(_)
+            | Effect::Send(_)
+            | Effect::Fail(..)
+            | Effect::Fetch(_)
+            | Effect::Pass { .. }
+            | Effect::Postpone { .. }
+            | Effect::Skipped => {}
         }
     }
 
     /// Forgets everything after an answer that leaves open what is stored.
     pub fn forget(&mut self) {
         self.cache.clear();
-    }
-}
-
-impl Turning {
-    fn new(user: UserId, inputs: Vec<usize>, remembered: Remembered) -> Turning {
-        let Remembered { token, wake, known } = remembered;
-        Turning {
-            user,
-            token,
-            wake,
-            known,
-            profile_changed: false,
-            changed: false,
-            effects: Vec::new(),
-            held_until_read: None,
-            asks: Vec::new(),
-            admitted: Vec::new(),
-            since: None,
-            passing: false,
-            inputs,
-        }
-    }
-
-    /// Begins again with what is stored now, and with what the store has answered.
-    fn restart(&mut self, remembered: Remembered) {
-        let (inputs, admitted) = (std::mem::take(&mut self.inputs), std::mem::take(&mut self.admitted));
-        let passing = self.passing;
-        *self = Turning { admitted, passing, ..Turning::new(self.user.clone(), inputs, remembered) };
     }
 }
 
@@ -468,9 +439,13 @@ fn remember(stored: Option<Stored>) -> Result<Remembered, StateError> {
     })
 }
 
+mod places;
 mod questions;
+mod turning;
 
+use places::KnownPlaces;
 pub use questions::CAMPAIGN_KEPT;
+use turning::Turning;
 
 #[cfg(test)]
 mod tests;

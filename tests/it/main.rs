@@ -33,6 +33,7 @@ mod corpus_live;
 mod deploy;
 mod docs;
 mod e2e_backfill;
+mod e2e_batches;
 mod e2e_cli;
 mod e2e_crash;
 mod e2e_delivery;

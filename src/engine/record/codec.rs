@@ -21,12 +21,20 @@ pub enum CodecError {
     Damaged,
 }
 
+/// A batch stands behind the rest: the bytes of a user's record know nothing of batches.
 pub fn encode(record: &Record) -> Vec<u8> {
-    write(record)
+    match &record.batch {
+        None => write(record),
+        Some(batch) => write(&(record, batch)),
+    }
 }
 
 pub fn decode(bytes: &[u8]) -> Result<Record, CodecError> {
-    read(bytes)
+    match postcard::take_from_bytes(body(bytes)?) {
+        Ok((record, [])) => Ok(record),
+        Ok((record, rest)) => Ok(Record { batch: Some(whole(rest)?), ..record }),
+        Err(_) => Err(CodecError::Damaged),
+    }
 }
 
 pub fn encode_profile(profile: &Profile) -> Vec<u8> {
@@ -92,6 +100,18 @@ impl Flavor for Growing {
 }
 
 fn read<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, CodecError> {
+    whole(body(bytes)?)
+}
+
+fn whole<T: DeserializeOwned>(body: &[u8]) -> Result<T, CodecError> {
+    match postcard::take_from_bytes(body) {
+        Ok((value, [])) => Ok(value),
+        _ => Err(CodecError::Damaged),
+    }
+}
+
+/// What is behind the head, whose format is known and whose checksum holds.
+fn body(bytes: &[u8]) -> Result<&[u8], CodecError> {
     match bytes.split_first() {
         Some((&FORMAT, _)) => {}
         Some((&format, _)) if format > FORMAT => return Err(CodecError::NewerFormat(format)),
@@ -102,10 +122,7 @@ fn read<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, CodecError> {
     if head[1..] != checksum(body) {
         return Err(CodecError::Damaged);
     }
-    match postcard::take_from_bytes(body) {
-        Ok((value, [])) => Ok(value),
-        _ => Err(CodecError::Damaged),
-    }
+    Ok(body)
 }
 
 /// Tells damaged bytes from whole ones; no defence against intent. Eight bytes at a time, for it is paid on every load: the
@@ -139,6 +156,7 @@ mod tests {
     use crate::engine::value::Object;
 
     const GOLDEN_RECORD: &str = include_str!("../../../tests/golden/record-1.hex");
+    const GOLDEN_BATCH: &str = include_str!("../../../tests/golden/batch-1.hex");
     const GOLDEN_PROFILE: &str = include_str!("../../../tests/golden/profile-1.hex");
 
     fn object(text: &str) -> Object {
@@ -272,7 +290,40 @@ mod tests {
                 pending(3, Phase::Failing { attempt: 3, cause: FailCause::Ended, again: Timestamp(1_795_170_700_000) }, None),
             ],
             tombstone: Some(Timestamp(1_795_000_000_000)),
+            batch: None,
         }
+    }
+
+    /// An open batch, and what other phases have.
+    fn batches() -> [Record; 3] {
+        let at = Timestamp(1_795_170_601_000);
+        let text = |text: &str| Frozen(vec![Piece::Text(text.into())]);
+        let shared = Request {
+            destination: "clevertap".into(),
+            method: Method::Post,
+            url: text("https://api.clevertap.example/"),
+            headers: Vec::new(),
+            content_type: ContentType::Json,
+            body: Some(text("{\"profiles\":[")),
+        };
+        let member = Member {
+            user: "u1".into(),
+            id: DeliveryId([1; 16]),
+            asked: at,
+            claimed: at,
+            expires: at,
+            profile: "{\"Identity\":\"u1\"}".into(),
+            span: (13, 17),
+        };
+        let ending = Ending { delivered: false, attempt: 4, status: Some(503), cause: Some("http 503".into()) };
+        let phases =
+            [BatchPhase::Open { until: at, shared: Box::new(shared) }, BatchPhase::Closed, BatchPhase::Settled { ending, again: at }];
+        phases.map(|phase| {
+            let claim = pending(1, Phase::Batched { place: 1, profile_at: 13, again: at }, None).claim;
+            let batch = Batch { campaign: CampaignId(9), claim, members: vec![member.clone()], phase };
+            let entry = pending(2, Phase::Batched { place: 1, profile_at: 13, again: at }, None);
+            Record { definitions: 3, pending: vec![entry], batch: Some(Box::new(batch)), ..Record::default() }
+        })
     }
 
     fn full_profile() -> Profile {
@@ -301,6 +352,11 @@ mod tests {
         assert_eq!(hex(&encode_profile(&full_profile())).trim(), GOLDEN_PROFILE.trim(), "the bytes of format 1 have changed: raise FORMAT");
         assert_eq!(decode(&unhex(GOLDEN_RECORD)), Ok(full_record()));
         assert_eq!(decode_profile(&unhex(GOLDEN_PROFILE)), Ok(full_profile()));
+        let written: Vec<String> = batches().iter().map(|batch| hex(&encode(batch)).trim().to_owned()).collect();
+        assert_eq!(written.join("\n\n"), GOLDEN_BATCH.trim(), "the bytes of format 1 have changed: raise FORMAT");
+        let read: Vec<_> = GOLDEN_BATCH.split("\n\n").map(|batch| decode(&unhex(batch))).collect();
+        assert_eq!(read, batches().map(Ok));
+        assert_eq!(decode(&[encode(&batches()[0]), vec![0]].concat()), Err(CodecError::Damaged));
     }
 
     #[test]

@@ -120,6 +120,7 @@ fn delivering(entry: &Pending) -> Delivering {
         Phase::Sending { lease, .. } => ("sending", lease),
         Phase::Parked { until, .. } => ("parked", until),
         Phase::Failing { again, .. } => ("failing", again),
+        Phase::Batched { again, .. } => ("batched", again),
     };
     let (delivery_id, campaign, attempt) = (entry.id, entry.claim.campaign.clone(), entry.phase.attempt());
     Delivering { delivery_id, campaign, phase, attempt, until, expires: entry.expires }

@@ -11,7 +11,7 @@ use crate::engine::delivery::lease;
 use crate::engine::effect::{Effect, FailCause, Reason};
 use crate::engine::fatigue;
 use crate::engine::id::DeliveryId;
-use crate::engine::record::{Arm, Pending, Phase, Request};
+use crate::engine::record::{Arm, Ending, Pending, Phase, Request};
 use crate::engine::time::Timestamp;
 
 /// A first attempt that starts later than this after its claim claims again.
@@ -39,7 +39,7 @@ impl Work<'_> {
             }
             Phase::Sending { attempt: current, .. } => current == attempt,
             Phase::Parked { attempt: made, .. } => made == attempt,
-            Phase::Failing { .. } => false,
+            Phase::Failing { .. } | Phase::Batched { .. } => false,
         };
         if !wins {
             return self.skip();
@@ -60,7 +60,10 @@ impl Work<'_> {
         if let Some(end) = self.quiet_until(entry).filter(|_| started) {
             return self.postpone(id, end);
         }
-        if !started && self.now.since(entry.claim.at) > CLAIM_FRESH {
+        if !started && self.known.record.batch.is_some() && self.batch_is_stale(request) {
+            return self.dissolve();
+        }
+        if !started && self.known.record.batch.is_none() && self.now.since(entry.claim.at) > CLAIM_FRESH {
             match self.claim_again(place) {
                 Ok(()) => {}
                 Err(stop) if stop.defers_until().is_some() => return self.postpone(id, stop.defers_until().unwrap_or(self.now)),
@@ -78,7 +81,7 @@ impl Work<'_> {
     pub(super) fn parked(&mut self, id: DeliveryId, attempt: u32, until: Timestamp, unstarted: bool) {
         let fits = |phase: Phase| match phase {
             Phase::Sending { attempt: current, .. } => current == attempt.saturating_add(u32::from(unstarted)),
-            Phase::Parked { .. } | Phase::Failing { .. } => false,
+            Phase::Parked { .. } | Phase::Failing { .. } | Phase::Batched { .. } => false,
         };
         let Some(place) = self.place(id).filter(|place| fits(self.known.record.pending[*place].phase)) else {
             return self.skip();
@@ -96,6 +99,10 @@ impl Work<'_> {
             return self.skip();
         };
         let entry = self.known.record.pending.remove(place);
+        if self.known.record.batch.is_some() {
+            let delivered = verdict == Verdict::Delivered;
+            return self.settle_batch(Ending { delivered, attempt, status, cause: cause.map(Into::into) });
+        }
         let refunds = self.in_force.campaign(entry.campaign).is_some_and(|campaign| campaign.definition.fatigue.refund_on_failure);
         if verdict == Verdict::Failed && refunds {
             fatigue::refund(&mut self.known.record.ledger, &entry.claim, entry.counts);
@@ -110,7 +117,9 @@ impl Work<'_> {
             let over = over(entry, self.status(entry.campaign), self.now);
             match (entry.phase, over) {
                 (Phase::Sending { lease, .. }, _) if lease > self.now => {}
-                (Phase::Failing { again, .. }, _) if again > self.now => {}
+                (Phase::Failing { again, .. } | Phase::Batched { again, .. }, _) if again > self.now => {}
+                // Whatever has become of it, its batch knows better.
+                (Phase::Batched { .. }, _) => self.ask_batch_again(place),
                 (Phase::Failing { cause, .. }, _) => self.fail(place, cause),
                 (Phase::Sending { .. } | Phase::Parked { .. }, Some(cause)) => self.fail(place, cause),
                 (Phase::Sending { attempt, .. }, None) => match self.quiet_until(entry) {
@@ -149,7 +158,7 @@ impl Work<'_> {
         entry.request = Some(request);
     }
 
-    fn fail(&mut self, place: usize, cause: FailCause) {
+    pub(super) fn fail(&mut self, place: usize, cause: FailCause) {
         let entry = &mut self.known.record.pending[place];
         entry.phase = Phase::Failing { attempt: entry.phase.attempt(), cause, again: self.now.after(FAIL_LOOK) };
         self.effects.push(Effect::Fail(entry.id, cause));
@@ -172,7 +181,7 @@ impl Work<'_> {
 
     /// The claim is old and nothing was sent on it: if all gates are open without it, it is taken anew as of now. Expiry stays that
     /// of the first decision. Where a gate stays shut the claim is as it was.
-    fn claim_again(&mut self, place: usize) -> Result<(), Stop> {
+    pub(super) fn claim_again(&mut self, place: usize) -> Result<(), Stop> {
         let in_force = self.in_force;
         let entry = &self.known.record.pending[place];
         let Some(campaign) = in_force.campaign(entry.campaign) else { return Err(Reason::CampaignEnded.into()) };
@@ -197,7 +206,7 @@ impl Work<'_> {
     }
 
     /// A claim that never started and never will: as if it had not been.
-    fn take_back(&mut self, place: usize, stop: Stop) {
+    pub(super) fn take_back(&mut self, place: usize, stop: Stop) {
         let mut entry = self.known.record.pending.remove(place);
         let ledger = &mut self.known.record.ledger;
         fatigue::close_goal(ledger, entry.id);
@@ -212,13 +221,13 @@ impl Work<'_> {
         self.drop_pending(&entry, stop);
     }
 
-    fn place(&self, id: DeliveryId) -> Option<usize> {
+    pub(super) fn place(&self, id: DeliveryId) -> Option<usize> {
         self.known.record.pending.iter().position(|entry| entry.id == id)
     }
 }
 
 /// Why no further attempt of this entry may start, if so.
-fn over(entry: &Pending, status: Status, now: Timestamp) -> Option<FailCause> {
+pub(super) fn over(entry: &Pending, status: Status, now: Timestamp) -> Option<FailCause> {
     if status == Status::Ended {
         Some(FailCause::Ended)
     } else if entry.expires <= now {

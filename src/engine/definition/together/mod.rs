@@ -33,7 +33,6 @@ pub fn check_some_together(documents: &[Document], whole: bool) -> Vec<Problem> 
     problems.extend(cohorts::cohort_problems(documents, whole));
     problems.extend(chains::chain_problems(&campaigns));
     problems.extend(documents.iter().filter_map(not_uploaded));
-    problems.extend(documents.iter().filter_map(batching));
     sort(&mut problems);
     problems
 }
@@ -50,14 +49,6 @@ fn not_uploaded(document: &Document) -> Option<Problem> {
     let file = document.users_file.as_ref()?;
     let message = format!("the users of `{file}` are not here");
     Some(document.error("users_file", message).help("apply it with `campanile apply`, which reads and uploads the file, or write `users`"))
-}
-
-/// Several users in one request: read, but nothing sends so.
-fn batching(document: &Document) -> Option<Problem> {
-    let Definition::Destination(destination) = &document.definition else { return None };
-    destination.batch.as_ref()?;
-    let help = "leave it out: each user gets a request of their own, with one entry in `profiles`";
-    Some(document.error("batch", "`batch` is not supported by this version yet").help(help))
 }
 
 fn repeated(documents: &[Document], problems: &mut Vec<Problem>) {
