@@ -3,7 +3,7 @@
 
 CARGO ?= cargo
 
-.PHONY: help demo test setup setup-build check check-deploy golden advisories unit integration bench schema fmt clean
+.PHONY: help demo test setup setup-build check check-deploy golden advisories unit integration test-cluster bench schema fmt clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -43,6 +43,9 @@ unit: ## the engine's tests alone, then all unit tests
 
 integration: ## one binary: adapters, worker and commands against servers that it starts and stops itself
 	$(CARGO) test --locked --test it
+
+test-cluster: setup ## scale-out rehearsed, also part of `make test`: three brokers, a Redis Cluster, four workers, and what happens to them
+	$(CARGO) test --locked --test it e2e_cluster -- --nocapture
 
 bench: ## micro-benchmarks; `scripts/bench.sh` runs the one against Kafka and Redis
 	$(CARGO) bench --locked

@@ -13,6 +13,8 @@
 #
 #   KAFKA_JARS   where the jars are kept (default: .cache/kafka-4.1.0 in the repository)
 #   KAFKA_HEAP   heap of the broker (default: 512m)
+#   KAFKA_MORE   a file with more properties of the broker; they win over ours (another listener, a quorum of several brokers, ...)
+#   KAFKA_USER   name:password of a user who may log in by SCRAM-SHA-512, made with the directory
 set -eu
 
 version=4.1.0
@@ -124,8 +126,11 @@ launch() {
 attempt() {
   properties >"$dir/server.properties"
   if [ ! -f "$dir/data/meta.properties" ]; then
-    java -Xmx128m -XX:TieredStopAtLevel=1 -cp "$cp" kafka.tools.StorageTool format --cluster-id campanile-loopback-one \
-      --config "$dir/server.properties" >"$dir/format.log" 2>&1 || fail "the directory could not be formatted; see $dir/format.log"
+    set -- --cluster-id campanile-loopback-one --config "$dir/server.properties"
+    if [ -n "${KAFKA_USER:-}" ]; then
+      set -- "$@" --add-scram "SCRAM-SHA-512=[name=${KAFKA_USER%%:*},password=${KAFKA_USER#*:}]"
+    fi
+    java -Xmx128m -XX:TieredStopAtLevel=1 -cp "$cp" kafka.tools.StorageTool format "$@" >"$dir/format.log" 2>&1 || fail "the directory could not be formatted; see $dir/format.log"
   fi
   # In a process group of its own: an interrupt at the terminal reaches this script, which ends the broker in order.
   : >"$dir/kafka.log"
@@ -179,6 +184,7 @@ group.initial.rebalance.delay.ms=0
 group.min.session.timeout.ms=1000
 log.segment.delete.delay.ms=1000
 PROPERTIES
+  if [ -n "${KAFKA_MORE:-}" ]; then cat "$KAFKA_MORE"; fi
 }
 
 # A port that nobody listens on, nor on the next one, below the range that outgoing connections take theirs from.

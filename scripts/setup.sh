@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Installs what is missing for `build` (compiler, librdkafka's needs), `test` (Redis, Java, Kafka's jars) and `deploy` (helm, promtool and
-# others, into .cache), and says what.
+# Installs what is missing for `build` (compiler, librdkafka's needs), `test` (Redis, Java, Kafka's jars, Python's schemathesis) and
+# `deploy` (helm, promtool and others, into .cache), and says what.
 # usage: scripts/setup.sh build [test] [deploy]
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -24,6 +24,7 @@ for part in "$@"; do
             want redis-server redis-server --version
             want openjdk-17-jre-headless java -version
             want maven mvn --version
+            want python3-venv python3 -c 'import ensurepip'
             ;;
         deploy)
             want python3-venv python3 -c "import ensurepip, venv"
@@ -54,8 +55,20 @@ if [ "$(printf '%s\n%s\n' "$wanted" "$have" | sort -V | head -n 1)" != "$wanted"
     exit 1
 fi
 
+# Python's packages, in a directory of their own, when they or their versions are not what is wanted.
+python_packages() {
+    cmp -s scripts/python.txt .cache/python/installed.txt && return
+    echo "setup: installing $(tr '\n' ' ' <scripts/python.txt)(PyPI, into .cache/python)"
+    python3 -m venv .cache/python
+    .cache/python/bin/pip install --quiet --disable-pip-version-check -r scripts/python.txt
+    cp scripts/python.txt .cache/python/installed.txt
+}
+
 case " $* " in
-    *" test "*) scripts/kafka.sh fetch ;;
+    *" test "*)
+        scripts/kafka.sh fetch
+        python_packages
+        ;;
 esac
 case " $* " in
     *" deploy "*) scripts/deploy-tools.sh ;;

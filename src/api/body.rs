@@ -50,6 +50,17 @@ pub async fn read(request: Request, limit: usize, room: &Arc<Semaphore>) -> Resu
     Ok(Bounded { bytes, _room: room })
 }
 
+/// Refuses a body that says it is something else than one of these; one that says nothing is taken.
+pub fn expect_type(headers: &HeaderMap, known: &[&str]) -> Result<(), Problem> {
+    let Some(written) = headers.get(header::CONTENT_TYPE) else { return Ok(()) };
+    let written = written.to_str().unwrap_or("?");
+    let essence = written.split(';').next().unwrap_or_default().trim();
+    match known.iter().any(|known| essence.eq_ignore_ascii_case(known)) {
+        true => Ok(()),
+        false => Err(Problem::unsupported_type(written, known)),
+    }
+}
+
 fn is_gzip(headers: &HeaderMap) -> Result<bool, Problem> {
     let encoding = headers.get(header::CONTENT_ENCODING).map_or("identity", |value| value.to_str().unwrap_or("?"));
     match encoding.trim() {

@@ -93,3 +93,56 @@ async fn serve(store: &dyn Store, mut waiting: mpsc::Receiver<Job>) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use futures_util::FutureExt;
+
+    use super::*;
+    use crate::engine::time::Timestamp;
+    use crate::simulator::ports::{MemoryStore, SharedFaults, VirtualClock};
+    use crate::worker::ports::StateError;
+
+    /// Counts its sessions; none is ever opened while it hangs.
+    struct Counting {
+        store: MemoryStore,
+        sessions: AtomicUsize,
+        hangs: bool,
+    }
+
+    impl Store for Counting {
+        fn session(&self) -> Future<'_, Result<Box<dyn State>, StateError>> {
+            self.sessions.fetch_add(1, Ordering::Relaxed);
+            if self.hangs { Box::pin(std::future::pending()) } else { self.store.session() }
+        }
+    }
+
+    fn store(hangs: bool) -> Arc<Counting> {
+        let store = MemoryStore::new("store", Arc::new(VirtualClock::new(Timestamp(0))), SharedFaults::default());
+        Arc::new(Counting { store, sessions: AtomicUsize::new(0), hangs })
+    }
+
+    #[tokio::test]
+    async fn a_session_is_used_until_something_goes_wrong_with_it() {
+        let store = store(false);
+        let desk = Desk::open(store.clone()).unwrap();
+        let revision = desk.run(async |state| Ok(state.documents(None).await?.map_or(0, |documents| documents.revision))).await;
+        assert_eq!(revision.unwrap(), 0);
+        for (problem, sessions) in [(Problem::invalid("asked wrongly"), 1), (Problem::unavailable("broken"), 2)] {
+            let told = problem.detail().to_owned();
+            let failed = desk.run(async move |_| Err::<(), Problem>(problem)).await;
+            assert_eq!(failed.unwrap_err().detail(), told);
+            desk.run(async |_| Ok(())).await.unwrap();
+            assert_eq!(store.sessions.load(Ordering::Relaxed), sessions, "after `{told}`");
+        }
+    }
+
+    #[tokio::test]
+    async fn who_comes_on_top_is_told_to_come_again() {
+        let desk = Desk::open(store(true)).unwrap();
+        let refused = (0..MAX_WAITING + 2).find_map(|_| desk.run(async |_| Ok(())).now_or_never());
+        assert_eq!(refused.unwrap().unwrap_err().result(), "throttled");
+    }
+}

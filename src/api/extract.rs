@@ -33,7 +33,9 @@ pub struct Nothing {}
 /// The one variable part of the path.
 pub struct Key(pub String);
 
-#[allow(dead_code, reason = "used by what changes things, which follows")]
+/// Several variable parts of the path.
+pub struct Segments<T>(pub T);
+
 /// The revision of `If-Match: "7"`; `None` without the header, or with `*`.
 pub struct IfMatch(pub Option<u64>);
 
@@ -66,8 +68,16 @@ impl<S: Send + Sync> FromRequestParts<S> for Key {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Key, Problem> {
-        let key = Path::<String>::from_request_parts(parts, state).await;
-        key.map(|Path(key)| Key(key)).map_err(|error: PathRejection| Problem::not_found(error.body_text()))
+        Segments::from_request_parts(parts, state).await.map(|Segments(key)| Key(key))
+    }
+}
+
+impl<T: DeserializeOwned + Send, S: Send + Sync> FromRequestParts<S> for Segments<T> {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Segments<T>, Problem> {
+        let found = Path::<T>::from_request_parts(parts, state).await;
+        found.map(|Path(found)| Segments(found)).map_err(|error: PathRejection| Problem::not_found(error.body_text()))
     }
 }
 

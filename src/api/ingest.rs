@@ -4,35 +4,86 @@ use std::sync::Arc;
 
 use axum::extract::{Request, State};
 use axum::response::Response;
-use axum::routing::post;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::json;
 use serde_json::value::RawValue;
+use utoipa::ToSchema;
+use utoipa_axum::routes;
 
 use super::check::check;
 use super::event::{PrepareError, Prepared, prepare};
 use super::problem::{Problem, Refusal};
-use super::{Accepted, MAX_BATCH, MAX_EVENT_BYTES, MAX_REQUEST_BYTES, Routes, Shared, body};
+use super::{Accepted, MAX_BATCH, MAX_EVENT_BYTES, MAX_REQUEST_BYTES, Routes, Shared, body, shown};
 use crate::engine::reading::Unreadable;
 use crate::worker::ports::Line;
 
 pub fn routes() -> Routes {
-    let mut routes = Routes::new().route("/v1/batch", post(|State(shared): State<Arc<Shared>>, request: Request| batch(shared, request)));
-    for kind in ["track", "identify", "page", "screen"] {
-        let handler = move |State(shared): State<Arc<Shared>>, request: Request| one(shared, kind, request);
-        routes = routes.route(&format!("/v1/{kind}"), post(handler));
-    }
-    routes
+    let one_by_one = Routes::new().routes(routes!(track)).routes(routes!(identify)).routes(routes!(page)).routes(routes!(screen));
+    one_by_one.routes(routes!(batch))
 }
 
-/// `POST /v1/track|identify|page|screen`: 202 with the message id once the log has it.
-async fn one(shared: Arc<Shared>, kind: &'static str, request: Request) -> Response {
-    shared.answer(accept_one(&shared, kind, request).await)
+/// The log has it.
+#[derive(Serialize, ToSchema)]
+struct Taken {
+    /// As it was sent, else the one that was made: a repeated event with the same id is ignored.
+    message_id: String,
 }
 
-/// `POST /v1/batch`: 202 with how many the log has and which were refused.
-async fn batch(shared: Arc<Shared>, request: Request) -> Response {
+/// The log has these.
+#[derive(Serialize, ToSchema)]
+struct BatchTaken {
+    accepted: usize,
+    /// The others, with why.
+    refused: Vec<Refusal>,
+}
+
+/// Something a user did.
+#[utoipa::path(
+    post, path = "/v1/track", tag = "ingest", security(("ingest" = []), ("ingest_basic" = []), ("admin" = [])), request_body = shown::Track,
+    responses((status = 202, description = "The log has it", body = Taken))
+)]
+async fn track(State(shared): State<Arc<Shared>>, request: Request) -> Response {
+    one(&shared, "track", request).await
+}
+
+/// What is known of a user.
+#[utoipa::path(
+    post, path = "/v1/identify", tag = "ingest", security(("ingest" = []), ("ingest_basic" = []), ("admin" = [])),
+    request_body = shown::Identify, responses((status = 202, description = "The log has it", body = Taken))
+)]
+async fn identify(State(shared): State<Arc<Shared>>, request: Request) -> Response {
+    one(&shared, "identify", request).await
+}
+
+/// A page that a user saw: an event named `page`.
+#[utoipa::path(
+    post, path = "/v1/page", tag = "ingest", security(("ingest" = []), ("ingest_basic" = []), ("admin" = [])), request_body = shown::View,
+    responses((status = 202, description = "The log has it", body = Taken))
+)]
+async fn page(State(shared): State<Arc<Shared>>, request: Request) -> Response {
+    one(&shared, "page", request).await
+}
+
+/// A screen that a user saw: an event named `screen`.
+#[utoipa::path(
+    post, path = "/v1/screen", tag = "ingest", security(("ingest" = []), ("ingest_basic" = []), ("admin" = [])), request_body = shown::View,
+    responses((status = 202, description = "The log has it", body = Taken))
+)]
+async fn screen(State(shared): State<Arc<Shared>>, request: Request) -> Response {
+    one(&shared, "screen", request).await
+}
+
+/// Many events at once: those that can be read are taken, the others are named.
+#[utoipa::path(
+    post, path = "/v1/batch", tag = "ingest", security(("ingest" = []), ("ingest_basic" = []), ("admin" = [])), request_body = shown::Batch,
+    responses((status = 202, description = "The log has what it accepted", body = BatchTaken))
+)]
+async fn batch(State(shared): State<Arc<Shared>>, request: Request) -> Response {
     shared.answer(accept_batch(&shared, request).await)
+}
+
+async fn one(shared: &Shared, kind: &'static str, request: Request) -> Response {
+    shared.answer(accept_one(shared, kind, request).await)
 }
 
 async fn accept_one(shared: &Shared, kind: &str, request: Request) -> Result<Accepted, Problem> {
@@ -41,7 +92,7 @@ async fn accept_one(shared: &Shared, kind: &str, request: Request) -> Result<Acc
     let prepared = prepare(utf8(&body.bytes)?, Some(kind))?;
     let user = judge(shared, &prepared).map_err(Problem::from)?;
     shared.append(vec![shared.line(user.as_deref(), prepared.value)]).await?;
-    Ok(Accepted { count: 1, body: json!({"message_id": prepared.message_id}) })
+    Ok(Accepted { count: 1, body: json!(Taken { message_id: prepared.message_id }) })
 }
 
 async fn accept_batch(shared: &Shared, request: Request) -> Result<Accepted, Problem> {
@@ -72,7 +123,7 @@ async fn accept_batch(shared: &Shared, request: Request) -> Result<Accepted, Pro
     }
     shared.append(lines).await?;
     shared.ingest.metrics.counted("refused", refused.len() as u64);
-    Ok(Accepted { count: count as u64, body: json!({"accepted": count, "refused": refused}) })
+    Ok(Accepted { count: count as u64, body: json!(BatchTaken { accepted: count, refused }) })
 }
 
 /// One event of a batch. The outer error ends the request: it is not the event's.

@@ -7,19 +7,25 @@
 mod access;
 mod body;
 mod campaigns;
+mod change;
 pub mod check;
 mod definitions;
 mod desk;
 mod event;
+mod exposed;
 mod extract;
 mod ingest;
+mod live;
 mod openapi;
+mod overview;
 mod problem;
 mod send;
 mod shown;
+mod statistics;
 mod strict;
 mod trial;
 mod users;
+pub mod yaml;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -34,12 +40,14 @@ use tokio::time::timeout;
 use utoipa_axum::router::OpenApiRouter;
 
 use crate::engine::catalog::{Catalog, InForce};
-use crate::engine::definition::Status;
+use crate::engine::definition::{ReadOptions, Status};
 use crate::telemetry::metrics::IngestMetrics;
 use crate::worker::definitions::Follower;
+use crate::worker::live::Live;
 use crate::worker::ports::{Append, AppendError, Clock, Line};
 
 pub use access::{Access, AccessError, Role, Tokens};
+pub use change::AUDIT;
 pub use desk::Desk;
 use problem::Problem;
 pub use trial::Trial;
@@ -48,6 +56,8 @@ pub use trial::Trial;
 pub const MAX_EVENT_BYTES: usize = 1024 * 1024;
 /// One request, after unpacking.
 pub const MAX_REQUEST_BYTES: usize = 4 * 1024 * 1024;
+/// Definitions in one request, after unpacking: a cohort may list a hundred thousand users.
+pub const MAX_DEFINITIONS_BYTES: usize = 16 * 1024 * 1024;
 /// Events in a batch, recipients of a send.
 pub const MAX_BATCH: usize = 1000;
 /// Bodies that are being read or wait for the log's acknowledgement, together. What comes on top is told to come again.
@@ -62,6 +72,8 @@ pub struct Api {
     pub desk: Desk,
     /// The definitions in force on this worker.
     pub follower: Arc<Follower>,
+    /// What is seen of this worker.
+    pub live: Arc<Live>,
     pub trial: Trial,
 }
 
@@ -90,14 +102,17 @@ pub enum CampaignState {
 
 /// All routes.
 pub fn router(api: Api) -> Router {
-    let Api { access, ingest, desk, follower, trial } = api;
+    let Api { access, ingest, desk, follower, live, trial } = api;
     let room = Arc::new(Semaphore::new(MAX_BYTES_IN_FLIGHT / body::PERMIT_BYTES));
-    let shared = Arc::new(Shared { access, ingest, desk, follower, trial, room });
+    let shared = Arc::new(Shared { access, ingest, desk, follower, live, trial, room });
     let (router, document) = OpenApiRouter::with_openapi(openapi::head())
         .merge(ingest::routes())
         .merge(send::routes())
         .merge(definitions::routes())
         .merge(campaigns::routes())
+        .merge(statistics::routes())
+        .merge(exposed::routes())
+        .merge(live::routes())
         .merge(trial::routes())
         .merge(users::routes())
         .split_for_parts();
@@ -117,6 +132,7 @@ struct Shared {
     ingest: Ingest,
     desk: Desk,
     follower: Arc<Follower>,
+    live: Arc<Live>,
     trial: Trial,
     /// For bodies, in permits of [`body::PERMIT_BYTES`].
     room: Arc<Semaphore>,
@@ -134,8 +150,14 @@ impl Shared {
         self.desk.run(async |state| definitions::stored(state).await).await
     }
 
+    /// How definitions are read on this deployment.
+    fn read_options(&self) -> ReadOptions {
+        ReadOptions { allow_http: self.follower.in_force().policy.allow_http }
+    }
+
     /// Reads a JSON body of at most [`MAX_REQUEST_BYTES`], strictly.
     async fn json<T: DeserializeOwned>(&self, request: Request) -> Result<T, Problem> {
+        body::expect_type(request.headers(), &["application/json"])?;
         strict::json(&body::read(request, MAX_REQUEST_BYTES, &self.room).await?.bytes)
     }
 

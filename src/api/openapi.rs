@@ -22,6 +22,7 @@ pub fn head() -> utoipa::openapi::OpenApi {
         tags(
             (name = "ingest", description = "Events and sends in. Answered once the log has them."),
             (name = "definitions", description = "Campaigns, cohorts, destinations and the workspace, under one revision."),
+            (name = "statistics", description = "What became of what was triggered, and what is under way now."),
             (name = "campaigns", description = "What is in force, and its life: ready, running, paused, ended."),
         )
     )]
@@ -63,11 +64,24 @@ fn complete(mut document: utoipa::openapi::OpenApi) -> utoipa::openapi::OpenApi 
     for role in ["admin", "read", "ingest"] {
         components.add_security_scheme(role, SecurityScheme::Http(Http::new(HttpAuthScheme::Bearer)));
     }
-    for item in document.paths.paths.values_mut() {
-        let operations = [&mut item.get, &mut item.put, &mut item.post, &mut item.delete];
-        operations.into_iter().flatten().for_each(add_problems);
+    // Segment's libraries send their write key as the user name.
+    components.add_security_scheme("ingest_basic", SecurityScheme::Http(Http::new(HttpAuthScheme::Basic)));
+    for (path, item) in &mut document.paths.paths {
+        let operations = [("get", &mut item.get), ("put", &mut item.put), ("post", &mut item.post), ("delete", &mut item.delete)];
+        for (method, operation) in operations {
+            if let Some(operation) = operation {
+                operation.operation_id = Some(operation_id(method, path));
+                add_problems(operation);
+            }
+        }
     }
     document
+}
+
+/// `post_campaigns_key_start`: what generated clients call it. Handlers of several parts may have one name, paths do not.
+fn operation_id(method: &str, path: &str) -> String {
+    let words = path.split(|letter: char| !letter.is_ascii_alphanumeric()).filter(|word| !word.is_empty() && *word != "v1");
+    words.fold(method.to_owned(), |id, word| id + "_" + word)
 }
 
 fn add_problems(operation: &mut Operation) {

@@ -68,6 +68,11 @@ impl Problem {
         Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, format!("content-encoding `{encoding}` is not supported: use gzip or none"))
     }
 
+    pub fn unsupported_type(media_type: &str, known: &[&str]) -> Problem {
+        let detail = format!("content-type `{media_type}` is not supported here: use {}", known.join(" or "));
+        Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, detail)
+    }
+
     pub fn too_slow(detail: impl Into<String>) -> Problem {
         Problem::new(StatusCode::REQUEST_TIMEOUT, detail)
     }

@@ -7,28 +7,36 @@ use std::sync::Arc;
 
 use axum::extract::{Request, State};
 use axum::response::Response;
-use axum::routing::post;
 use serde::de::{self, Deserialize, Deserializer, Visitor};
 use serde::{Deserialize as DeriveDeserialize, Serialize};
 use serde_json::json;
 use serde_json::value::RawValue;
+use utoipa_axum::routes;
 
 use super::check::check;
 use super::event::random_id;
 use super::extract::Key;
 use super::problem::Problem;
-use super::{Accepted, CampaignState, MAX_BATCH, MAX_REQUEST_BYTES, Routes, Shared, body};
+use super::{Accepted, CampaignState, MAX_BATCH, MAX_REQUEST_BYTES, Routes, Shared, body, shown};
 use crate::engine::definition::Status;
 use crate::worker::ports::Line;
 
 pub fn routes() -> Routes {
-    let handler = |State(shared): State<Arc<Shared>>, Key(key): Key, request: Request| send(shared, key, request);
-    Routes::new().route("/v1/campaigns/{key}/send", post(handler))
+    Routes::new().routes(routes!(send))
 }
 
-/// All recipients are accepted or none is, so that the same request can be sent again: 202 with `message_id`, or with
-/// `message_ids` in the order of `recipients`.
-async fn send(shared: Arc<Shared>, key: String, request: Request) -> Response {
+/// Asks for a campaign to be sent to one user, or to many. All recipients are accepted or none is, so that the same request can be sent
+/// again; whether each is sent to is decided like everything else, by the campaign's gates.
+#[utoipa::path(
+    post, path = "/v1/campaigns/{key}/send", tag = "ingest", security(("ingest" = []), ("ingest_basic" = []), ("admin" = [])),
+    params(("key" = String, Path, description = "The key of a running campaign with the trigger `api`")), request_body = shown::Send,
+    responses(
+        (status = 202, description = "The log has it: `message_id`, or `message_ids` in the order of `recipients`", body = shown::Sent),
+        (status = 404, description = "There is no such campaign"),
+        (status = 409, description = "It is not running, or not triggered by the API")
+    )
+)]
+async fn send(State(shared): State<Arc<Shared>>, Key(key): Key, request: Request) -> Response {
     shared.answer(accept(&shared, &key, request).await)
 }
 

@@ -9,7 +9,7 @@ use crate::adapter::embedded::{self, Embedded, EmbeddedSettings};
 use crate::adapter::kafka::{AdminError, KafkaAppend, KafkaSettings, KafkaSource, Start as KafkaStart};
 use crate::adapter::redis::{self, RedisSettings};
 use crate::config::{Config, Start};
-use crate::worker::ports::{Append, Clock, Source, SourceError, StateError, Store};
+use crate::worker::ports::{Append, Clock, OpenSource, Source, SourceError, StateError, Store};
 use crate::worker::settings::Topics;
 
 /// The parts that hold what must not be lost.
@@ -20,6 +20,7 @@ pub struct Parts {
     log: Log,
 }
 
+#[derive(Clone)]
 enum Log {
     Kafka(Box<KafkaSettings>),
     Embedded(Embedded, Start, String),
@@ -30,6 +31,8 @@ pub struct Sources {
     pub events: Box<dyn Source>,
     pub retries: Box<dyn Source>,
     pub runs: Box<dyn Source>,
+    /// Opens a reader of the outcomes for the statistics: beside the worker's work, so that it can fail by itself.
+    pub outcomes: OpenSource,
 }
 
 /// Opens what the settings name; embedded parts share one file.
@@ -118,6 +121,7 @@ impl Parts {
                     events: open(settings, &names(&topics.events))?,
                     retries: open(&of_ours(retry_group(&settings.group)), &names(&retries))?,
                     runs: open(&of_ours(run_group(&settings.group)), &names(std::slice::from_ref(&topics.runs)))?,
+                    outcomes: self.outcomes(topics, format!("{}.stats", settings.group), true),
                 })
             }
             Log::Embedded(log, start, group) => {
@@ -131,6 +135,7 @@ impl Parts {
                     events: log.source(group, &events, start).map_err(refused)?,
                     retries: log.source(&retry_group(group), &retries, embedded::Start::Earliest).map_err(refused)?,
                     runs: log.source(&run_group(group), &[&topics.runs], embedded::Start::Earliest).map_err(refused)?,
+                    outcomes: self.outcomes(topics, format!("{group}.stats"), true),
                 })
             }
         }
@@ -138,6 +143,35 @@ impl Parts {
 }
 
 impl Parts {
+    /// Opens readers of the outcomes topic that look at it from its end, all of it, and keep no place: each in a group of its own.
+    pub fn tail(&self, topics: &Topics) -> OpenSource {
+        let group = match &self.log {
+            Log::Kafka(settings) => &settings.group,
+            Log::Embedded(_, _, group) => group,
+        };
+        let mut unique = [0; 8];
+        // Without randomness two workers would share one group, and see a part each.
+        let unique = getrandom::fill(&mut unique).map_or_else(|_| u64::from(std::process::id()), |()| u64::from_be_bytes(unique));
+        self.outcomes(topics, format!("{group}.tail.{unique:016x}"), false)
+    }
+
+    /// Opens readers of the outcomes topic, from its beginning or its end.
+    fn outcomes(&self, topics: &Topics, group: String, from_beginning: bool) -> OpenSource {
+        let (log, topic) = (self.log.clone(), topics.outcomes.clone());
+        Arc::new(move || match &log {
+            Log::Kafka(settings) => {
+                let start = if from_beginning { KafkaStart::Earliest } else { KafkaStart::Latest };
+                let settings = KafkaSettings { group: group.clone(), start, ..(**settings).clone() };
+                let source = KafkaSource::open(&settings, &[topic.to_string()]).map_err(|error| SourceError::Fatal(error.to_string()))?;
+                Ok(Box::new(source) as Box<dyn Source>)
+            }
+            Log::Embedded(log, ..) => {
+                let start = if from_beginning { embedded::Start::Earliest } else { embedded::Start::Latest };
+                log.observer(&group, &[&topic], start)
+            }
+        })
+    }
+
     /// Another reader of the embedded log, from its beginning: for commands that show what was written.
     pub fn reader(&self, group: &str, topics: &[&str]) -> Result<Box<dyn Source>, Failure> {
         match &self.log {

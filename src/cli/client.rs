@@ -50,7 +50,6 @@ pub struct Reply {
     pub body: Vec<u8>,
 }
 
-#[allow(dead_code, reason = "used by the commands that follow")]
 impl Request {
     /// The parts of the path are encoded: they may hold any character.
     pub fn get<'a>(path: impl IntoIterator<Item = &'a str>) -> Request {
@@ -80,12 +79,18 @@ impl Request {
         self
     }
 
+    #[allow(dead_code, reason = "used by the commands that follow")]
     /// A header; `None` is left out.
     pub fn header(mut self, name: &'static str, value: Option<impl ToString>) -> Request {
         self.headers.extend(value.map(|value| (name, value.to_string())));
         self
     }
 
+    pub fn yaml(self, body: &str) -> Request {
+        Request { body: Some(("application/yaml", body.as_bytes().to_vec())), ..self }
+    }
+
+    #[allow(dead_code, reason = "used by the commands that follow")]
     pub fn json(self, body: &Value) -> Request {
         Request { body: Some(("application/json", body.to_string().into_bytes())), ..self }
     }
@@ -161,13 +166,21 @@ impl Reply {
 
     /// What the worker says is wrong: a sentence, then one for each mistake in what was sent.
     pub fn refusal(&self) -> Failure {
+        self.refusal_of(&|_| None)
+    }
+
+    /// The same for who sent files as one body: `place` gives file and line of a line of the body, and whether columns are the file's.
+    pub fn refusal_of<'a>(&self, place: &dyn Fn(u32) -> Option<(&'a str, u32, bool)>) -> Failure {
         let Ok(told) = serde_json::from_slice::<Told>(&self.body) else {
             return Failure::Refused(format!("the server answers {} and is no worker: is `--server` right?", self.status));
         };
-        let place = told.at.filter(|at| !told.detail.contains(at.as_str())).map(|at| format!(" (at `{at}`)"));
-        let mut lines = vec![format!("{}{}", told.detail, place.unwrap_or_default())];
+        let at = told.at.filter(|at| !told.detail.contains(at.as_str())).map(|at| format!(" (at `{at}`)"));
+        let mut lines = vec![format!("{}{}", told.detail, at.unwrap_or_default())];
         for mistake in told.errors {
-            lines.push(format!("{}:{}:{}: error: {}", mistake.file, mistake.line, mistake.column, mistake.problem));
+            let sent = if mistake.file == "body" { place(mistake.line) } else { None };
+            let (file, line, exact) = sent.unwrap_or((&mistake.file, mistake.line, true));
+            let column = if exact { mistake.column } else { 1 };
+            lines.push(format!("{file}:{line}:{column}: error: {}", mistake.problem));
             lines.extend(mistake.meant.map(|meant| format!("  help: {meant}")));
         }
         match self.status {

@@ -12,6 +12,7 @@ mod explain;
 mod get;
 mod ingest;
 mod init;
+mod lifecycle;
 mod past;
 mod preview;
 pub mod receive;
@@ -19,6 +20,7 @@ mod run;
 mod schema;
 mod settings;
 mod simulate;
+mod stats;
 mod test;
 mod test_send;
 mod user;
@@ -52,7 +54,13 @@ enum Command {
     Explain(explain::ExplainArgs),
     TestSend(test_send::TestSendArgs),
     User(user::UserArgs),
+    Apply(apply::ApplyArgs),
     Get(get::GetArgs),
+    Start(lifecycle::StartArgs),
+    Pause(lifecycle::PauseArgs),
+    End(lifecycle::EndArgs),
+    Delete(lifecycle::DeleteArgs),
+    Stats(stats::StatsArgs),
     Schema(schema::SchemaArgs),
     Receive(receive::ReceiveArgs),
 }
@@ -115,7 +123,13 @@ pub fn main() -> ExitCode {
         Command::Explain(args) => explain::run(&args),
         Command::TestSend(args) => test_send::run(&args),
         Command::User(args) => user::run(&args),
+        Command::Apply(args) => apply::run(&args),
         Command::Get(args) => get::run(&args),
+        Command::Start(args) => lifecycle::start(&args),
+        Command::Pause(args) => lifecycle::pause(&args),
+        Command::End(args) => lifecycle::end(&args),
+        Command::Delete(args) => lifecycle::delete(&args),
+        Command::Stats(args) => stats::run(&args),
         Command::Schema(args) => schema::run(&args),
         Command::Receive(args) => runtime().block_on(receive::run(args)).map_err(Failure::from),
     };

@@ -16,10 +16,12 @@ use super::settings::{Loaded, init_log, load};
 use super::{ConfigArgs, Failure, runtime};
 use crate::adapter::webhook::{WebhookClient, WebhookSettings};
 use crate::api::{self, Access, Api, CampaignState, Desk, Ingest, Trial};
+use crate::engine::catalog::What;
 use crate::engine::definition::Trigger;
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::probes::{self, Health};
 use crate::worker::definitions::Follower;
+use crate::worker::live::{Live, Tail};
 use crate::worker::ports::{Exchange, StateError};
 use crate::worker::run::{Ended, Ports, Stop, run as run_worker};
 
@@ -58,7 +60,12 @@ pub fn run(args: &RunArgs) -> Result<(), Failure> {
     runtime.block_on(retries_are_kept(&loaded))?;
     if let Some(path) = &args.apply {
         let changes = runtime.block_on(apply_directory(&*parts.store, path, loaded.config.delivery.allow_http))?;
-        changes.iter().for_each(|change| tracing::info!("{change}"));
+        for change in changes {
+            match change.what {
+                What::Unchanged => tracing::info!("{change}"),
+                _ => tracing::info!(target: api::AUDIT, who = "run --apply", "{change}"),
+            }
+        }
     }
     let worker = Assembled::new(&runtime, &loaded, parts, health)?;
     http.serve(&runtime, &loaded, &worker)?;
@@ -71,6 +78,7 @@ pub struct Assembled {
     pub follower: Arc<Follower>,
     pub metrics: Arc<Metrics>,
     pub health: Arc<Health>,
+    pub live: Arc<Live>,
     webhook: WebhookSettings,
 }
 
@@ -83,7 +91,9 @@ impl Assembled {
         let _context = runtime.enter();
         WebhookClient::new(&webhook).map_err(|error| Failure::Refused(error.to_string()))?;
         health.not_ready("worker", "it has not read the definitions yet");
-        Ok(Assembled { follower: Arc::new(Follower::new(loaded.policy(&identity.id))), metrics: Arc::new(metrics), health, webhook, parts })
+        let live = Arc::new(Live::new(Tail::new(parts.tail(&loaded.worker(false).topics))));
+        let follower = Arc::new(Follower::new(loaded.policy(&identity.id)));
+        Ok(Assembled { follower, metrics: Arc::new(metrics), health, live, webhook, parts })
     }
 
     pub fn parts(&self) -> &Parts {
@@ -104,6 +114,8 @@ impl Assembled {
                 events: sources.events,
                 retries: sources.retries,
                 runs: sources.runs,
+                outcomes: sources.outcomes,
+                live: self.live.clone(),
                 secrets: Arc::new(move |name| secrets.get(name)),
             };
             let ended = run_worker(ports, settings.clone(), self.follower.clone(), self.metrics.clone(), self.health.clone(), stop.clone());
@@ -176,7 +188,7 @@ fn api_parts(loaded: &Loaded, worker: &Assembled) -> Result<Api, Failure> {
     let desk = Desk::open(worker.parts.store.clone()).map_err(|error| Failure::Refused(format!("the system gives no thread: {error}")))?;
     let secrets = loaded.secrets.clone();
     let trial = Trial::new(worker.make_exchange(), Arc::new(move |name| secrets.get(name)));
-    Ok(Api { access, ingest: ingest(loaded, worker), desk, follower: worker.follower.clone(), trial })
+    Ok(Api { access, ingest: ingest(loaded, worker), desk, follower: worker.follower.clone(), live: worker.live.clone(), trial })
 }
 
 fn ingest(loaded: &Loaded, worker: &Assembled) -> Ingest {

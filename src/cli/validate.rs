@@ -162,12 +162,22 @@ pub fn read_paths(paths: &[PathBuf], options: &ReadOptions) -> Result<(Vec<Docum
     let files = find(paths)?;
     let (mut documents, mut problems) = (Vec::new(), Vec::new());
     for file in files {
-        let (mut found, wrong) = read(&file.display().to_string(), &read_file(&file)?, options);
+        let (found, wrong) = read_text(&file, &read_file(&file)?, options);
         problems.extend(wrong);
-        found.iter_mut().for_each(|document| problems.extend(put_users(document, &file)));
-        documents.extend(found);
+        documents.extend(found.into_iter().map(|(document, _)| document));
     }
     Ok((documents, problems))
+}
+
+/// The definitions of one file, each with whether its users were in a file of their own, from which they are put in.
+pub fn read_text(file: &Path, text: &str, options: &ReadOptions) -> (Vec<(Document, bool)>, Vec<Problem>) {
+    let (found, mut problems) = read(&file.display().to_string(), text, options);
+    let with_users = found.into_iter().map(|mut document| {
+        let had_users_file = document.users_file.is_some();
+        problems.extend(put_users(&mut document, file));
+        (document, had_users_file)
+    });
+    (with_users.collect(), problems)
 }
 
 /// The files below these paths that can hold YAML or JSON, in the order of their names.

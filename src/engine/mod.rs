@@ -41,3 +41,5 @@ pub mod catalog;
 pub mod preview;
 
 pub mod runs;
+
+pub mod statistics;

@@ -91,6 +91,20 @@ pub fn walks(campaign: &Campaign) -> bool {
     matches!(campaign.trigger, Trigger::Schedule(_) | Trigger::UserDate(_) | Trigger::Cohort { .. })
 }
 
+/// When the schedule of a campaign next runs, at or after this instant, were it running. `None` without a schedule, and when no run comes
+/// before the campaign's own end.
+pub fn next_run(in_force: &InForce, campaign: &Campaign, now: Timestamp) -> Option<Timestamp> {
+    let Trigger::Schedule(schedule) = &campaign.trigger else { return None };
+    let times = Occurrences::of(schedule, in_force)?;
+    let from = campaign.active.from.map_or(now, |from| from.max(now));
+    // Asked from the minute's beginning, so that who asks again finds the answer remembered.
+    let mut run = times.next(&before(Timestamp(from.0 - from.0.rem_euclid(60_000))))?;
+    while run.due < from {
+        run = times.next(&run)?;
+    }
+    Some(run.due).filter(|due| campaign.active.until.is_none_or(|until| *due < until))
+}
+
 /// What is to be done about a campaign's agenda. Asking early, again or in several places changes nothing.
 pub fn look(agenda: Option<&Agenda>, key: &str, in_force: &InForce, now: Timestamp) -> (Next, Option<Stale>) {
     if agenda.is_some_and(|agenda| agenda.definitions > in_force.revision) {

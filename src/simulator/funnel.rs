@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::engine::statistics::BEFORE_AUDIENCE;
+
 /// The counts of one campaign. `matched` = the decisions that came to an end; of these `in_audience` got past the audience.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Funnel {
@@ -124,9 +126,10 @@ impl Funnel {
             return;
         }
         self.matched += 1;
+        if BEFORE_AUDIENCE.iter().any(|before| before.as_str() == reason) {
+            return;
+        }
         match reason {
-            // The gates before the audience, and the audience itself.
-            "campaign_paused" | "campaign_ended" | "late_event" | "not_in_audience" | "history_incomplete" => return,
             "control_group" => self.control += 1,
             "already_sent" | "resend_wait" => self.duplicate += 1,
             "frequency_cap" => self.capped += 1,

@@ -74,10 +74,10 @@ pub fn init(level: Level, format: Format) -> Result<(), LoggingError> {
 }
 
 /// Our own lines at the level that was asked for; the libraries' warnings. The certificate verifier logs every refusal as an error, which
-/// would be a line an attempt: the attempt's own cause says `tls`.
+/// would be a line an attempt: the attempt's own cause says `tls`. Who changed what (`audit`) is written at every level.
 fn directives(level: Level) -> String {
     let others = if level == Level::Error { "error" } else { "warn" };
-    format!("{others},campanile={},rustls_platform_verifier=off", level.as_str())
+    format!("{others},campanile={},audit=info,rustls_platform_verifier=off", level.as_str())
 }
 
 #[cfg(test)]

@@ -10,16 +10,28 @@ use crate::telemetry::metrics::{Counted, LaneMetrics, Metrics, OutcomeMetrics, R
 
 use super::outcomes::AttemptResult;
 use super::ports::{Partition, Polled};
+use super::stats::NotWritten;
 
 pub struct Counters {
     shared: Arc<Metrics>,
     lane: RefCell<LaneMetrics>,
+    not_written: Arc<NotWritten>,
 }
 
 impl Counters {
     pub fn new(shared: Arc<Metrics>) -> Counters {
         let lane = RefCell::new(shared.lane());
-        Counters { shared, lane }
+        Counters { shared, lane, not_written: Arc::default() }
+    }
+
+    /// Counts what is not written for the statistics, too.
+    pub fn noting(self, not_written: Arc<NotWritten>) -> Counters {
+        Counters { not_written, ..self }
+    }
+
+    /// A decision of which no line is written.
+    pub fn not_written(&self, decision: &Decision) {
+        self.not_written.count(decision);
     }
 
     pub fn decided(&self, decision: &Decision) {

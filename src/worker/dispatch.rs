@@ -13,7 +13,7 @@ use tokio::sync::{Notify, mpsc, oneshot};
 use crate::engine::catalog::Route;
 use crate::engine::definition::Rate;
 use crate::engine::delivery::admission::{self, Admission, Around, Kind, Slot};
-use crate::engine::delivery::breaker::Health;
+use crate::engine::delivery::breaker::{self, Health};
 use crate::engine::delivery::lease;
 use crate::engine::delivery::rate::{self, Leased};
 use crate::engine::id::UserId;
@@ -191,6 +191,15 @@ enum Sharing {
     Guarded(Option<Share>),
 }
 
+/// What one worker has under way to a destination.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Look {
+    pub name: Box<str>,
+    pub in_flight: u32,
+    pub waiting: usize,
+    pub breaker: breaker::Shown,
+}
+
 /// All destinations of this worker.
 pub struct Destinations {
     inner: Mutex<Inner>,
@@ -353,6 +362,17 @@ impl Destinations {
     pub fn observe(&self, mut each: impl FnMut(&str, usize, bool)) {
         let waiting = |entry: &Entry| entry.admission.queued() + entry.beginning.len();
         self.lock().by_name.iter().for_each(|(name, entry)| each(name, waiting(entry), entry.admission.is_halted()));
+    }
+
+    /// All that were called, as they are now.
+    pub fn look(&self, now: Timestamp) -> Vec<Look> {
+        let look = |name: &str, entry: &Entry| Look {
+            name: name.into(),
+            in_flight: entry.admission.in_flight(),
+            waiting: entry.admission.queued() + entry.beginning.len(),
+            breaker: entry.admission.breaker(now),
+        };
+        self.lock().by_name.iter().map(|(name, entry)| look(name, entry)).collect()
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {

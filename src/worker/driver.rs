@@ -47,8 +47,8 @@ impl Driver {
     async fn turn_until_told(&mut self, common: &Arc<Common>, destinations: Arc<Destinations>) -> Result<(), StateError> {
         let state = common.store.session().await?;
         let (append, clock, follower) = (common.append.clone(), common.clock.clone(), common.follower.clone());
-        let turn =
-            Turn::new(state, append, clock.clone(), follower.clone(), common.settings.clone(), Counters::new(common.metrics.clone()));
+        let counters = Counters::new(common.metrics.clone()).noting(common.not_written.clone());
+        let turn = Turn::new(state, append, clock.clone(), follower.clone(), common.settings.clone(), counters);
         let mut lane = Lane::new(self.number, turn, destinations, follower, clock, common.held.clone());
         let progress = common.watch(format!("lane-{}", self.number));
         let mut confirm_at = Instant::now();

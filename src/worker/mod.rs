@@ -2,8 +2,8 @@
 //! client: the world is reached through the five ports.
 //!
 //! What runs beside what: one thread reads the events, one the retry topics, one the users that runs have reached, each lane (one per
-//! core) turns on a thread of its own with its own store session and HTTP client, one walks over all users when a run is due, and
-//! one more looks for what is due and follows the definitions. `run` starts them; everything below it is driven step by step and can be driven by a simulator just as well.
+//! core) turns on a thread of its own with its own store session and HTTP client, one walks over all users when a run is due, one counts
+//! what was decided and delivered, and one more looks for what is due and follows the definitions. `run` starts them; everything below it is driven step by step and can be driven by a simulator just as well.
 
 pub mod budget;
 pub mod ledger;
@@ -32,6 +32,9 @@ pub mod read_positions;
 pub mod reader;
 pub mod retry;
 pub mod runs;
+pub mod stats;
+
+pub mod live;
 
 mod driver;
 pub mod run;

@@ -63,6 +63,9 @@ pub trait Source: Send {
     fn partitions(&mut self) -> Result<Vec<Partition>, SourceError>;
 }
 
+/// Opens a reader, whenever it is wanted.
+pub type OpenSource = Arc<dyn Fn() -> Result<Box<dyn Source>, SourceError> + Send + Sync>;
+
 /// What a poll learned beside records. `revoked` comes before `assigned` in time, and records of a newly assigned partition come
 /// only in later polls.
 #[derive(Debug, Default)]

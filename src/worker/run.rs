@@ -2,6 +2,7 @@
 //! waits.
 
 mod rates;
+mod stats;
 mod walks;
 
 use std::rc::Rc;
@@ -29,12 +30,14 @@ use super::driver::Driver;
 use super::due::{Due, Held};
 use super::lane::Mail;
 use super::links::LinkCache;
+use super::live::Live;
 use super::members::{BEAT_EVERY, Members};
-use super::ports::{Append, Clock, Exchange, Source, SourceError, State, StateError, Store};
+use super::ports::{Append, Clock, Exchange, OpenSource, Source, SourceError, State, StateError, Store};
 use super::read_positions::ReadPositions;
 use super::reader::{Intake, Looked, Reader, Shared};
 use super::retry::RetryReader;
 use super::settings::Settings;
+use super::stats::NotWritten;
 use super::store_clock::StoreClock;
 use super::turn::Work;
 
@@ -48,7 +51,11 @@ pub struct Ports {
     pub events: Box<dyn Source>,
     pub retries: Box<dyn Source>,
     pub runs: Box<dyn Source>,
+    /// A reader of the outcomes, for the statistics; opened again when it fails.
+    pub outcomes: OpenSource,
     pub secrets: Secrets,
+    /// Where others see this worker.
+    pub live: Arc<Live>,
 }
 
 /// Why a worker ended.
@@ -131,7 +138,9 @@ pub(super) struct Common {
     /// Of the topic of runs.
     run_positions: Arc<ReadPositions>,
     pub held: Arc<Held>,
+    pub not_written: Arc<NotWritten>,
     pub metrics: Arc<Metrics>,
+    live: Arc<Live>,
     health: Arc<Health>,
     pub stop: Stop,
     /// The first reason to give up; nobody commits anything after it.
@@ -199,6 +208,8 @@ pub fn run(ports: Ports, settings: Settings, follower: Arc<Follower>, metrics: A
         positions: Arc::default(),
         run_positions: Arc::default(),
         held: Arc::default(),
+        not_written: Arc::default(),
+        live: ports.live,
         settings: Arc::new(settings),
         metrics,
         health,
@@ -207,7 +218,7 @@ pub fn run(ports: Ports, settings: Settings, follower: Arc<Follower>, metrics: A
         abort: AtomicBool::new(false),
         lanes_left: AtomicUsize::new(lanes),
     });
-    let sources = Sources { events: ports.events, retries: ports.retries, runs: ports.runs };
+    let sources = Sources { events: ports.events, retries: ports.retries, runs: ports.runs, outcomes: ports.outcomes };
     match start(&common, ports.exchange, ports.secrets, sources) {
         Ok(threads) => {
             common.health.ready("worker");
@@ -229,19 +240,21 @@ struct Sources {
     events: Box<dyn Source>,
     retries: Box<dyn Source>,
     runs: Box<dyn Source>,
+    outcomes: OpenSource,
 }
 
 fn start(
     common: &Arc<Common>,
     exchange: MakeExchange,
     secrets: Secrets,
-    Sources { events, retries, runs }: Sources,
+    Sources { events, retries, runs, outcomes }: Sources,
 ) -> Result<Vec<JoinHandle<()>>, StateError> {
     let starting = runtime();
     starting.block_on(first_definitions(common))?;
     let mailboxes: Vec<_> = (0..common.settings.lanes).map(|_| mpsc::unbounded_channel()).collect();
     let senders: Vec<_> = mailboxes.iter().map(|(sender, _)| sender.clone()).collect();
     let destinations = Arc::new(Destinations::new(senders.clone(), common.settings.max_in_flight, true));
+    common.live.show(destinations.clone());
     let status: Vec<Arc<LaneStatus>> = (0..common.settings.lanes).map(|_| Arc::default()).collect();
     let links: Arc<LinkCache> = Arc::default();
     let mut threads = Vec::new();
@@ -277,6 +290,8 @@ fn start(
     threads.push(named("retries", move || read_retries(&shared, retries, retry_commits, &lanes)));
     let (shared, lanes, crowds) = (common.clone(), senders.clone(), destinations.clone());
     threads.push(named("runs", move || walks::read_runs(&shared, runs, run_commits, &lanes, &crowds)));
+    let shared = common.clone();
+    threads.push(named("stats", move || stats::keep(&shared, &outcomes)));
     let (shared, rated) = (common.clone(), destinations.clone());
     threads.push(named("rates", move || runtime().block_on(rates::lease(&shared, rated))));
     let (agendas, due_agendas) = mpsc::unbounded_channel();

@@ -329,7 +329,10 @@ impl Turn {
                 self.count(&effect);
                 let (id, failure) = match effect {
                     Effect::Decided(decision) => {
-                        lines.extend(outcomes::decision(&self.settings, &decision));
+                        match outcomes::decision(&self.settings, &decision) {
+                            Some(line) => lines.push(line),
+                            None => self.metrics.not_written(&decision),
+                        }
                         continue;
                     }
                     Effect::Converted(conversion) => {

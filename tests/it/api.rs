@@ -20,7 +20,7 @@ use tokio::net::TcpListener;
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 
-use crate::support::plane::{idle, trial};
+use crate::support::plane::{idle, trial, unseen};
 
 const NOW: &str = "2026-11-20T10:00:00Z";
 
@@ -101,7 +101,14 @@ impl Server {
             metrics: metrics.ingest.clone(),
         };
         let (desk, follower) = idle();
-        let router = api::router(Api { access: Access::new(tokens, address).expect("loopback"), ingest, desk, follower, trial: trial() });
+        let router = api::router(Api {
+            access: Access::new(tokens, address).expect("loopback"),
+            ingest,
+            desk,
+            follower,
+            live: unseen(),
+            trial: trial(),
+        });
         let serving = tokio::spawn(async move { axum::serve(listener, router).await.expect("it serves") });
         let _ = rustls::crypto::ring::default_provider().install_default();
         let client = Client::builder().no_proxy().build().expect("a client");

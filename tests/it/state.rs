@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use campanile::engine::id::UserId;
 use campanile::engine::time::Timestamp;
-use campanile::worker::ports::{Change, Documents, Partition, ProfileChange, Put, State, Store, Stored, Token};
+use campanile::worker::ports::{Change, Documents, Partition, ProfileChange, Put, State, StateError, Store, Stored, Token};
 
 use crate::state_spanning::*;
 
@@ -432,6 +432,18 @@ pub fn delete(name: &str, expected: Option<Token>) -> Change {
 
 pub fn stored(token: Token, record: &[u8], profile: Option<&[u8]>) -> Stored {
     Stored { token, record: record.to_vec(), profile: profile.map(<[u8]>::to_vec) }
+}
+
+/// Asks again while the answer is that the store is not reachable: an election takes seconds.
+pub async fn patiently<T>(mut ask: impl AsyncFnMut() -> Result<T, StateError>) -> Result<T, StateError> {
+    const WITHIN: Duration = Duration::from_secs(60);
+    let deadline = tokio::time::Instant::now() + WITHIN;
+    loop {
+        match ask().await {
+            Err(StateError::Unavailable(_)) if tokio::time::Instant::now() < deadline => {}
+            outcome => return outcome,
+        }
+    }
 }
 
 pub async fn one(session: &mut dyn State, name: &str) -> Option<Stored> {

@@ -106,7 +106,12 @@ impl Embedded {
     /// Joins `group` as its only member for these topics; all partitions are assigned at the first poll. From now on the log
     /// keeps what the group has not committed. Waits for the disk. Fails when a living source of the group reads one of the topics.
     pub fn source(&self, group: &str, topics: &[&str], start: Start) -> Result<Box<dyn Source>, SourceError> {
-        Ok(Box::new(source::EmbeddedSource::join(Arc::clone(&self.shared), group, topics, start)?))
+        Ok(Box::new(source::EmbeddedSource::join(Arc::clone(&self.shared), group, topics, start, true)?))
+    }
+
+    /// The same, but the log keeps nothing for it: what was removed before it was read is passed over.
+    pub fn observer(&self, group: &str, topics: &[&str], start: Start) -> Result<Box<dyn Source>, SourceError> {
+        Ok(Box::new(source::EmbeddedSource::join(Arc::clone(&self.shared), group, topics, start, false)?))
     }
 
     /// Durable transactions since it was opened: fewer than calls, when calls come together.

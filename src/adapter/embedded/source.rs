@@ -38,7 +38,7 @@ struct Feed {
 }
 
 impl EmbeddedSource {
-    pub fn join(shared: Arc<Shared>, group: &str, topics: &[&str], start: Start) -> Result<EmbeddedSource, SourceError> {
+    pub fn join(shared: Arc<Shared>, group: &str, topics: &[&str], start: Start, keeps: bool) -> Result<EmbeddedSource, SourceError> {
         let (partitions, name) = (shared.partitions, group.to_owned());
         let topics: Vec<Arc<str>> = topics.iter().map(|topic| Arc::from(*topic)).collect();
         enter(&shared, group, &topics)?;
@@ -51,7 +51,8 @@ impl EmbeddedSource {
             turn: 0,
             joined: false,
         };
-        source.feeds = shared.writer.call_and_wait(move |tables| subscribe(tables, &name, &topics, partitions, start)).map_err(fatal)?;
+        source.feeds =
+            shared.writer.call_and_wait(move |tables| subscribe(tables, (&name, keeps), &topics, partitions, start)).map_err(fatal)?;
         for feed in &source.feeds {
             source.check_offset(feed)?;
         }
@@ -184,12 +185,20 @@ fn enter(shared: &Shared, group: &str, topics: &[Arc<str>]) -> Result<(), Source
     Ok(())
 }
 
-/// Notes that the group reads these topics and looks up where it is in each of their partitions.
-fn subscribe(tables: &mut Tables<'_>, group: &str, topics: &[Arc<str>], partitions: u32, start: Start) -> Result<Vec<Feed>, redb::Error> {
+/// Looks up where the group is in each partition of these topics; notes that it reads them, if the log is to keep what it has not read.
+fn subscribe(
+    tables: &mut Tables<'_>,
+    (group, keeps): (&str, bool),
+    topics: &[Arc<str>],
+    partitions: u32,
+    start: Start,
+) -> Result<Vec<Feed>, redb::Error> {
     let mut feeds = Vec::new();
     for name in topics {
         let (topic, _) = log::topic(tables, name, partitions)?;
-        tables.readers.insert((topic, group), ())?;
+        if keeps {
+            tables.readers.insert((topic, group), ())?;
+        }
         for row in tables.partitions.range((topic, 0)..=(topic, i32::MAX))? {
             let (place, row) = row?;
             let (place, (end, first, _)) = (place.value(), row.value());

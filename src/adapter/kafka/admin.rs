@@ -86,8 +86,10 @@ const MAX_EVENT_BYTES: u32 = 2 * 1024 * 1024;
 /// A frozen request is at most 32 KiB.
 const MAX_SMALL_BYTES: u32 = 1024 * 1024;
 const LOOK_AGAIN: Duration = Duration::from_millis(50);
-/// More than librdkafka tells while one question is open.
-const MAX_WAITING_TOLD: usize = 64;
+/// How long brokers may take to tell each other of a topic: one of several that is busy or starting lags behind.
+const KNOWN_WITHIN: Duration = Duration::from_secs(60);
+/// More than librdkafka tells while one question is open: a certificate that it does not trust makes ten lines a second.
+const MAX_WAITING_TOLD: usize = 1024;
 
 const RETRIES: [&str; 4] = ["retry", "retry.1m", "retry.5m", "retry.30m"];
 
@@ -184,10 +186,10 @@ impl Admin {
             };
             match topics.iter().find(|name| !known(name)) {
                 None => return Ok(()),
-                Some(name) if begun.elapsed() >= self.wait => {
+                Some(name) if begun.elapsed() >= KNOWN_WITHIN => {
                     return Err(AdminError::Failed(format!(
-                        "topic `{name}` was created, but no broker knows it after {} s",
-                        self.wait.as_secs()
+                        "topic `{name}` was created, but a broker does not know it after {} s",
+                        KNOWN_WITHIN.as_secs()
                     )));
                 }
                 // Serves the probe's queue meanwhile.

@@ -149,7 +149,12 @@ impl KafkaSource {
             .map(|one| match (one.offset, one.error) {
                 (Some(offset), None) => Ok((Partition { topic: self.topic(&one.topic), number: one.partition }, offset)),
                 (_, code) => {
-                    Err(source_error(code.unwrap_or(Code::LeaderNotAvailable), &format!("{BOUNDS}, {}/{}", one.topic, one.partition)))
+                    // What the client last heard of the leaders may be of the moment when a broker went away, and it would go on
+                    // by that for minutes; this asks a broker. The next try has it.
+                    let asked = self.consumer.partitions(&one.topic, ANSWER).err();
+                    let what = format!("{BOUNDS}, {}/{}", one.topic, one.partition);
+                    tracing::debug!(what, ?code, refreshed = asked.is_none(), "the leaders were asked for again");
+                    Err(source_error(code.unwrap_or(Code::LeaderNotAvailable), &what))
                 }
             })
             .collect()

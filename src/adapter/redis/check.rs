@@ -12,30 +12,42 @@ pub const OLDEST: &str = "7.0";
 /// The one eviction policy under which nothing disappears by itself.
 const NO_EVICTION: &str = "noeviction";
 
-/// Judges the reply to `INFO`. What a managed Redis leaves out is taken to be right. (`CONFIG GET` says the same, but managed
-/// ones forbid it.)
-pub fn server(info: &str) -> Result<(), StateError> {
+/// Why a Redis cannot be used.
+#[derive(Debug, PartialEq)]
+pub enum Unfit {
+    /// Until somebody changes it.
+    Lasting(String),
+    /// It is a replica now; who is primary changes.
+    Replica(String),
+}
+
+/// Judges the reply to `INFO`; `of_cluster` says what it is to be, a node of a Cluster or a Redis alone. What a managed Redis
+/// leaves out is taken to be right. (`CONFIG GET` says the same, but managed ones forbid it.)
+pub fn server(info: &str, of_cluster: bool) -> Result<(), Unfit> {
     let field = |name: &str| info.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')).map(str::trim_end);
+    let unfit = |why: String| Err(Unfit::Lasting(why));
     if let Some(version) = field("redis_version")
         && older(version, OLDEST)
     {
-        return refuse(format!("redis is version {version}, and {OLDEST} or later is needed: upgrade it"));
+        return unfit(format!("redis is version {version}, and {OLDEST} or later is needed: upgrade it"));
     }
-    if field("cluster_enabled") == Some("1") {
-        return refuse(
-            "redis is a node of a cluster, which is not supported yet in this version: use a Redis without `cluster-enabled yes`".into(),
-        );
-    }
-    if field("role") == Some("slave") {
-        return refuse(format!("redis is a replica of {}: let `state.url` name the primary", field("master_host").unwrap_or("another")));
+    match (field("cluster_enabled"), of_cluster) {
+        (Some("1"), false) => return unfit("redis is a node of a Cluster: write redis-cluster:// in `state.url`".into()),
+        (Some("0"), true) => return unfit("redis is no node of a Cluster: write redis:// in `state.url`".into()),
+        _ => {}
     }
     if let Some(policy) = field("maxmemory_policy")
         && policy != NO_EVICTION
     {
-        return refuse(format!(
+        return unfit(format!(
             "redis evicts by `{policy}` when memory runs out, and what it evicts would be sent again: set `maxmemory-policy {NO_EVICTION}` (in \
              redis.conf, by CONFIG SET or in the parameter group), or use a Redis of its own for the state"
         ));
+    }
+    // A replica of a Cluster says itself where to go.
+    if field("role") == Some("slave") && !of_cluster {
+        let primary = field("master_host").unwrap_or("another");
+        return Err(Unfit::Replica(format!("redis is a replica of {primary}: let `state.url` name the primary")));
     }
     Ok(())
 }
@@ -81,9 +93,9 @@ mod tests {
 
     #[test]
     fn judges_the_server() {
-        let check = |info: &str, expect: Option<&str>| match (server(info), expect) {
+        let check = |info: &str, expect: Option<&str>| match (server(info, info.contains("want_cluster")), expect) {
             (Ok(()), None) => {}
-            (Err(StateError::Refused(why)), Some(part)) => assert!(why.contains(part), "{info}: {why}"),
+            (Err(Unfit::Lasting(why)), Some(part)) => assert!(why.contains(part), "{info}: {why}"),
             (outcome, _) => panic!("{info}: {outcome:?}"),
         };
         check("redis_version:7.0.15\r\nmaxmemory_policy:noeviction\r\nrole:master\r\ncluster_enabled:0\r\n", None);
@@ -95,8 +107,12 @@ mod tests {
         check("redis_version:6.2.14\r\n", Some("6.2.14"));
         check("# Memory\r\nmaxmemory_policy:allkeys-lru\r\n", Some("allkeys-lru"));
         check("maxmemory_policy:volatile-ttl\r\n", Some("volatile-ttl"));
-        check("role:slave\r\nmaster_host:10.0.0.7\r\n", Some("10.0.0.7"));
-        check("cluster_enabled:1\r\n", Some("cluster"));
+        check("cluster_enabled:1\r\n", Some("write redis-cluster://"));
+        check("want_cluster\r\ncluster_enabled:0\r\n", Some("write redis://"));
+        check("want_cluster\r\ncluster_enabled:1\r\n", None);
+        check("want_cluster\r\nrole:slave\r\n", None);
+        let replica = server("role:slave\r\nmaster_host:10.0.0.7\r\n", false);
+        assert!(matches!(&replica, Err(Unfit::Replica(why)) if why.contains("10.0.0.7")), "{replica:?}");
     }
 
     #[test]

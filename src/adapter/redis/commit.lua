@@ -61,10 +61,14 @@ end
 -- The reply to this very operation was lost: nothing is written twice, own tokens tell what was written.
 local repeated = stored == operation
 
-local conflicts, lost = {}, {}
+local conflicts, lost, unreadable = {}, {}, nil
 local function conflict(i)
   local key = KEYS[3 + i]
-  local profile = redis.call('GET', sub(key, 1, kind_at - 1) .. 'p' .. sub(key, kind_at + 1))
+  -- Not among the keys, so in a slot that is on its way to another node it may be there already while the record is still here.
+  local profile = redis.pcall('GET', sub(key, 1, kind_at - 1) .. 'p' .. sub(key, kind_at + 1))
+  if type(profile) == 'table' and profile.err then
+    unreadable = unreadable or profile
+  end
   conflicts[#conflicts + 1] = i
   conflicts[#conflicts + 1] = redis.call('GET', key)
   conflicts[#conflicts + 1] = profile
@@ -82,6 +86,13 @@ for i = 1, records do
   elseif token ~= ARGV[at - 1] then
     conflict(i)
   end
+end
+
+if unreadable then
+  if string.match(unreadable.err, '^WRONGTYPE') then
+    return unreadable
+  end
+  return redis.error_reply('TRYAGAIN the profile of a user is on its way to another node')
 end
 
 -- Also a repeat writes the ledger: WAIT waits for what its own connection wrote.

@@ -24,13 +24,14 @@
 
 use std::collections::BTreeMap;
 
-use redis::{Cmd, Pipeline, Value};
+use redis::{Cmd, Value};
 
 use crate::engine::time::Timestamp;
 use crate::worker::ports::{Change, ProfileChange, StateError, Stored};
 
 use super::keys::{self, Keys};
 use super::link::COMMIT;
+use super::nodes::Batch;
 use super::reply;
 
 /// The part of a commit that lies in one group.
@@ -64,10 +65,10 @@ pub fn parts(keys: &Keys, changes: &[Change], also: impl Iterator<Item = usize>)
 }
 
 /// The script calls of a commit, in the order of its parts.
-pub fn calls(keys: &Keys, parts: &[Part], changes: &[Change], standing: impl Fn(usize) -> Standing) -> Pipeline {
-    let mut calls = Pipeline::with_capacity(parts.len());
+pub fn calls(keys: &Keys, parts: &[Part], changes: &[Change], standing: impl Fn(usize) -> Standing) -> Batch {
+    let mut calls = Batch::with_capacity(parts.len());
     for part in parts {
-        calls.add_command(call(keys, part, changes, &standing(part.group)));
+        calls.add(keys.slot(part.group), call(keys, part, changes, &standing(part.group)));
     }
     calls
 }

@@ -6,6 +6,8 @@
 use crate::engine::id::{UserId, stable_hash};
 use crate::worker::ports::{StateError, Stored, Token};
 
+use super::slots::Slot;
+
 /// `{<prefix>:<group>}:u:<user>`, a string: a user's record. One byte of format ([`FORMAT`]), the 16 bytes of the token that
 /// the last write left, then the record as the worker gave it. It is there exactly while the user exists.
 pub const RECORD: &str = "u";
@@ -60,13 +62,18 @@ pub const MAX_GROUPS: u16 = 1024;
 #[derive(Debug)]
 pub struct Keys {
     store: String,
+    store_slot: Slot,
     groups: Vec<String>,
+    slots: Vec<Slot>,
 }
 
 impl Keys {
     /// `groups` is at least 1.
     pub fn new(prefix: &str, groups: u16) -> Keys {
-        Keys { store: format!("{{{prefix}}}:"), groups: (0..groups).map(|group| format!("{{{prefix}:{group}}}:")).collect() }
+        let store = format!("{{{prefix}}}:");
+        let groups: Vec<String> = (0..groups).map(|group| format!("{{{prefix}:{group}}}:")).collect();
+        let slots = groups.iter().map(|head| Slot::of(head)).collect();
+        Keys { store_slot: Slot::of(&store), store, groups, slots }
     }
 
     pub fn groups(&self) -> usize {
@@ -79,6 +86,16 @@ impl Keys {
             1 => 0,
             groups => (stable_hash(&[user.as_bytes()]) % groups as u64) as usize,
         }
+    }
+
+    /// Where a group's keys lie.
+    pub fn slot(&self, group: usize) -> Slot {
+        self.slots[group]
+    }
+
+    /// Where the keys of the store lie.
+    pub fn store_slot(&self) -> Slot {
+        self.store_slot
     }
 
     /// The key of [`RECORD`] or [`PROFILE`].

@@ -1,32 +1,40 @@
 //! State in Redis: records by user, changed by compare-and-set, with a ledger by which every session notices that the store lost
 //! writes. One script call commits some fifty users.
 //!
-//! A session has a connection of its own and one thing under way at a time. It reconnects on the next call after a failure. It
-//! never interprets a record, never says that something is stored before as many replicas as configured have it, and never uses
-//! an operation's number for two contents.
+//! A session has connections of its own, one to each master, and one thing under way at a time. It reconnects on the next call
+//! after a failure, and follows a primary that moves. It never interprets a record, never says that something is stored before as
+//! many replicas as configured have it, and never uses an operation's number for two contents.
+//!
+//! On a Cluster the groups of users lie on several masters. A commit is one script call a group, one pipeline a master: what is
+//! atomic is a group. The time of a call is that of a master that it concerns, so the masters' clocks should agree to a second.
 //!
 //! Measured (`benches/redis.rs`, Redis 7.0, batches of 50, records of 400 bytes), Redis CPU in us per user: commit 3.5-4.5 with the
 //! wake as stored, 5.2-6.5 with a new one, 8-10 when record, profile and wake are new; load 2-2.7. The append-only file adds 1-2.
 //!
-//! `keys` names everything that is stored; the `.lua` files are what happens inside Redis.
+//! `keys` names everything that is stored; the `.lua` files are what happens inside Redis; `nodes` decides where commands go.
 
+mod address;
 mod check;
+mod cluster;
 mod commit;
 mod keys;
 mod link;
+mod nodes;
 mod reply;
+mod sentinel;
 mod session;
+mod slots;
 mod spanning;
 
 use std::fmt;
 use std::sync::Arc;
 
-use redis::{ConnectionInfo, IntoConnectionInfo};
-
 use crate::worker::ports::{Future, State, StateError, Store};
 
+use address::Servers;
 use keys::{FORMAT, Keys, MAX_GROUPS};
-use link::{Link, OPEN};
+use link::{Fault, OPEN};
+use nodes::Nodes;
 use session::Session;
 
 /// Most bytes of a prefix: it is part of every key.
@@ -35,7 +43,9 @@ const MAX_PREFIX_BYTES: usize = 64;
 /// The section `state` of the settings.
 #[derive(Clone)]
 pub struct RedisSettings {
-    /// `redis://[user:password@]host[:port][/db]`, or `rediss://` for TLS with the machine's root certificates.
+    /// `redis://[user:password@]host[:port][/db]`, `redis-cluster://[user:password@]host[:port],...` naming any nodes, or
+    /// `redis-sentinel://[user:password@]host[:port],.../name[?sentinel_username=&sentinel_password=&db=]`. With `rediss` instead of
+    /// `redis` TLS, by the machine's root certificates, or those of the file that the variable `SSL_CERT_FILE` names.
     pub url: String,
     /// Part of every key: two installations can share a Redis.
     pub prefix: String,
@@ -52,7 +62,7 @@ pub struct RedisStore {
 
 /// What all sessions of one store have in common.
 pub(crate) struct Shared {
-    info: ConnectionInfo,
+    servers: Servers,
     keys: Keys,
     /// The id that the store had when it was opened.
     id: String,
@@ -64,28 +74,30 @@ pub(crate) struct Shared {
 /// Errors: `Refused` when a setting, this Redis or what is stored in it cannot be used, with the way out; `Unavailable` when it
 /// does not answer.
 pub async fn open(settings: RedisSettings) -> Result<RedisStore, StateError> {
-    let info = address(&settings.url)?;
+    let servers = address::servers(&settings.url)?;
     check_names(&settings)?;
     let keys = Keys::new(&settings.prefix, settings.groups);
-    let mut link = connect(&info)?;
-
-    let about = link.run_one(redis::cmd("INFO")).await?;
-    check::server(&reply::text(about)?)?;
+    let mut nodes = Nodes::new(&servers)?;
+    nodes.check().await.map_err(|fault| match (&servers, fault) {
+        // Nobody looks for the primary elsewhere.
+        (Servers::One(_), Fault::Demoted(why)) => StateError::Refused(why),
+        (_, fault) => fault.into(),
+    })?;
 
     let mut call = OPEN.call(&[keys.store(keys::STORE)]);
     call.arg(new_id()?).arg(FORMAT).arg(settings.groups);
-    let [id, format, groups] = reply::array(link.run_one(call).await?)?;
+    let [id, format, groups] = reply::array(nodes.run_one(keys.store_slot(), call).await?)?;
     let legible = |value| reply::text(value).unwrap_or_default();
     check::founded(&legible(format), &legible(groups), settings.groups, &settings.prefix)?;
-    let shared = Shared { info, keys, id: reply::text(id)?, replicas: settings.replicas };
+    let shared = Shared { servers, keys, id: reply::text(id)?, replicas: settings.replicas };
     Ok(RedisStore { shared: Arc::new(shared) })
 }
 
 impl Store for RedisStore {
     fn session(&self) -> Future<'_, Result<Box<dyn State>, StateError>> {
         Box::pin(async {
-            let link = connect(&self.shared.info)?;
-            Ok(Box::new(Session::join(self.shared.clone(), link).await?) as Box<dyn State>)
+            let nodes = Nodes::new(&self.shared.servers)?;
+            Ok(Box::new(Session::join(self.shared.clone(), nodes).await?) as Box<dyn State>)
         })
     }
 }
@@ -100,31 +112,8 @@ impl fmt::Debug for RedisSettings {
 
 impl fmt::Debug for RedisStore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("RedisStore").field("id", &self.shared.id).field("address", &self.shared.info.addr().to_string()).finish()
+        f.debug_struct("RedisStore").field("id", &self.shared.id).field("servers", &self.shared.servers.shown()).finish()
     }
-}
-
-/// Reads `state.url`. Its errors name the scheme only: the rest may hold a password.
-fn address(url: &str) -> Result<ConnectionInfo, StateError> {
-    let refused = |why: String| Err(StateError::Refused(why));
-    let Some((scheme, _)) = url.split_once("://") else {
-        return refused("`state.url` is no URL: write redis://host:6379".into());
-    };
-    match scheme {
-        "redis" | "rediss" => {}
-        "redis-cluster" | "rediss-cluster" | "redis-sentinel" | "rediss-sentinel" => {
-            return refused(format!(
-                "`state.url` begins with {scheme}://, which is not supported yet in this version: use redis:// or rediss:// and one Redis"
-            ));
-        }
-        _ => return refused(format!("`state.url` begins with {scheme}://, which is not known: use redis:// or rediss://")),
-    }
-    if scheme == "rediss" {
-        // Where several parts of a process use rustls, the first to say which cryptography decides; all of ours say ring.
-        let _ = rustls::crypto::ring::default_provider().install_default();
-    }
-    url.into_connection_info()
-        .or_else(|error| refused(format!("`state.url` cannot be read: {error}; write {scheme}://user:password@host:6379/0")))
 }
 
 fn check_names(settings: &RedisSettings) -> Result<(), StateError> {
@@ -141,10 +130,6 @@ fn check_names(settings: &RedisSettings) -> Result<(), StateError> {
     Ok(())
 }
 
-fn connect(info: &ConnectionInfo) -> Result<Link, StateError> {
-    Link::new(info.clone()).map_err(|error| StateError::Refused(format!("`state.url` cannot be used: {error}")))
-}
-
 /// 128 random bits in hexadecimal digits.
 fn new_id() -> Result<String, StateError> {
     let mut bytes = [0; 16];
@@ -156,24 +141,6 @@ fn new_id() -> Result<String, StateError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn an_address_that_cannot_be_used_says_why_and_keeps_the_password() {
-        let check = |url: &str, expect: &str| {
-            let error = address(url).unwrap_err().to_string();
-            assert!(error.contains(expect), "{error}");
-            assert!(!error.contains("hunter2"), "{error}");
-        };
-        check("localhost:6379", "no URL");
-        check("redis-cluster://:hunter2@a:1,b:2", "not supported yet");
-        check("redis-sentinel://a:1/name", "not supported yet");
-        check("http://:hunter2@a", "not known");
-        check("redis://:hunter2@", "cannot be read");
-        check("redis://:hunter2@host:port", "cannot be read");
-        check("redis://:hunter2@host/first", "database");
-        assert!(address("redis://user:hunter2@host:6380/1").is_ok());
-        assert!(address("rediss://host").is_ok());
-    }
 
     #[test]
     fn names_that_would_break_keys_are_refused() {

@@ -1,10 +1,10 @@
-//! One session: an incarnation, a connection, and what it was last told by each group. `commit` says how operations and
+//! One session: an incarnation, its connections, and what it was last told by each group. `commit` says how operations and
 //! unknown replies are dealt with.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use redis::{Cmd, Pipeline, Value};
+use redis::{Cmd, Value};
 
 use crate::engine::id::UserId;
 use crate::engine::time::Timestamp;
@@ -15,22 +15,20 @@ use crate::worker::ports::{
 use super::Shared;
 use super::commit::{self, Outcome, Part, Standing};
 use super::keys;
-use super::link::{Fault, JOIN, Link, PUT_DOCUMENTS, TAKE_DUE};
+use super::link::{Fault, JOIN, PUT_DOCUMENTS, TAKE_DUE};
+use super::nodes::{Batch, Nodes};
 use super::reply;
 use super::spanning::{self, Stand};
 
 /// How often a commit is sent at most before its outcome is given up as unknown.
 const COMMIT_ATTEMPTS: u32 = 5;
 
-/// How long replicas have to acknowledge before a commit is repeated. Well below the time a reply may take.
-const WAIT_MS: u32 = 1000;
-
 /// Users whose record and profile are asked for by one command: bounds what Redis does without a break.
 const LOAD_USERS: usize = 128;
 
 pub(super) struct Session {
     shared: Arc<Shared>,
-    link: Link,
+    nodes: Nodes,
     incarnation: u64,
     /// The last operation number that was taken.
     operation: u64,
@@ -54,15 +52,15 @@ struct Group {
 
 impl Session {
     /// Takes an incarnation and the sequences as they are now.
-    pub(super) async fn join(shared: Arc<Shared>, mut link: Link) -> Result<Session, StateError> {
+    pub(super) async fn join(shared: Arc<Shared>, mut nodes: Nodes) -> Result<Session, StateError> {
         let mut call = JOIN.call(&[shared.keys.store(keys::STORE)]);
         call.arg(&shared.id);
-        let incarnation = match link.run_one(call).await? {
+        let incarnation = match nodes.run_one(shared.keys.store_slot(), call).await? {
             Value::Nil => return Err(StateError::RolledBack(format!("the store {} is gone: it was emptied or replaced", shared.id))),
             digits => reply::number(digits)?,
         };
         let groups = (0..shared.keys.groups()).map(|_| Group::default()).collect();
-        let mut session = Session { shared, link, incarnation, operation: 0, groups, first_due: 0, rolled_back: None };
+        let mut session = Session { shared, nodes, incarnation, operation: 0, groups, first_due: 0, rolled_back: None };
         session.store_identity().await?;
         Ok(session)
     }
@@ -78,13 +76,14 @@ impl Session {
             .enumerate()
             .flat_map(|(group, positions)| positions.chunks(LOAD_USERS).map(move |positions| (group, positions)))
             .collect();
-        let mut commands = Pipeline::with_capacity(1 + chunks.len());
-        commands.cmd("TIME");
+        let keys = &self.shared.keys;
+        let mut commands = Batch::with_capacity(1 + chunks.len());
+        commands.add(chunks.first().map_or(keys.store_slot(), |&(group, _)| keys.slot(group)), redis::cmd("TIME"));
         for &(group, positions) in &chunks {
-            commands.add_command(self.load_command(group, positions.iter().map(|&position| &users[position])));
+            commands.add(keys.slot(group), self.load_command(group, positions.iter().map(|&position| &users[position])));
         }
 
-        let mut replies = self.link.run(&commands).await?.into_iter();
+        let mut replies = self.nodes.run(&commands).await?.into_iter();
         let now = time(replies.next().unwrap_or(Value::Nil))?;
         let mut loaded = vec![None; users.len()];
         for ((group, positions), values) in chunks.into_iter().zip(replies) {
@@ -128,7 +127,7 @@ impl Session {
         loop {
             match self.attempt(&calls).await {
                 Ok(replies) => return self.settle(&parts, replies),
-                Err(Fault::Lost(why) | Fault::Passing(why)) if attempt < COMMIT_ATTEMPTS => {
+                Err(Fault::Lost(why) | Fault::Passing(why) | Fault::Demoted(why)) if attempt < COMMIT_ATTEMPTS => {
                     tracing::warn!(attempt, operation = self.operation, error = %why, "commit has no answer, repeating it");
                     attempt += 1;
                 }
@@ -137,28 +136,10 @@ impl Session {
         }
     }
 
-    async fn attempt(&mut self, calls: &Pipeline) -> Result<Vec<Value>, Fault> {
-        let replies = self.link.run(calls).await?;
-        self.replicated().await?;
+    async fn attempt(&mut self, calls: &Batch) -> Result<Vec<Value>, Fault> {
+        let replies = self.nodes.run(calls).await?;
+        self.nodes.replicated(self.shared.replicas).await?;
         Ok(replies)
-    }
-
-    /// Waits until the configured number of replicas have what this connection wrote last. A write whose connection broke
-    /// before this must be written again: on another connection there would be nothing to wait for.
-    async fn replicated(&mut self) -> Result<(), Fault> {
-        let wanted = self.shared.replicas;
-        if wanted == 0 {
-            return Ok(());
-        }
-        let mut wait = redis::cmd("WAIT");
-        wait.arg(wanted).arg(WAIT_MS);
-        match self.link.run_one(wait).await? {
-            Value::Int(acknowledged) if acknowledged >= i64::from(wanted) => Ok(()),
-            Value::Int(acknowledged) => Err(Fault::Passing(format!(
-                "{acknowledged} of {wanted} replicas acknowledged within {WAIT_MS} ms: see INFO replication, or lower `state.replicas`"
-            ))),
-            other => Err(Fault::Refused(format!("redis answers WAIT with {other:?}"))),
-        }
     }
 
     fn settle(&mut self, parts: &[Part], replies: Vec<Value>) -> Result<Committed, StateError> {
@@ -185,15 +166,17 @@ impl Session {
         self.usable()?;
         let touched: Vec<usize> = (0..self.groups.len()).filter(|&group| self.groups[group].acknowledged > 0).collect();
         let keys = &self.shared.keys;
-        let mut commands = Pipeline::with_capacity(2 * touched.len());
+        let mut commands = Batch::with_capacity(2 * touched.len());
         for &group in &touched {
-            commands.cmd("HGET").arg(keys.group(group, keys::LEDGER)).arg(self.incarnation);
-            commands.cmd("GET").arg(keys.group(group, keys::SEQUENCE));
+            let mut entry = redis::cmd("HGET");
+            entry.arg(keys.group(group, keys::LEDGER)).arg(self.incarnation);
+            commands.add(keys.slot(group), entry);
+            commands.also(get(keys.group(group, keys::SEQUENCE)));
         }
         if touched.is_empty() {
             return Ok(());
         }
-        let mut replies = self.link.run(&commands).await?.into_iter();
+        let mut replies = self.nodes.run(&commands).await?.into_iter();
         while let (Some(entry), Some(sequence)) = (replies.next(), replies.next()) {
             let group = touched[touched.len() - 1 - replies.len() / 2];
             let operation = ledger_operation(entry)?;
@@ -236,17 +219,18 @@ impl Session {
         until: Timestamp,
         due: &mut Vec<UserId>,
     ) -> Result<Vec<usize>, StateError> {
-        let mut commands = Pipeline::with_capacity(shares.len());
+        let keys = &self.shared.keys;
+        let mut commands = Batch::with_capacity(shares.len());
         for &(group, part) in shares {
-            let mut call = TAKE_DUE.call(&[self.shared.keys.group(group, keys::WAKE)]);
+            let mut call = TAKE_DUE.call(&[keys.group(group, keys::WAKE)]);
             call.arg(now.0).arg(part).arg(until.0);
-            commands.add_command(call);
+            commands.add(keys.slot(group), call);
         }
         if shares.is_empty() {
             return Ok(Vec::new());
         }
         let mut full = Vec::new();
-        for (&(group, part), users) in shares.iter().zip(self.link.run(&commands).await?) {
+        for (&(group, part), users) in shares.iter().zip(self.nodes.run(&commands).await?) {
             let users = reply::list(users)?;
             if users.len() == part {
                 full.push(group);
@@ -265,12 +249,12 @@ impl Session {
         if stand.group >= groups {
             return Err(StateError::Refused(format!("a walk over all users stands in group {} of {groups}", stand.group)));
         }
-        if let Some(page) = stand.page(groups, self.link.run(&stand.commands(keys, limit)).await?)? {
+        if let Some(page) = stand.page(groups, self.nodes.run(&stand.commands(keys, limit)).await?)? {
             return Ok(page);
         }
         tracing::info!(group = stand.group, "redis is not the process that a walk over all users was begun on: its group is walked again");
         let stand = stand.again();
-        let page = stand.page(groups, self.link.run(&stand.commands(keys, limit)).await?)?;
+        let page = stand.page(groups, self.nodes.run(&stand.commands(keys, limit)).await?)?;
         page.ok_or_else(|| StateError::Unavailable("redis was restarted twice during one question".into()))
     }
 
@@ -280,8 +264,8 @@ impl Session {
             return Ok(Vec::new());
         }
         let (calls, positions) = spanning::admissions(&self.shared.keys, asked);
-        let answers = spanning::admitted(&positions, self.link.run(&calls).await?)?;
-        self.replicated().await?;
+        let answers = spanning::admitted(&positions, self.nodes.run(&calls).await?)?;
+        self.nodes.replicated(self.shared.replicas).await?;
         Ok(answers)
     }
 
@@ -290,21 +274,21 @@ impl Session {
         if wanted.is_empty() {
             return Ok(Vec::new());
         }
-        self.link.run(&spanning::wishes(&self.shared.keys, wanted)).await?.into_iter().map(reply::number).collect()
+        self.nodes.run(&spanning::wishes(&self.shared.keys, wanted)).await?.into_iter().map(reply::number).collect()
     }
 
     async fn stored_documents(&mut self, known: Option<u64>) -> Result<Option<Documents>, StateError> {
-        let key = self.shared.keys.store(keys::DOCUMENTS);
+        let (slot, key) = (self.shared.keys.store_slot(), self.shared.keys.store(keys::DOCUMENTS));
         if let Some(known) = known {
             let mut get = redis::cmd("HGET");
             get.arg(&key).arg("revision");
-            if reply::number::<u64>(self.link.run_one(get).await?)? == known {
+            if reply::number::<u64>(self.nodes.run_one(slot, get).await?)? == known {
                 return Ok(None);
             }
         }
         let mut get = redis::cmd("HMGET");
         get.arg(&key).arg("revision").arg("body");
-        let [revision, body] = reply::array(self.link.run_one(get).await?)?;
+        let [revision, body] = reply::array(self.nodes.run_one(slot, get).await?)?;
         Ok(Some(Documents { revision: reply::number(revision)?, body: reply::bytes(body)?.unwrap_or_default() }))
     }
 
@@ -312,40 +296,44 @@ impl Session {
     async fn replace_documents(&mut self, expected: u64, body: &[u8]) -> Result<Put, StateError> {
         let mut call = PUT_DOCUMENTS.call(&[self.shared.keys.store(keys::DOCUMENTS)]);
         call.arg(expected).arg(body);
-        let [ours, revision] = reply::array(self.link.run_one(call).await?)?;
+        let [ours, revision] = reply::array(self.nodes.run_one(self.shared.keys.store_slot(), call).await?)?;
         let revision = reply::number(revision)?;
         if reply::number::<u8>(ours)? == 0 {
             return Ok(Put::Conflict { revision });
         }
-        self.replicated().await?;
+        self.nodes.replicated(self.shared.replicas).await?;
         Ok(Put::Stored { revision })
     }
 
     async fn exchange_positions(&mut self, ours: &[(Partition, Timestamp)]) -> Result<Vec<(Partition, Timestamp)>, StateError> {
-        let key = self.shared.keys.store(keys::READ);
-        let mut commands = Pipeline::with_capacity(2);
+        let (slot, key) = (self.shared.keys.store_slot(), self.shared.keys.store(keys::READ));
+        let mut commands = Batch::with_capacity(2);
         if !ours.is_empty() {
             let mut set = redis::cmd("HSET");
             set.arg(&key);
             for (partition, read_to) in ours {
                 set.arg(format!("{}/{}", partition.number, partition.topic)).arg(read_to.0);
             }
-            commands.add_command(set);
+            commands.add(slot, set);
         }
-        commands.cmd("HGETALL").arg(&key);
-        let entries = reply::pairs(self.link.run(&commands).await?.pop().unwrap_or(Value::Nil))?;
+        let mut all = redis::cmd("HGETALL");
+        all.arg(&key);
+        commands.add(slot, all);
+        let entries = reply::pairs(self.nodes.run(&commands).await?.pop().unwrap_or(Value::Nil))?;
         entries.into_iter().map(|(field, read_to)| Ok((partition(&reply::text(field)?)?, Timestamp(reply::number(read_to)?)))).collect()
     }
 
     async fn store_identity(&mut self) -> Result<Identity, StateError> {
         self.usable()?;
         let keys = &self.shared.keys;
-        let mut commands = Pipeline::with_capacity(1 + self.groups.len());
-        commands.cmd("HGET").arg(keys.store(keys::STORE)).arg("id");
+        let mut id = redis::cmd("HGET");
+        id.arg(keys.store(keys::STORE)).arg("id");
+        let mut commands = Batch::with_capacity(1 + self.groups.len());
+        commands.add(keys.store_slot(), id);
         for group in 0..self.groups.len() {
-            commands.cmd("GET").arg(keys.group(group, keys::SEQUENCE));
+            commands.add(keys.slot(group), get(keys.group(group, keys::SEQUENCE)));
         }
-        let mut replies = self.link.run(&commands).await?.into_iter();
+        let mut replies = self.nodes.run(&commands).await?.into_iter();
         let id = replies.next().map(reply::bytes).transpose()?.flatten();
         if id.as_deref() != Some(self.shared.id.as_bytes()) {
             return Err(self.roll_back(format!("the store {} is gone: it was emptied or replaced", self.shared.id)));
@@ -430,6 +418,12 @@ impl State for Session {
     fn identity(&mut self) -> Future<'_, Result<Identity, StateError>> {
         Box::pin(self.store_identity())
     }
+}
+
+fn get(key: String) -> Cmd {
+    let mut command = redis::cmd("GET");
+    command.arg(key);
+    command
 }
 
 /// Record and profile as `MGET` answers them.

@@ -3,30 +3,33 @@
 
 use std::collections::BTreeMap;
 
-use redis::{Cmd, Pipeline, Value};
+use redis::Value;
 
 use crate::engine::id::UserId;
 use crate::worker::ports::{Admit, Cursor, PSEUDO, Page, Spend, StateError};
 
 use super::keys::{self, Keys};
 use super::link::{ADMIT, SPEND};
+use super::nodes::Batch;
 use super::reply;
+use super::slots::Slot;
 
 /// Calls of `admit.lua`, one a set, and the positions of its questions.
-pub fn admissions(keys: &Keys, asked: &[Admit]) -> (Pipeline, Vec<Vec<usize>>) {
+pub fn admissions(keys: &Keys, asked: &[Admit]) -> (Batch, Vec<Vec<usize>>) {
     let mut by_set: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
     for (position, one) in asked.iter().enumerate() {
         by_set.entry(&one.set).or_default().push(position);
     }
-    let mut calls = Pipeline::with_capacity(by_set.len());
+    let mut calls = Batch::with_capacity(by_set.len());
     for (set, positions) in &by_set {
         let keep = positions.iter().map(|&at| asked[at].keep).max().unwrap_or_default();
-        let mut call = ADMIT.call(&[keys.own(keys::MEMBERS, set)]);
+        let key = keys.own(keys::MEMBERS, set);
+        let mut call = ADMIT.call(&[&key]);
         call.arg(keep.as_secs().max(1));
         for &at in positions {
             call.arg(asked[at].limit).arg(asked[at].user.as_bytes());
         }
-        calls.add_command(call);
+        calls.add(Slot::of(&key), call);
     }
     (calls, by_set.into_values().collect())
 }
@@ -43,13 +46,14 @@ pub fn admitted(positions: &[Vec<usize>], replies: Vec<Value>) -> Result<Vec<boo
 }
 
 /// Calls of `spend.lua`, one a wish.
-pub fn wishes(keys: &Keys, wanted: &[Spend]) -> Pipeline {
-    let mut calls = Pipeline::with_capacity(wanted.len());
+pub fn wishes(keys: &Keys, wanted: &[Spend]) -> Batch {
+    let mut calls = Batch::with_capacity(wanted.len());
     for Spend { budget, want, per_second, burst } in wanted {
-        let mut call = SPEND.call(&[keys.own(keys::BUDGET, budget)]);
+        let key = keys.own(keys::BUDGET, budget);
+        let mut call = SPEND.call(&[&key]);
         // `f64::max` also makes a number of what is none.
         call.arg(*want).arg(per_second.max(0.0).min(f64::from(u32::MAX))).arg((*burst).max(1));
-        calls.add_command(call);
+        calls.add(Slot::of(&key), call);
     }
     calls
 }
@@ -81,25 +85,26 @@ impl Stand {
         Cursor(format!("{} {} {}", self.group, self.life, self.at).into_bytes())
     }
 
-    /// Asks whose life it is, then for the next users. In one pipeline: both come from one process.
-    pub fn commands(&self, keys: &Keys, limit: usize) -> Pipeline {
-        let mut commands = Pipeline::with_capacity(2);
-        commands.cmd("INFO").arg("server");
-        let mut scan: Cmd = redis::cmd("ZSCAN");
+    /// Asks for the next users and whose life it is. Together: both come from one process.
+    pub fn commands(&self, keys: &Keys, limit: usize) -> Batch {
+        let mut scan = redis::cmd("ZSCAN");
         scan.arg(keys.group(self.group, keys::WAKE)).arg(&self.at).arg("COUNT").arg(limit.max(1));
-        commands.add_command(scan);
+        let mut life = redis::cmd("INFO");
+        life.arg("server");
+        let mut commands = Batch::of(keys.slot(self.group), scan);
+        commands.also(life);
         commands
     }
 
     /// The page, or `None` when the group must be walked again from [`Stand::again`].
     pub fn page(&self, groups: usize, replies: Vec<Value>) -> Result<Option<Page>, StateError> {
         let mut replies = replies.into_iter();
-        let about = reply::text(replies.next().unwrap_or(Value::Nil))?;
+        let (page, about) = (replies.next().unwrap_or(Value::Nil), reply::text(replies.next().unwrap_or(Value::Nil))?);
         let life = about.lines().find_map(|line| line.strip_prefix("run_id:")).map_or("", str::trim_end);
         if self.at != "0" && self.life != life {
             return Ok(None);
         }
-        let [at, entries] = reply::array(replies.next().unwrap_or(Value::Nil))?;
+        let [at, entries] = reply::array(page)?;
         let at = reply::text(at)?;
         let mut users = Vec::new();
         let mut entries = reply::list(entries)?.into_iter();
@@ -133,7 +138,7 @@ mod tests {
     fn replies(life: &str, at: &str, users: &[&str]) -> Vec<Value> {
         let text = |text: &str| Value::BulkString(text.as_bytes().to_vec());
         let entries = users.iter().flat_map(|user| [text(user), text("1")]).collect();
-        vec![text(&format!("# Server\r\nrun_id:{life}\r\n")), Value::Array(vec![text(at), Value::Array(entries)])]
+        vec![Value::Array(vec![text(at), Value::Array(entries)]), text(&format!("# Server\r\nrun_id:{life}\r\n"))]
     }
 
     #[test]

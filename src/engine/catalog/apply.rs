@@ -5,7 +5,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use super::destinations::Finder;
-use super::in_force::trackers;
 use super::{Catalog, Document};
 use crate::engine::definition::problem::sort;
 use crate::engine::definition::{
@@ -94,11 +93,7 @@ pub fn apply(current: &Catalog, written: Vec<Written>, options: &Apply, now: Tim
         sort(&mut problems);
         return Err(problems);
     }
-    let mut catalog = Catalog { revision: current.revision, documents: next.into_values().collect(), ..Catalog::default() };
-    let trackers = trackers(&catalog, &options.read);
-    catalog.tracked = trackers.tracked_since(&current.tracked, now);
-    catalog.asked = trackers.asked_with(&current.asked, |id| current.tracked.contains_key(&id), current.revision.saturating_add(1));
-    catalog.backfills = current.still_wanted(&catalog.tracked);
+    let catalog = current.with_documents(next.into_values().collect(), &options.read, now);
     Ok((catalog, changes.into_values().collect()))
 }
 
@@ -111,6 +106,17 @@ pub fn check_sound(written: Vec<Written>, read: ReadOptions) -> Vec<Problem> {
     let mut problems = check_all(written, &next, &BTreeMap::new(), &options, false);
     sort(&mut problems);
     problems
+}
+
+/// What is wrong with starting a stored campaign, seen with all others.
+pub(super) fn check_start(current: &Catalog, campaign: &Document, read: &ReadOptions) -> Result<(), Vec<Problem>> {
+    let written = read_canonical(&campaign.shown_as(), &campaign.canonical, read)?;
+    let mut next: BTreeMap<Name, Document> =
+        current.documents.iter().map(|document| ((document.kind, document.key.clone()), document.clone())).collect();
+    next.insert(name(&written), Document { status: Some(Status::Running), ..campaign.clone() });
+    let options = Apply { read: *read, ..Apply::default() };
+    let problems = check_all(vec![written], &next, &BTreeMap::new(), &options, true);
+    if problems.is_empty() { Ok(()) } else { Err(problems) }
 }
 
 type Name = (Kind, Box<str>);
@@ -129,8 +135,7 @@ fn decide(stored: Option<&Document>, written: &Written, options: &Apply, now: Ti
     let Some(stored) = stored else {
         let status = (written.kind == Kind::Campaign).then(|| wanted.unwrap_or(Status::Ready));
         let (kind, key, canonical) = (written.kind, written.key.clone(), written.canonical.clone());
-        let since = status.map(|_| now);
-        return Ok((Document { kind, key, version: 1, status, since, canonical }, What::Created));
+        return Ok((Document { kind, key, version: 1, status, since: status.map(|_| now), canonical }, What::Created));
     };
     let edited = stored.canonical != written.canonical;
     let status = match stored.status {
@@ -149,8 +154,7 @@ fn decide(stored: Option<&Document>, written: &Written, options: &Apply, now: Ti
         _ => What::Unchanged,
     };
     let version = stored.version.saturating_add(u32::from(edited));
-    let begins = edited || (stored.status, status) == (Some(Status::Ready), Some(Status::Running));
-    let since = if begins { status.map(|_| now) } else { stored.since };
+    let since = stored.since_as(status, edited, now);
     Ok((Document { version, status, since, canonical: written.canonical.clone(), ..stored.clone() }, what))
 }
 

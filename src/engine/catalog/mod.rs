@@ -6,12 +6,14 @@ mod apply;
 mod backfill;
 mod destinations;
 mod in_force;
+mod lifecycle;
 mod secrets;
 
 pub use apply::{Apply, Change, What, apply, check_sound};
 pub use backfill::{Backfill, Unfinished};
 pub use destinations::{DEFAULT_MAX_IN_FLIGHT, Route};
 pub use in_force::{CampaignInForce, InForce, Policy};
+pub use lifecycle::{Act, Refusal, act, delete};
 pub use secrets::secrets_named;
 
 use std::collections::BTreeMap;
@@ -74,7 +76,7 @@ impl Catalog {
             let Document { kind, key, version, status, since, canonical } = document;
             // Stored documents are JSON by construction.
             let document = serde_json::from_str(canonical).ok()?;
-            Some(Stored { kind: *kind, key, version: *version, status: *status, since: *since, document })
+            Some(Stored { kind: *kind, key, version: *version, status: *status, since_ms: since.map(|since| since.0), document })
         });
         let file = StoredFile {
             format: FORMAT,
@@ -103,7 +105,7 @@ impl Catalog {
             key: stored.key.into(),
             version: stored.version,
             status: stored.status,
-            since: stored.since,
+            since: stored.since_ms.map(Timestamp),
             canonical: stored.document.get().to_owned(),
         });
         Ok(Catalog {
@@ -129,6 +131,12 @@ impl Catalog {
 }
 
 impl Document {
+    /// When it became what it is with this status and, perhaps, another text; `None` = as unknown as before.
+    fn since_as(&self, status: Option<Status>, edited: bool, now: Timestamp) -> Option<Timestamp> {
+        let begins = edited || (self.status, status) == (Some(Status::Ready), Some(Status::Running));
+        if begins { status.map(|_| now) } else { self.since }
+    }
+
     /// How problems of a stored document are headed, which has no file any more.
     fn shown_as(&self) -> String {
         format!("(stored {} {})", self.kind, self.key)
@@ -162,7 +170,8 @@ struct Stored<'a> {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     status: Option<Status>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    since: Option<Timestamp>,
+    /// A number: where past events are run, it is the beginning of time, which no date names.
+    since_ms: Option<i64>,
     #[serde(borrow)]
     document: &'a RawValue,
 }

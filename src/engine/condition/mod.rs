@@ -17,11 +17,13 @@ mod compare;
 mod explain;
 pub mod instant;
 pub mod reach;
+mod shown;
 mod version;
 
 pub use changes::changes_after;
 pub use compare::whole;
 pub use explain::{Compared, explain_event, explain_user, operands};
+pub use shown::{operator, shown};
 
 #[cfg(test)]
 pub mod notation;

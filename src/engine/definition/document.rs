@@ -117,13 +117,22 @@ impl fmt::Display for Kind {
     }
 }
 
-/// Reads all documents of a file (YAML 1.2 or JSON, separated by `---`): those without errors, and every problem in the
+/// Reads all documents of a file (YAML 1.2 or JSON, separated by `---`, or as the items of a list): those without errors, and every problem in the
 /// order of the text. What only shows when documents are seen together is [`super::check_together`]'s.
 pub fn read(file: &str, text: &str, options: &ReadOptions) -> (Vec<Document>, Vec<Problem>) {
     let problems = Problems::of(file);
     let trees = documents(text, &problems);
-    let read = trees.iter().filter_map(|tree| document(&tree.root, options, &problems).filter(|_| tree.sound)).collect();
+    let roots = trees.iter().flat_map(|tree| one_by_one(&tree.root).iter().map(|root| (root, tree.sound)));
+    let read = roots.filter_map(|(root, sound)| document(root, options, &problems).filter(|_| sound)).collect();
     (read, problems.into_sorted())
+}
+
+/// The items of a list, else the one.
+fn one_by_one(root: &Node) -> &[Node] {
+    match &root.data {
+        Data::List(items) => items,
+        Data::Map(_) | Data::Scalar(_) | Data::Broken => std::slice::from_ref(root),
+    }
 }
 
 /// Reads a canonical text back. `name` stands for the file in problems, which have no place of their own any more.

@@ -6,7 +6,7 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use super::breaker::{Breaker, Health, Passage};
+use super::breaker::{self, Breaker, Health, Passage};
 use crate::engine::time::Timestamp;
 
 /// A full queue asks for patience (backpressure) only if it is over in so short a time: everything else waits with it. What moves
@@ -225,6 +225,11 @@ impl<T> Admission<T> {
 
     pub fn queued(&self) -> usize {
         self.first.queue.len() + self.retry.queue.len()
+    }
+
+    /// What its breaker is at.
+    pub fn breaker(&self, now: Timestamp) -> breaker::Shown {
+        if self.limits.breaks { self.breaker.shown(now) } else { breaker::Shown::Closed }
     }
 
     /// Whether the destination is halted: its breaker is open, or half open.

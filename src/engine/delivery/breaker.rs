@@ -62,6 +62,15 @@ pub enum Passage {
     Halted(Timestamp),
 }
 
+/// What a breaker is at, for people.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Shown {
+    Closed,
+    Open,
+    /// One attempt may see whether the destination is back, or does.
+    HalfOpen,
+}
+
 /// One destination's breaker.
 #[derive(Clone, Debug)]
 pub struct Breaker {
@@ -132,6 +141,14 @@ impl Breaker {
                 false
             }
             (State::Open(_) | State::Probing(_), _, _) => false,
+        }
+    }
+
+    pub fn shown(&self, now: Timestamp) -> Shown {
+        match self.state {
+            State::Closed => Shown::Closed,
+            State::Open(until) if until > now => Shown::Open,
+            State::Open(_) | State::Probing(_) => Shown::HalfOpen,
         }
     }
 

@@ -84,7 +84,8 @@ pub(super) fn prune(ledger: &mut Ledger, caps: &[FrequencyCap], now: Timestamp) 
     ledger.sends.retain(|_| kept.next().unwrap_or(true));
 }
 
-fn concerned<'a>(campaign: &'a Campaign, caps: &'a [FrequencyCap]) -> impl Iterator<Item = &'a FrequencyCap> {
+/// The caps that its sends count in and may be stopped by.
+pub fn concerned<'a>(campaign: &'a Campaign, caps: &'a [FrequencyCap]) -> impl Iterator<Item = &'a FrequencyCap> {
     let caps = if campaign.fatigue.frequency_cap { caps } else { &[] };
     caps.iter().filter(|cap| {
         let channel = cap.channel.as_ref().is_none_or(|channel| campaign.channel.as_ref() == Some(channel));

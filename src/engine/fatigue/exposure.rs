@@ -2,6 +2,7 @@
 
 use crate::engine::definition::{Campaign, Resend};
 use crate::engine::effect::Reason;
+use crate::engine::id::CampaignId;
 use crate::engine::record::{Arm, Exposure, ExposureKey, Ledger};
 use crate::engine::time::Timestamp;
 
@@ -36,6 +37,15 @@ pub fn last(ledger: &Ledger, campaign: &Campaign, key: ExposureKey, arm: Arm) ->
     let same = |known: &&Exposure| known.campaign == campaign.id && (key.is_none() || known.key == key);
     let counts = |known: &&Exposure| arm == Arm::Control || known.arm == Arm::Treatment;
     ledger.exposures.iter().filter(same).filter(counts).map(|known| known.last).max()
+}
+
+/// Over all keys: when this campaign last reached this user, and how often. Who is held out was not reached.
+pub fn exposed(ledger: &Ledger, campaign: CampaignId) -> Option<(Timestamp, u64)> {
+    let reached = ledger.exposures.iter().filter(|known| known.campaign == campaign && known.arm == Arm::Treatment);
+    reached.fold(None, |all, known| match all {
+        None => Some((known.last, u64::from(known.count))),
+        Some((last, times)) => Some((known.last.max(last), times + u64::from(known.count))),
+    })
 }
 
 pub(super) fn note(ledger: &mut Ledger, campaign: &Campaign, key: ExposureKey, arm: Arm, now: Timestamp) {

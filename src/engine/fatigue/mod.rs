@@ -17,9 +17,9 @@ mod quiet;
 #[cfg(test)]
 mod tests;
 
-pub use caps::{Counted, LONGEST_CAP, MIN_COUNTED_SENDS, counted, exceeded};
+pub use caps::{Counted, LONGEST_CAP, MIN_COUNTED_SENDS, concerned, counted, exceeded};
 pub use control::{held_out, share};
-pub use exposure::{MAX_EXPOSURE_KEYS, Repeat, last, repeat};
+pub use exposure::{MAX_EXPOSURE_KEYS, Repeat, exposed, last, repeat};
 pub use goals::{MAX_OPEN_GOALS, close_goal, convert, converted_by, open_goal};
 pub use quiet::quiet_until;
 

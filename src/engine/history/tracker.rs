@@ -5,7 +5,8 @@ use std::fmt;
 use std::time::Duration;
 
 use super::canonical;
-use crate::engine::definition::{Bound, Did, Measure, Path, Pattern, Window};
+use crate::engine::condition::shown;
+use crate::engine::definition::{Bound, Did, Measure, Path, Pattern, Window, duration_text};
 use crate::engine::id::{TrackerId, stable_hash};
 use crate::engine::time::{Timestamp, millis};
 
@@ -61,7 +62,27 @@ impl Tracker {
 /// What it remembers, for people.
 impl fmt::Display for Tracker {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "event {}", self.pattern.event)
+        write!(f, "{}", self.pattern.event)?;
+        let condition = shown(&self.pattern.condition);
+        if !condition.is_empty() {
+            write!(f, " where {condition}")?;
+        }
+        let within = |window: Window| match window {
+            Window::Ever => "ever".to_owned(),
+            Window::InLast(span) => format!("in the last {}", duration_text::format(span)),
+            Window::Between(from, until) => format!("between {from} and {until}"),
+        };
+        match &self.what {
+            What::Count(dates) => write!(f, ": how often, {}", within((*dates).into())),
+            What::Ends => f.write_str(": the first and the last time"),
+            What::Newest { n: 1, within } => write!(f, ": whether in the last {}", duration_text::format(*within)),
+            What::Newest { n, within } => write!(f, ": how often up to {n}, in the last {}", duration_text::format(*within)),
+            What::Totals(property, dates) => write!(f, ": totals of {property}, {}", within((*dates).into())),
+            What::Samples(None, span) => write!(f, ": how often, in the last {}", duration_text::format(*span)),
+            What::Samples(Some(property), span) => write!(f, ": numbers of {property}, in the last {}", duration_text::format(*span)),
+            What::Distinct { property, over, .. } => write!(f, ": different values of {property}, {}", within(*over)),
+            What::Ahead => f.write_str(": ahead of need"),
+        }
     }
 }
 
@@ -193,5 +214,29 @@ impl From<Dates> for Window {
             Dates::Ever => Window::Ever,
             Dates::Between(from, until) => Window::Between(from, until),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::condition::notation::condition;
+
+    #[test]
+    fn what_is_remembered_is_told() {
+        let check = |what: What, expect: &str| {
+            let pattern = Pattern { event: "purchase".into(), condition: condition(r#"{"amount": {"gte": 5}}"#) };
+            assert_eq!(Tracker::new(&pattern, what).to_string(), format!("purchase where amount gte 5{expect}"));
+        };
+        let week = Duration::from_secs(7 * 86_400);
+        check(What::Count(Dates::Ever), ": how often, ever");
+        check(What::Ends, ": the first and the last time");
+        check(What::Newest { n: 1, within: week }, ": whether in the last 7d");
+        check(What::Newest { n: 4, within: week }, ": how often up to 4, in the last 7d");
+        let between = Dates::Between(Timestamp(0), Timestamp(1));
+        check(What::Totals("amount".into(), between), ": totals of amount, between 1970-01-01T00:00:00.000Z and 1970-01-01T00:00:00.001Z");
+        check(What::Samples(Some("amount".into()), week), ": numbers of amount, in the last 7d");
+        check(What::Distinct { property: "sku".into(), n: 4, over: Window::Ever }, ": different values of sku, ever");
+        check(What::Ahead, ": ahead of need");
     }
 }

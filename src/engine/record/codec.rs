@@ -65,7 +65,7 @@ const ENCODED_GUESS: usize = 1024;
 /// The format byte and the checksum.
 const HEAD_BYTES: usize = 5;
 
-fn write<T: Serialize>(value: &T) -> Vec<u8> {
+pub(in crate::engine) fn write<T: Serialize>(value: &T) -> Vec<u8> {
     let mut head = Vec::with_capacity(ENCODED_GUESS);
     head.extend_from_slice(&[FORMAT, 0, 0, 0, 0]);
     #[expect(
@@ -99,7 +99,7 @@ impl Flavor for Growing {
     }
 }
 
-fn read<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, CodecError> {
+pub(in crate::engine) fn read<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, CodecError> {
     whole(body(bytes)?)
 }
 

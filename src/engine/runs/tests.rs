@@ -4,7 +4,7 @@
 use super::*;
 use crate::engine::calendar::{Cron, DateValue};
 use crate::engine::catalog::Policy;
-use crate::engine::definition::{Crossing, Webhook, Workspace};
+use crate::engine::definition::{Active, Crossing, Webhook, Workspace};
 use crate::engine::delivery::Backoff;
 
 fn policy() -> Policy {
@@ -261,4 +261,25 @@ fn who_is_behind_leaves_an_agenda_alone() {
     check(&mut life, &[("1T08:00 running", "until 1T09:00")]);
     life.revision = 3;
     check(&mut life, &[("1T09:00 gone", "leave"), ("1T09:00 running", "leave")]);
+}
+
+#[test]
+fn the_next_run_is_told_whether_or_not_it_runs() {
+    let check = |trigger: Trigger, active: Active, now: &str, expect: Option<&str>| {
+        let webhook = Webhook::new("https://h.example/", "h.example");
+        let campaign = Campaign { active, ..Campaign::new("c", trigger, webhook) };
+        let in_force = InForce::assemble(1, vec![campaign.clone()], Vec::new(), Workspace::default(), policy());
+        assert_eq!(next_run(&in_force, &campaign, time(now)).map(shown).as_deref(), expect, "{now}");
+    };
+    let nine = || cron("0 9 * * *", ZoneChoice::Workspace);
+    let always = Active::default();
+    check(nine(), always, "7T08:59", Some("7T09:00"));
+    check(nine(), always, "7T09:00", Some("7T09:00"));
+    check(nine(), always, "7T09:01", Some("8T09:00"));
+    check(at("2026-12-07T09:00:00"), always, "7T09:01", None);
+    check(nine(), Active { from: Some(time("10T00:00")), until: None }, "7T08:59", Some("10T09:00"));
+    check(nine(), Active { from: None, until: Some(time("7T09:00")) }, "7T08:59", None);
+    // Nine o'clock comes first to the zones furthest east, an hour apart.
+    check(cron("0 9 * * *", ZoneChoice::User), always, "7T00:00", Some("7T00:00"));
+    check(Trigger::Api, always, "7T00:00", None);
 }

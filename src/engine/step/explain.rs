@@ -8,8 +8,8 @@ use super::gates::{self, Case, Gate, Stop};
 use super::{Known, Trace, Work, bounds};
 use crate::engine::audience::{self, Because, Why};
 use crate::engine::catalog::{CampaignInForce, InForce};
-use crate::engine::condition::{Compared, Truth};
-use crate::engine::definition::{Campaign, FrequencyCap, Period, Resend, Test, duration_text};
+use crate::engine::condition::{Compared, Truth, operator};
+use crate::engine::definition::{Campaign, FrequencyCap, Period, Resend, duration_text};
 use crate::engine::delivery::delivery_id;
 use crate::engine::effect::{Reason, RuleShown};
 use crate::engine::fatigue;
@@ -240,19 +240,6 @@ pub(super) fn flatten_condition(subject: &str, compared: &Compared, out: &mut Ve
             out.push(Shown { holds: truth(*holds), ..shown(format!("{subject}.{path}"), value).against(against.trim_end()) });
         }
     }
-}
-
-/// An operator as definitions spell it: the variant's name, in small letters with underscores.
-fn operator(test: &Test) -> String {
-    let name = format!("{test:?}");
-    let mut spelt = String::new();
-    for letter in name.chars().take_while(char::is_ascii_alphabetic) {
-        if letter.is_ascii_uppercase() && !spelt.is_empty() {
-            spelt.push('_');
-        }
-        spelt.push(letter.to_ascii_lowercase());
-    }
-    spelt
 }
 
 fn found(found: Found) -> String {

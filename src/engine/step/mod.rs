@@ -25,6 +25,7 @@ mod actions;
 mod applied;
 mod backfill;
 mod batch;
+mod belongs;
 pub mod bounds;
 mod chain;
 mod claim;
@@ -48,6 +49,7 @@ mod wake;
 mod tests;
 
 pub use about::{About, Clock, Delivering, Exposed, Remembered, about};
+pub use belongs::belongs;
 use chain::Internals;
 pub use chain::MAX_CHAIN;
 pub use explain::{GateView, Passage, Shown, explain, verdict};

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use rcgen::{BasicConstraints, Certificate, CertificateParams, CertifiedIssuer, IsCa, KeyPair, date_time_ymd};
+use rcgen::{BasicConstraints, Certificate, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, date_time_ymd};
 use rustls::{ServerConfig, SupportedProtocolVersion};
 use rustls_pki_types::PrivatePkcs8KeyDer;
 
@@ -21,11 +21,20 @@ impl Authority {
     pub fn new() -> Authority {
         let mut params = CertificateParams::default();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        // Named otherwise than whom it signs for, who would else be taken to have signed for themselves.
+        params.distinguished_name.push(DnType::CommonName, "an authority of a test");
         Authority(CertifiedIssuer::self_signed(params, KeyPair::generate().expect("a key")).expect("an authority"))
     }
 
     pub fn pem(&self) -> String {
         self.0.pem()
+    }
+
+    /// Key and certificate for `name`, both PEM: for a server that is a process of its own.
+    pub fn files(&self, name: &str) -> [String; 2] {
+        let key = KeyPair::generate().expect("a key");
+        let certificate = params(name, Validity::Now).signed_by(&key, &self.0).expect("a certificate");
+        [key.serialize_pem(), certificate.pem()]
     }
 
     /// A server with a certificate for `name`.

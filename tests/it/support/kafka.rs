@@ -15,19 +15,52 @@ use campanile::worker::ports::{Append, AppendError, Line};
 pub struct Broker {
     script: Child,
     input: Option<ChildStdin>,
+    pid: u32,
     pub address: String,
+}
+
+/// A broker that has been started and has not answered yet.
+pub struct Starting {
+    script: Child,
+}
+
+impl Starting {
+    fn of(arguments: &[&str], variables: &[(&str, &str)]) -> Starting {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/scripts/kafka.sh");
+        let mut command = Command::new(path);
+        command.arg("attached").args(arguments).envs(variables.iter().copied());
+        let script = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn();
+        Starting { script: script.unwrap_or_else(|error| panic!("{path} cannot be started: {error}")) }
+    }
+
+    /// Waits until it answers.
+    pub fn started(mut self) -> Broker {
+        let mut told = String::new();
+        BufReader::new(self.script.stdout.take().expect("it is piped")).read_line(&mut told).expect("the script's answer");
+        let words: Vec<&str> = told.split_whitespace().collect();
+        let address = words.iter().find(|word| word.starts_with("127.0.0.1:")).map(|address| (*address).to_owned());
+        let pid = words.last().and_then(|word| word.parse().ok());
+        let (Some(address), Some(pid)) = (address, pid) else { panic!("no broker was started; what the script says stands above") };
+        let input = self.script.stdin.take();
+        Broker { script: self.script, input, pid, address }
+    }
 }
 
 impl Broker {
     /// In a temporary directory, on free ports.
     pub fn start() -> Broker {
-        Broker::launch(&[])
+        Starting::of(&[], &[]).started()
     }
 
     /// In this directory, with what it holds, and on this port.
     pub fn start_in(directory: &Path, port: Option<&str>) -> Broker {
+        Broker::starting_in(directory, port, &[]).started()
+    }
+
+    /// The same with these variables for the script, and without waiting: brokers of one quorum start together.
+    pub fn starting_in(directory: &Path, port: Option<&str>, variables: &[(&str, &str)]) -> Starting {
         let directory = directory.to_str().expect("a path in UTF-8");
-        Broker::launch(&[directory, port.unwrap_or("")])
+        Starting::of(&[directory, port.unwrap_or("")], variables)
     }
 
     pub fn port(&self) -> &str {
@@ -39,21 +72,10 @@ impl Broker {
         self.end();
     }
 
-    fn launch(arguments: &[&str]) -> Broker {
-        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/scripts/kafka.sh");
-        let mut child = Command::new(script)
-            .arg("attached")
-            .args(arguments)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap_or_else(|error| panic!("{script} cannot be started: {error}"));
-        let mut told = String::new();
-        BufReader::new(child.stdout.take().expect("it is piped")).read_line(&mut told).expect("the script's answer");
-        let address = told.split_whitespace().find(|word| word.starts_with("127.0.0.1:"));
-        let address = address.unwrap_or_else(|| panic!("no broker was started; what {script} says stands above")).to_owned();
-        let input = child.stdin.take();
-        Broker { script: child, input, address }
+    /// kill -9 of the broker itself. What the script leaves behind goes when this is dropped.
+    pub fn kill(&self) {
+        let status = Command::new("sh").args(["-c", &format!("kill -KILL {}", self.pid)]).status().expect("a shell");
+        assert!(status.success(), "the broker at {} cannot be killed: {status}", self.address);
     }
 
     fn end(&mut self) {

@@ -75,7 +75,13 @@ impl Endpoints {
 
     /// A deployment of these campaigns, with its topics.
     pub fn deploy(&self, brokers: &str, redis: &str) -> Deployment {
+        self.deploy_with(brokers, redis, &[])
+    }
+
+    /// The same with these settings.
+    pub fn deploy_with(&self, brokers: &str, redis: &str, settings: &[(&str, &str)]) -> Deployment {
         let mut deployment = Deployment::new(brokers, redis);
+        settings.iter().for_each(|(setting, value)| deployment.set(setting, value));
         let roots = deployment.write("authority.pem", &self.secure.roots().concat());
         deployment.variable("SSL_CERT_FILE", roots.to_str().expect("a path in UTF-8"));
         deployment.define(&self.definitions());
@@ -148,7 +154,7 @@ pub enum Mix {
 /// Makes events, and what must come of them.
 pub struct Load {
     topic: Arc<str>,
-    mix: Mix,
+    pub mix: Mix,
     people: Vec<Person>,
     made: u64,
     random: u64,

@@ -11,7 +11,8 @@ use campanile::api::{self, Access, Api, CampaignState, Desk, Ingest, Tokens, Tri
 use campanile::simulator::worker::policy;
 use campanile::telemetry::metrics::{CampaignLabel, Metrics};
 use campanile::worker::definitions::Follower;
-use campanile::worker::ports::{Exchange, Store};
+use campanile::worker::live::{Live, Tail};
+use campanile::worker::ports::{Exchange, SourceError, Store};
 use reqwest::header::CONTENT_TYPE;
 use reqwest::{Client, Method, RequestBuilder};
 use serde_json::Value;
@@ -47,17 +48,16 @@ impl Plane {
     }
 
     pub async fn with(tokens: Tokens) -> Plane {
-        let embedded = embedded();
-        Plane::over(tokens, &embedded, embedded.store()).await
+        Plane::over(tokens, embedded().store()).await
     }
 
-    /// With this store, and the log of `embedded`.
-    pub async fn over(tokens: Tokens, embedded: &Embedded, store: Arc<dyn Store>) -> Plane {
+    /// With this store.
+    pub async fn over(tokens: Tokens, store: Arc<dyn Store>) -> Plane {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = listener.local_addr().expect("an address");
         let follower = Arc::new(Follower::new(policy()));
         let ingest = Ingest {
-            append: embedded.append(),
+            append: embedded().append(),
             events_topic: "events".into(),
             campaigns: Arc::new(|_| CampaignState::Unknown),
             clock: Arc::new(SystemClock::new()),
@@ -66,7 +66,7 @@ impl Plane {
         };
         let access = Access::new(tokens, address).expect("loopback");
         let desk = Desk::open(store.clone()).expect("a thread");
-        let router = api::router(Api { access, ingest, desk, follower, trial: trial() });
+        let router = api::router(Api { access, ingest, desk, follower, live: unseen(), trial: trial() });
         let serving = tokio::spawn(async move { axum::serve(listener, router).await.expect("it serves") });
         let _ = rustls::crypto::ring::default_provider().install_default();
         let client = Client::builder().no_proxy().build().expect("a client");
@@ -79,6 +79,16 @@ impl Plane {
 
     pub async fn get(&self, path: &str) -> Answer {
         answer(self.request(Method::GET, path)).await
+    }
+
+    pub async fn post(&self, path: &str) -> Answer {
+        answer(self.request(Method::POST, path)).await
+    }
+
+    /// Applies definitions; `query` such as `?cycle=true`.
+    pub async fn apply(&self, query: &str, yaml: &str) -> Answer {
+        let path = format!("/v1/definitions{query}");
+        answer(self.request(Method::PUT, &path).header(CONTENT_TYPE, "application/yaml").body(yaml.to_owned())).await
     }
 }
 
@@ -105,6 +115,11 @@ pub fn trial() -> Trial {
 /// A desk and a follower of a store that has nothing.
 pub fn idle() -> (Desk, Arc<Follower>) {
     (Desk::open(embedded().store()).expect("a thread"), Arc::new(Follower::new(policy())))
+}
+
+/// Nothing is seen of a worker that does not run.
+pub fn unseen() -> Arc<Live> {
+    Arc::new(Live::new(Tail::new(Arc::new(|| Err(SourceError::Fatal("there is no log".into()))))))
 }
 
 fn embedded() -> Embedded {

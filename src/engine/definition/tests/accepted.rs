@@ -348,3 +348,11 @@ proptest! {
         prop_assert_eq!(&again.canonical, &written[0].canonical);
     }
 }
+
+#[test]
+fn documents_may_be_items_of_a_list() {
+    let text = r#"[{"kind": "workspace"}, {"kind": "cohort", "key": "vip", "users": ["u1"]}]"#;
+    let (documents, problems) = read("t", text, &ReadOptions::default());
+    assert_eq!(problems, []);
+    assert_eq!(documents.iter().map(|document| &*document.key).collect::<Vec<_>>(), ["workspace", "vip"]);
+}

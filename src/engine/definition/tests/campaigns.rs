@@ -9,7 +9,9 @@ fn documents() {
         ("kind: campain", "1:7: error: unknown kind `campain` (help: did you mean `campaign`?)"),
         ("kind: cohrt", "1:7: error: unknown kind `cohrt` (help: did you mean `cohort`?)"),
         ("key: x", "1:1: error: a document needs `kind` (help: one of campaign, cohort, destination, workspace)"),
-        ("[1, 2]", "1:1: error: a document must be a map, not a list"),
+        ("[1, kind: cohrt]", "1:2: error: a document must be a map, not a number\n\
+          1:11: error: unknown kind `cohrt` (help: did you mean `cohort`?)"),
+        ("[[]]", "1:2: error: a document must be a map, not a list"),
         ("kind: 3", r#"1:7: error: `kind` must be text, not a number (help: put it in quotes: "3")"#),
         ("text", "1:1: error: a document must be a map, not text"),
         ("kind: campaign", "1:1: error: a campaign needs `key` (help: a name of its own: lower-case letters, digits and hyphens)\n\
