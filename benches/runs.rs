@@ -151,6 +151,7 @@ fn settings() -> Settings {
         drain: Duration::ZERO,
         omit: BTreeSet::from([campanile::engine::effect::Reason::NotInAudience]),
         accept_state: false,
+        alone: true,
     }
 }
 

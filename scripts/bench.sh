@@ -2,9 +2,9 @@
 # The end-to-end benchmark: starts a Kafka broker and a redis-server, runs the release worker on them, prints CPU per unit, rates and
 # memory, and stops everything. Needs what `make test` installs, 6 GB of disk for `memory`, and a machine with nothing else to do.
 #
-#   scripts/bench.sh                                 everything, about ten minutes
-#   scripts/bench.sh idle|deliver|kill|memory ...    only these
-#   scripts/bench.sh --help                          the options (--runs, --scale, --max-in-flight)
+#   scripts/bench.sh                                           everything, about twenty minutes
+#   scripts/bench.sh idle|deliver|kill|isolation|memory ...    only these; isolation draws docs/isolation.svg
+#   scripts/bench.sh --help                                    the options (--runs, --scale, --max-in-flight, --secs, --rate, --svg)
 #
 # TMPDIR is where the servers keep their data while it runs.
 set -eu
@@ -33,4 +33,4 @@ brokers=$(echo "$started" | sed 's/.* answers at \([^ ]*\) .*/\1/')
 port=$((${brokers##*:} + 2))
 scripts/redis.sh "$dir/redis" "$port" >/dev/null
 
-cargo bench --quiet --locked --bench end_to_end -- --brokers "$brokers" --redis "redis://127.0.0.1:$port" "$@"
+cargo bench --quiet --locked --bench end_to_end -- --brokers "$brokers" --redis "redis://127.0.0.1:$port" --svg "$PWD/docs/isolation.svg" "$@"

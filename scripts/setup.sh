@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Installs what is missing for `build` (compiler, librdkafka's needs), `test` (Redis, Java, Kafka's jars, Python's schemathesis) and
-# `deploy` (helm, promtool and others, into .cache), and says what.
+# Installs what is missing for `build` (compiler, librdkafka's needs), `test` (Redis, Java, Kafka's jars, Python's schemathesis, Chromium
+# and what drives it) and `deploy` (helm, promtool and others, into .cache), and says what.
 # usage: scripts/setup.sh build [test] [deploy]
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -24,6 +24,10 @@ for part in "$@"; do
             want redis-server redis-server --version
             want openjdk-17-jre-headless java -version
             want maven mvn --version
+            # The console is clicked through in it.
+            want chromium test -x /usr/bin/chromium
+            want nodejs node --version
+            want npm npm --version
             want python3-venv python3 -c 'import ensurepip'
             ;;
         deploy)
@@ -55,6 +59,22 @@ if [ "$(printf '%s\n%s\n' "$wanted" "$have" | sort -V | head -n 1)" != "$wanted"
     exit 1
 fi
 
+# What drives Chromium, as tests/console/package-lock.json has it: from npm, without running anything of it.
+browser() {
+    local kept=.cache/console
+    if cmp -s tests/console/package-lock.json $kept/package-lock.json && [ -d $kept/node_modules ]; then return; fi
+    echo "setup: fetching what drives Chromium (npm) into $kept"
+    rm -rf $kept
+    mkdir -p $kept
+    cp tests/console/package.json $kept
+    cp tests/console/package-lock.json $kept/package-lock.json
+    if ! npm ci --prefix $kept --ignore-scripts --no-audit --no-fund --silent; then
+        rm -rf $kept
+        echo "setup: npm could not fetch it: is its registry reachable? then run this again" >&2
+        exit 1
+    fi
+}
+
 # Python's packages, in a directory of their own, when they or their versions are not what is wanted.
 python_packages() {
     cmp -s scripts/python.txt .cache/python/installed.txt && return
@@ -67,6 +87,7 @@ python_packages() {
 case " $* " in
     *" test "*)
         scripts/kafka.sh fetch
+        browser
         python_packages
         ;;
 esac

@@ -38,13 +38,13 @@ impl Log {
     pub fn fill(brokers: &str, topic: &str, events: u64, share: f64) -> Result<Log> {
         let is_new = create(brokers, topic)?;
         let producer = is_new.then(|| producer(brokers)).transpose()?;
-        let mut shape = Shape::new(share);
+        let mut shape = Shape::new(share, CAMPAIGNS);
         let mut log = Log { topic: topic.to_owned(), events, wanted: 0, mean_bytes: 0 };
         let (mut key, mut payload, mut bytes) = (String::new(), String::new(), 0);
         markers(producer.as_ref(), topic, "bench_start")?;
         for _ in 0..events {
             let wanted = shape.next(&mut key, &mut payload);
-            log.wanted += u64::from(wanted);
+            log.wanted += u64::from(wanted.is_some());
             bytes += payload.len() as u64;
             if let Some(producer) = &producer {
                 send(producer, BaseRecord::to(topic).key(key.as_str()).payload(payload.as_str()))?;
@@ -56,6 +56,35 @@ impl Log {
         markers(producer.as_ref(), topic, "bench_end")?;
         log.mean_bytes = bytes / events.max(1);
         Ok(log)
+    }
+}
+
+/// A topic of its own that events are written to as they are wanted, each of them by one campaign.
+pub struct Stream {
+    pub topic: String,
+    producer: EventProducer,
+    shape: Shape,
+    key: String,
+    payload: String,
+}
+
+impl Stream {
+    pub fn open(brokers: &str, topic: &str, campaigns: u64) -> Result<Stream> {
+        create(brokers, topic)?;
+        let producer = config(brokers).set("linger.ms", "5").create()?;
+        Ok(Stream { topic: topic.to_owned(), producer, shape: Shape::new(1.0, campaigns), key: String::new(), payload: String::new() })
+    }
+
+    /// Writes one event; answers its campaign.
+    pub fn send(&mut self) -> Result<u64> {
+        let campaign = self.shape.next(&mut self.key, &mut self.payload).unwrap_or_default();
+        send(&self.producer, BaseRecord::to(&self.topic).key(self.key.as_str()).payload(self.payload.as_str()))?;
+        Ok(campaign)
+    }
+
+    /// Waits until all of them are written.
+    pub fn flush(&self) -> Result<()> {
+        Ok(self.producer.flush(WAIT)?)
     }
 }
 
@@ -76,13 +105,14 @@ fn create(brokers: &str, topic: &str) -> Result<bool> {
 type EventProducer = ThreadedProducer<DefaultProducerContext>;
 
 fn producer(brokers: &str) -> Result<EventProducer> {
-    Ok(ClientConfig::new()
-        .set("bootstrap.servers", brokers)
-        .set("linger.ms", "50")
-        .set("batch.size", "400000")
-        .set("queue.buffering.max.messages", "200000")
-        .set("partitioner", "murmur2_random")
-        .create()?)
+    Ok(config(brokers).set("linger.ms", "50").create()?)
+}
+
+fn config(brokers: &str) -> ClientConfig {
+    let mut config = ClientConfig::new();
+    config.set("bootstrap.servers", brokers).set("batch.size", "400000");
+    config.set("queue.buffering.max.messages", "200000").set("partitioner", "murmur2_random");
+    config
 }
 
 /// Waits while the producer's queue is full.
@@ -119,11 +149,12 @@ struct Shape {
     /// Of the users by rank.
     cumulative: Vec<f64>,
     share: f64,
+    campaigns: u64,
     sequence: u64,
 }
 
 impl Shape {
-    fn new(share: f64) -> Shape {
+    fn new(share: f64, campaigns: u64) -> Shape {
         let mut total = 0.0;
         let mut cumulative: Vec<f64> = (1..=USERS)
             .map(|rank| {
@@ -132,11 +163,11 @@ impl Shape {
             })
             .collect();
         cumulative.iter_mut().for_each(|value| *value /= total);
-        Shape { random: Random(1), cumulative, share, sequence: 0 }
+        Shape { random: Random(1), cumulative, share, campaigns, sequence: 0 }
     }
 
-    /// Writes the next event; true if a campaign wants it.
-    fn next(&mut self, key: &mut String, payload: &mut String) -> bool {
+    /// Writes the next event; answers the campaign that wants it.
+    fn next(&mut self, key: &mut String, payload: &mut String) -> Option<u64> {
         let random = &mut self.random;
         let draw = random.unit();
         // Ranks are spread over the ids, so that the busy users share no prefix.
@@ -144,7 +175,9 @@ impl Shape {
         let wanted = random.unit() < self.share;
         let cents = if wanted { 10_000 + random.below(40_000) } else { random.below(50_000) };
         let (a, b) = (random.below(100_000), random.below(100_000));
-        let name = if wanted { format!("n{}", a % CAMPAIGNS) } else { OTHER_NAMES[a as usize % OTHER_NAMES.len()].to_owned() };
+        let campaign = wanted.then_some(a % self.campaigns);
+        let name =
+            if let Some(campaign) = campaign { format!("n{campaign}") } else { OTHER_NAMES[a as usize % OTHER_NAMES.len()].to_owned() };
         let sequence = self.sequence;
         self.sequence += 1;
         key.clear();
@@ -174,7 +207,7 @@ impl Shape {
             5 + b % 60,
             b % 255,
         );
-        wanted
+        campaign
     }
 }
 
@@ -200,7 +233,7 @@ impl Random {
     }
 }
 
-fn now_ms() -> i64 {
+pub fn now_ms() -> i64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as i64)
 }
 

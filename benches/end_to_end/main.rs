@@ -4,7 +4,7 @@
 //!     scripts/bench.sh deliver --runs 5      one scenario
 //!     scripts/bench.sh --help
 //!
-//! `events` fills topics, `sink` receives, `worker` is the process under measurement; here are the scenarios. Worker, broker, Redis,
+//! `events` fills topics, `sink` and `receivers` receive, `worker` is the process under measurement; here are the scenarios. Worker, broker, Redis,
 //! generator and sink share the machine, so rates are of that mix; CPU is of the worker process alone.
 
 #![expect(
@@ -14,6 +14,8 @@
 )]
 
 mod events;
+mod isolation;
+mod receivers;
 mod sink;
 mod worker;
 
@@ -46,6 +48,15 @@ struct Options {
     /// Slots of the one destination (contract: 64 by default).
     #[arg(long, default_value_t = 64)]
     max_in_flight: u32,
+    /// Length of isolation's load, seconds.
+    #[arg(long, default_value_t = 30.0)]
+    secs: f64,
+    /// Events a second of isolation's load; 40 % of the full load if absent, which is measured first.
+    #[arg(long)]
+    rate: Option<f64>,
+    /// Where isolation writes its plot.
+    #[arg(long)]
+    svg: Option<std::path::PathBuf>,
     /// `cargo bench` adds it.
     #[arg(long, hide = true)]
     bench: bool,
@@ -61,10 +72,12 @@ enum Scenario {
     Kill,
     /// Five million events, one in fifty is delivered; memory over time.
     Memory,
+    /// A steady load to twenty destinations, some of which are dead or hostile; how the others fare.
+    Isolation,
 }
 
 impl Scenario {
-    const ALL: [Scenario; 4] = [Scenario::Idle, Scenario::Deliver, Scenario::Kill, Scenario::Memory];
+    const ALL: [Scenario; 5] = [Scenario::Idle, Scenario::Deliver, Scenario::Kill, Scenario::Isolation, Scenario::Memory];
 
     /// Events, and the share of them that a campaign wants.
     fn load(self) -> (u64, f64) {
@@ -72,6 +85,8 @@ impl Scenario {
             Scenario::Idle => (2_000_000, 0.0),
             Scenario::Deliver | Scenario::Kill => (200_000, 1.0),
             Scenario::Memory => (5_000_000, 0.02),
+            // Its load is a rate.
+            Scenario::Isolation => (0, 0.0),
         }
     }
 
@@ -112,6 +127,10 @@ fn run(options: &Options) -> Result<()> {
     let cores = std::thread::available_parallelism()?;
     println!("{cores} cores shared by worker, Kafka, Redis, generator and sink; {} partitions, uncompressed", events::PARTITIONS);
     for &scenario in scenarios {
+        if scenario == Scenario::Isolation {
+            isolation::run(options)?;
+            continue;
+        }
         let (count, share) = scenario.load();
         let count = (count as f64 * options.scale) as u64;
         // One topic serves deliver and kill.

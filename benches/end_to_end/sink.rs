@@ -15,7 +15,7 @@ use crate::events::{Log, PARTITIONS};
 pub const START_PATH: &str = "/start";
 pub const END_PATH: &str = "/end";
 
-const ANSWER: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
+pub const ANSWER: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
 
 pub struct Sink {
     pub port: u16,
@@ -134,14 +134,14 @@ async fn serve(stream: TcpStream, tally: &Mutex<Tally>) -> std::io::Result<()> {
     Ok(())
 }
 
-struct Request {
+pub struct Request {
     path: String,
     /// Hash of the webhook-id.
-    id: u64,
+    pub id: u64,
 }
 
-/// `None` when the connection was closed.
-async fn read(stream: &mut BufReader<TcpStream>, buffer: &mut Vec<u8>) -> std::io::Result<Option<Request>> {
+/// Leaves the body in the buffer. `None` when the connection was closed.
+pub async fn read(stream: &mut BufReader<TcpStream>, buffer: &mut Vec<u8>) -> std::io::Result<Option<Request>> {
     let (mut path, mut id, mut length) = (None, 0, 0);
     loop {
         buffer.clear();

@@ -32,24 +32,26 @@ pub struct Usage {
 }
 
 impl Worker {
-    /// Writes settings and definitions, and has the topics made.
+    /// Ten campaigns and the markers, which post to this sink.
     pub fn prepare(brokers: &str, redis: &str, log: &Log, sink: u16, max_in_flight: u32) -> Result<Worker> {
-        let run = format!("{}-{}", log.topic, SystemTime::now().duration_since(UNIX_EPOCH)?.as_millis());
-        let directory = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(&run);
-        fs::create_dir_all(directory.join("definitions"))?;
-        let [listen, probes] = free_ports()?;
-        let fill = |text: &str, names: &[(&str, &str)]| {
-            names.iter().fold(text.to_owned(), |text, (name, value)| text.replace(&format!("{{{name}}}"), value))
-        };
-        let (listen, sink, slots) = (listen.to_string(), sink.to_string(), max_in_flight.to_string());
-        let settings = [("brokers", brokers), ("redis", redis), ("topic", &log.topic), ("run", &run), ("listen", &listen)];
-        let settings = fill(include_str!("settings.yaml"), &settings).replace("{probes}", &probes.to_string());
-        fs::write(directory.join("campanile.yaml"), settings)?;
+        let (sink, slots) = (sink.to_string(), max_in_flight.to_string());
         let mut definitions = fill(include_str!("common.yaml"), &[("sink", &sink), ("max_in_flight", &slots)]);
         for number in 0..CAMPAIGNS {
             let names = [("sink", &*sink), ("key", &*format!("c{number}")), ("event", &*format!("n{number}"))];
             definitions.push_str(&fill(include_str!("campaign.yaml"), &names));
         }
+        Worker::with(brokers, redis, &log.topic, &definitions)
+    }
+
+    /// Writes settings and definitions, and has the topics made.
+    pub fn with(brokers: &str, redis: &str, topic: &str, definitions: &str) -> Result<Worker> {
+        let run = format!("{topic}-{}", SystemTime::now().duration_since(UNIX_EPOCH)?.as_millis());
+        let directory = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(&run);
+        fs::create_dir_all(directory.join("definitions"))?;
+        let [listen, probes] = free_ports()?;
+        let settings = [("brokers", brokers), ("redis", redis), ("topic", topic), ("run", &run), ("listen", &listen.to_string())];
+        let settings = fill(include_str!("settings.yaml"), &settings).replace("{probes}", &probes.to_string());
+        fs::write(directory.join("campanile.yaml"), settings)?;
         fs::write(directory.join("definitions/all.yaml"), definitions)?;
         let worker = Worker { directory, probes, process: None };
         let made = worker.command("init")?.status()?;
@@ -128,6 +130,11 @@ impl Drop for Worker {
     fn drop(&mut self) {
         self.kill();
     }
+}
+
+/// A template of this directory with its names filled in.
+pub fn fill(text: &str, names: &[(&str, &str)]) -> String {
+    names.iter().fold(text.to_owned(), |text, (name, value)| text.replace(&format!("{{{name}}}"), value))
 }
 
 /// Free a moment ago, which is as good as it gets: the worker has to be told numbers.

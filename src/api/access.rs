@@ -107,6 +107,13 @@ pub struct Caller {
     fingerprint: Option<String>,
 }
 
+impl Caller {
+    /// `None` where no tokens are set: it may do everything.
+    pub fn role(&self) -> Option<Role> {
+        self.role
+    }
+}
+
 impl fmt::Display for Caller {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match (self.role, &self.fingerprint) {

@@ -9,6 +9,8 @@ mod body;
 mod campaigns;
 mod change;
 pub mod check;
+mod console;
+mod dead;
 mod definitions;
 mod desk;
 mod event;
@@ -44,7 +46,8 @@ use crate::engine::definition::{ReadOptions, Status};
 use crate::telemetry::metrics::IngestMetrics;
 use crate::worker::definitions::Follower;
 use crate::worker::live::Live;
-use crate::worker::ports::{Append, AppendError, Clock, Line};
+use crate::worker::ports::{Append, AppendError, Archive, Clock, Line};
+use crate::worker::settings::Topics;
 
 pub use access::{Access, AccessError, Role, Tokens};
 pub use change::AUDIT;
@@ -75,6 +78,9 @@ pub struct Api {
     /// What is seen of this worker.
     pub live: Arc<Live>,
     pub trial: Trial,
+    /// What the log keeps.
+    pub archive: Arc<dyn Archive>,
+    pub topics: Topics,
 }
 
 /// What ingest is given to work with.
@@ -102,9 +108,10 @@ pub enum CampaignState {
 
 /// All routes.
 pub fn router(api: Api) -> Router {
-    let Api { access, ingest, desk, follower, live, trial } = api;
+    let Api { access, ingest, desk, follower, live, trial, archive, topics } = api;
     let room = Arc::new(Semaphore::new(MAX_BYTES_IN_FLIGHT / body::PERMIT_BYTES));
-    let shared = Arc::new(Shared { access, ingest, desk, follower, live, trial, room });
+    let console = console::routes(access.clone());
+    let shared = Arc::new(Shared { access, ingest, desk, follower, live, trial, archive, topics, room });
     let (router, document) = OpenApiRouter::with_openapi(openapi::head())
         .merge(ingest::routes())
         .merge(send::routes())
@@ -115,9 +122,11 @@ pub fn router(api: Api) -> Router {
         .merge(live::routes())
         .merge(trial::routes())
         .merge(users::routes())
+        .merge(dead::routes())
         .split_for_parts();
     router
         .merge(openapi::routes(document))
+        .merge(console)
         .fallback(|uri: Uri| async move { Problem::not_found(format!("there is nothing at {}", uri.path())) })
         .method_not_allowed_fallback(|method: Method, uri: Uri| async move { Problem::method_not_allowed(&method, &uri) })
         .with_state(shared)
@@ -134,6 +143,8 @@ struct Shared {
     follower: Arc<Follower>,
     live: Arc<Live>,
     trial: Trial,
+    archive: Arc<dyn Archive>,
+    topics: Topics,
     /// For bodies, in permits of [`body::PERMIT_BYTES`].
     room: Arc<Semaphore>,
 }

@@ -24,6 +24,7 @@ pub fn head() -> utoipa::openapi::OpenApi {
             (name = "definitions", description = "Campaigns, cohorts, destinations and the workspace, under one revision."),
             (name = "statistics", description = "What became of what was triggered, and what is under way now."),
             (name = "campaigns", description = "What is in force, and its life: ready, running, paused, ended."),
+            (name = "dead", description = "What finally failed: to be looked at, and sent again."),
         )
     )]
     struct Head;

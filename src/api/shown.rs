@@ -58,6 +58,7 @@ pub struct Track {
     pub timestamp: Option<String>,
     /// Text, or a number; anything else is as if it were not there.
     pub message_id: Option<Value>,
+    /// What it describes of the sender is used where it can be read.
     #[schema(value_type = Option<Object>)]
     pub context: Option<Fields>,
 }
@@ -73,6 +74,7 @@ pub struct Identify {
     pub timestamp: Option<String>,
     /// Text, or a number; anything else is as if it were not there.
     pub message_id: Option<Value>,
+    /// What it describes of the sender is used where it can be read.
     #[schema(value_type = Option<Object>)]
     pub context: Option<Fields>,
 }

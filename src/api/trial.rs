@@ -20,7 +20,6 @@ use super::problem::Problem;
 use super::users::user_id;
 use super::{Routes, Shared};
 use crate::engine::catalog::{CampaignInForce, InForce};
-use crate::engine::definition::problem::meant;
 use crate::engine::definition::{Campaign, Trigger};
 use crate::engine::delivery::{self, Answer, Meaning, Secret, SecretError, wire};
 use crate::engine::effect::Reason;
@@ -187,10 +186,7 @@ async fn send(
 
 /// The preview of what is asked, its event made up where none was given.
 async fn prepare(shared: &Shared, in_force: &InForce, key: &str, asked: Asked) -> Result<Preview, Problem> {
-    let campaign = in_force.by_key(key).ok_or_else(|| {
-        let keys = in_force.campaigns.iter().map(|campaign| &*campaign.definition.key);
-        Problem::not_found(format!("there is no campaign `{key}`: {}", meant(key, "campaigns", keys)))
-    })?;
+    let campaign = in_force.named(key).map_err(Problem::not_found)?;
     let now = shared.ingest.clock.now();
     let (user, profile) = somebody(shared, &asked, now).await?;
     let event = asked.event.unwrap_or_else(|| occasion(&campaign.definition, &user));

@@ -15,12 +15,12 @@ use super::event::random_id;
 use super::extract::{Admin, Key, Nothing, Parameters, Reader};
 use super::problem::Problem;
 use super::{Routes, Shared};
-use crate::engine::definition::problem::meant;
 use crate::engine::id::{MAX_ID_BYTES, UserId};
-use crate::engine::record::{Origin, TriggerKind, codec};
+use crate::engine::record::{Origin, TriggerKind};
 use crate::engine::step::{About, GateView, Known, about, explain, verdict};
 use crate::engine::time::Timestamp;
-use crate::worker::ports::{PSEUDO, StateError};
+use crate::worker::ports::PSEUDO;
+use crate::worker::turn;
 
 pub fn routes() -> Routes {
     Routes::new().routes(routes!(show, delete)).routes(routes!(why))
@@ -88,10 +88,7 @@ async fn why(
 ) -> Result<Json<Explained>, Problem> {
     let user = user_id(&id)?;
     let in_force = shared.in_force().await?;
-    let campaign = in_force.by_key(&asked.campaign).ok_or_else(|| {
-        let keys = in_force.campaigns.iter().map(|campaign| &*campaign.definition.key);
-        Problem::not_found(format!("there is no campaign `{}`: {}", asked.campaign, meant(&asked.campaign, "campaigns", keys)))
-    })?;
+    let campaign = in_force.named(&asked.campaign).map_err(Problem::not_found)?;
     let (known, now) = shared.known(&user).await?;
     let kind = TriggerKind::of(&campaign.definition.trigger);
     let origin = Origin { kind, message_id: "explain".into(), timestamp: now, ..Origin::default() };
@@ -173,11 +170,8 @@ impl Shared {
         self.desk
             .run(async move |state| {
                 let loaded = state.load(std::slice::from_ref(&user)).await?;
-                let Some(stored) = loaded.users.into_iter().next().flatten() else { return Ok((None, loaded.now)) };
-                let unreadable = |error: codec::CodecError| StateError::Refused(format!("a stored record cannot be read: {error}"));
-                let record = codec::decode(&stored.record).map_err(unreadable)?;
-                let profile = stored.profile.as_deref().map(codec::decode_profile).transpose().map_err(unreadable)?;
-                Ok((Some(Known { record, profile: profile.unwrap_or_default(), ..Known::default() }), loaded.now))
+                let stored = loaded.users.into_iter().next().flatten();
+                Ok((stored.as_ref().map(turn::known).transpose()?, loaded.now))
             })
             .await
     }

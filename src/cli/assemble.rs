@@ -6,10 +6,10 @@ use super::Failure;
 use super::settings::Loaded;
 use crate::adapter::clock::SystemClock;
 use crate::adapter::embedded::{self, Embedded, EmbeddedSettings};
-use crate::adapter::kafka::{AdminError, KafkaAppend, KafkaSettings, KafkaSource, Start as KafkaStart};
+use crate::adapter::kafka::{AdminError, KafkaAppend, KafkaArchive, KafkaSettings, KafkaSource, Start as KafkaStart};
 use crate::adapter::redis::{self, RedisSettings};
 use crate::config::{Config, Start};
-use crate::worker::ports::{Append, Clock, OpenSource, Source, SourceError, StateError, Store};
+use crate::worker::ports::{Append, Archive, Clock, OpenSource, Source, SourceError, StateError, Store};
 use crate::worker::settings::Topics;
 
 /// The parts that hold what must not be lost.
@@ -104,6 +104,14 @@ pub fn state_failure(error: StateError) -> Failure {
 }
 
 impl Parts {
+    /// What the log keeps, for those who look back.
+    pub fn archive(&self) -> Arc<dyn Archive> {
+        match &self.log {
+            Log::Kafka(settings) => Arc::new(KafkaArchive { settings: (**settings).clone() }),
+            Log::Embedded(log, ..) => log.archive(),
+        }
+    }
+
     /// The readers of the events, of the retry topics and of the runs: a group each, so that none waits for another.
     pub fn sources(&self, topics: &Topics) -> Result<Sources, Failure> {
         let refused = |error: SourceError| Failure::Refused(error.to_string());

@@ -39,7 +39,6 @@ pub struct Request {
     method: reqwest::Method,
     path: Vec<String>,
     query: Vec<(&'static str, String)>,
-    headers: Vec<(&'static str, String)>,
     body: Option<(&'static str, Vec<u8>)>,
 }
 
@@ -70,7 +69,7 @@ impl Request {
 
     fn new<'a>(method: reqwest::Method, path: impl IntoIterator<Item = &'a str>) -> Request {
         let path = path.into_iter().map(str::to_owned).collect();
-        Request { method, path, query: Vec::new(), headers: Vec::new(), body: None }
+        Request { method, path, query: Vec::new(), body: None }
     }
 
     /// A parameter; `None` is left out.
@@ -79,18 +78,10 @@ impl Request {
         self
     }
 
-    #[allow(dead_code, reason = "used by the commands that follow")]
-    /// A header; `None` is left out.
-    pub fn header(mut self, name: &'static str, value: Option<impl ToString>) -> Request {
-        self.headers.extend(value.map(|value| (name, value.to_string())));
-        self
-    }
-
     pub fn yaml(self, body: &str) -> Request {
         Request { body: Some(("application/yaml", body.as_bytes().to_vec())), ..self }
     }
 
-    #[allow(dead_code, reason = "used by the commands that follow")]
     pub fn json(self, body: &Value) -> Request {
         Request { body: Some(("application/json", body.to_string().into_bytes())), ..self }
     }
@@ -123,7 +114,7 @@ impl Client {
     /// # Errors
     /// Exit code 3 when nobody answers.
     pub fn send(&self, request: Request) -> Result<Reply, Failure> {
-        let Request { method, path, query, headers, body } = request;
+        let Request { method, path, query, body } = request;
         let mut url = self.server.clone();
         // An http URL always has segments.
         if let Ok(mut segments) = url.path_segments_mut() {
@@ -138,7 +129,6 @@ impl Client {
             Failure::Unreachable(format!("no worker answers at {}: {why}; `--server` names another", self.server))
         };
         let mut asked = self.http.request(method, url);
-        asked = headers.iter().fold(asked, |asked, (name, value)| asked.header(*name, value));
         asked = self.token.iter().fold(asked, |asked, token| asked.bearer_auth(token));
         if let Some((kind, bytes)) = body {
             asked = asked.header("content-type", kind).body(bytes);
@@ -190,6 +180,11 @@ impl Reply {
         }
         Failure::Refused(lines.join("\n"))
     }
+}
+
+/// A field of an answer as people read it.
+pub fn text(value: &Value) -> String {
+    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
 }
 
 /// A problem, as far as it is told.

@@ -1,6 +1,8 @@
 //! `campanile demo`: the real worker on a log and a store in memory, two local receivers, sample campaigns and events; prints
-//! what was sent to whom, what was held back and why.
+//! what was sent to whom, what was held back and why. `--serve` keeps it running with API and console, and lets the same story
+//! happen to other people again and again.
 
+use std::net::SocketAddr;
 use std::ops::ControlFlow;
 use std::time::Duration;
 
@@ -10,7 +12,7 @@ use tokio::time::Instant;
 
 use super::assemble;
 use super::receive::{Answers, Received, Receiver};
-use super::run::Assembled;
+use super::run::{Assembled, Http, stop_on_signals};
 use super::settings::{Loaded, join};
 use super::{Failure, runtime};
 use crate::adapter::clock::SystemClock;
@@ -27,17 +29,29 @@ use crate::worker::run::Stop;
 #[command(after_help = "\
 Example:
 
-  campanile demo")]
-pub struct DemoArgs {}
+  campanile demo
+
+With the console in a browser, until ctrl-c:
+
+  campanile demo --serve")]
+pub struct DemoArgs {
+    /// Keep running, with the console and the API; the sample events go on with other people
+    #[arg(long)]
+    serve: bool,
+    /// Where console and API listen, with --serve
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8080", requires = "serve")]
+    listen: SocketAddr,
+}
 
 const DEFINITIONS: &str = include_str!("../../config/demo/definitions.yaml");
 const EVENTS: &str = include_str!("../../config/demo/events.ndjson");
 
-/// Everything in memory; every decision is written.
+/// Everything in memory; every decision is written. The probes take any port: nobody asks them.
 const SETTINGS: &str = "
 embedded: {path: null}
 delivery: {allow_http: true, allow_networks: [127.0.0.0/8]}
 outcomes: {omit: []}
+http: {probes: 127.0.0.1:0}
 ";
 
 /// How long the demo waits for what it expects.
@@ -63,11 +77,16 @@ struct Outcome {
     status: Option<u16>,
 }
 
-pub fn run(_: &DemoArgs) -> Result<(), Failure> {
+/// With `--serve`, one sample event so often: slow enough to follow with the eye.
+const NEXT_EVENT_AFTER: Duration = Duration::from_millis(700);
+
+pub fn run(args: &DemoArgs) -> Result<(), Failure> {
     let runtime = runtime();
-    let loaded = settings()?;
+    let mut loaded = settings()?;
+    loaded.config.http.listen = args.listen;
+    let http = args.serve.then(|| Http::bind(&runtime, &loaded)).transpose()?;
     let start = |answers| {
-        let address = std::net::SocketAddr::from(([127, 0, 0, 1], 0));
+        let address = SocketAddr::from(([127, 0, 0, 1], 0));
         runtime.block_on(Receiver::start(address, answers)).map_err(|error| Failure::Refused(format!("no local receiver: {error}")))
     };
     let mut receiver = start(Answers::default())?;
@@ -76,22 +95,35 @@ pub fn run(_: &DemoArgs) -> Result<(), Failure> {
     let parts = runtime.block_on(assemble::open(&loaded))?;
     runtime.block_on(put(&*parts.store, &definitions))?;
     let mut outcomes = parts.reader("demo", &[&format!("{}.outcomes", loaded.config.kafka.prefix)])?;
-    let worker = Assembled::new(&runtime, &loaded, parts, Health::new())?;
-    introduce();
+    let health = Health::new();
     let stop = Stop::default();
-    let lines = std::thread::scope(|scope| {
+    if args.serve {
+        stop_on_signals(&runtime, &stop, &health)?;
+    }
+    let worker = Assembled::new(&runtime, &loaded, parts, health)?;
+    introduce();
+    let show = || {
+        feed(&runtime, &*worker.parts().append, EVENTS.lines().map(str::to_owned))?;
+        let lines = collect(&mut *outcomes)?;
+        let received = runtime.block_on(async { [arrived(&mut receiver).await, arrived(&mut shaky).await].concat() });
+        tell(&lines, &received);
+        let Some(http) = http else { return Ok(()) };
+        println!("\nThe console: http://{}/ (ctrl-c ends it)", http.address()?);
+        http.serve(&runtime, &loaded, &worker)?;
+        runtime.spawn(async move { while receiver.next().await.is_some() {} });
+        runtime.spawn(async move { while shaky.next().await.is_some() {} });
+        go_on(&runtime, &*worker.parts().append, &stop)
+    };
+    std::thread::scope(|scope| {
         let running = scope.spawn(|| worker.run_until(&loaded, false, &stop));
-        let lines = feed(&runtime, &*worker.parts().append).and_then(|()| collect(&mut *outcomes));
+        let shown = show();
         stop.ask_from_outside();
         match running.join() {
-            Ok(Ok(())) => lines,
+            Ok(Ok(())) => shown,
             Ok(Err(failure)) => Err(failure),
             Err(_) => Err(Failure::Refused("the worker panicked: this is a defect".into())),
         }
-    })?;
-    let received = runtime.block_on(async { [arrived(&mut receiver).await, arrived(&mut shaky).await].concat() });
-    tell(&lines, &received);
-    Ok(())
+    })
 }
 
 fn settings() -> Result<Loaded, Failure> {
@@ -113,11 +145,32 @@ async fn put(store: &dyn crate::worker::ports::Store, definitions: &str) -> Resu
     Ok(())
 }
 
-/// Appends the sample events, as a producer would.
-fn feed(runtime: &Runtime, append: &dyn Append) -> Result<(), Failure> {
-    let line = |event: &str| Line { topic: "events".into(), key: user_of(event), value: event.as_bytes().to_vec() };
-    let lines: Vec<Line> = EVENTS.lines().map(line).collect();
+/// Appends sample events, as a producer would.
+fn feed(runtime: &Runtime, append: &dyn Append, events: impl Iterator<Item = String>) -> Result<(), Failure> {
+    let line = |event: String| Line { topic: "events".into(), key: user_of(&event), value: event.into_bytes() };
+    let lines: Vec<Line> = events.map(line).collect();
     runtime.block_on(append.append(&lines)).map_err(|error| Failure::Refused(error.to_string()))
+}
+
+/// The same story with other people, one event after the other, until it is stopped.
+fn go_on(runtime: &Runtime, append: &dyn Append, stop: &Stop) -> Result<(), Failure> {
+    for (round, event) in (2..).flat_map(|round| EVENTS.lines().map(move |event| (round, event))) {
+        runtime.block_on(async { tokio::time::sleep(NEXT_EVENT_AFTER).await });
+        if stop.asked() {
+            return Ok(());
+        }
+        feed(runtime, append, std::iter::once(of_round(event, round)))?;
+    }
+    Ok(())
+}
+
+/// A sample event, as it happens to somebody else in a later round.
+fn of_round(event: &str, round: u64) -> String {
+    let Ok(mut event) = serde_json::from_str::<serde_json::Value>(event) else { return event.to_owned() };
+    for key in ["userId", "messageId"] {
+        event[key] = format!("{}-{round}", event[key].as_str().unwrap_or_default()).into();
+    }
+    event.to_string()
 }
 
 fn user_of(event: &str) -> Option<Vec<u8>> {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::assemble::{admin_failure, kafka, open_redis};
 use super::settings::{Loaded, load};
 use super::{ConfigArgs, Failure, runtime};
-use crate::adapter::kafka::{Admin, Finding, State, retry_topics, topics};
+use crate::adapter::kafka::{Admin, AdminError, Finding, State, retry_topics, topics};
 
 /// Creates the topics with the right settings, checks Kafka and Redis, and says what is wrong
 #[derive(clap::Args, Debug)]
@@ -67,12 +67,20 @@ fn show(finding: &Finding) -> String {
     }
 }
 
-/// Whether the retry topics keep what waits in them until it expires: else a worker would lose it in silence.
+/// Whether the retry topics keep what waits in them until it expires: else a worker would lose it in silence. A worker waits for a Kafka that
+/// is away; then this is looked at with its next start.
 pub async fn retries_are_kept(loaded: &Loaded) -> Result<(), Failure> {
     let config = &loaded.config;
     let Some(settings) = kafka(config)? else { return Ok(()) };
     let needed = retry_topics(&config.kafka.prefix, config.delivery.expires);
-    let findings = Admin::open(&settings, WAIT).map_err(admin_failure)?.check(&needed).await.map_err(admin_failure)?;
+    let findings = match Admin::open(&settings, WAIT).map_err(admin_failure)?.check(&needed).await {
+        Ok(findings) => findings,
+        Err(error @ AdminError::Unreachable { .. }) => {
+            tracing::warn!(%error, "how long the retry topics keep what waits in them is not checked");
+            return Ok(());
+        }
+        Err(error) => return Err(admin_failure(error)),
+    };
     for Finding { topic, state } in findings {
         match state {
             State::Setting { name: name @ "retention.ms", is, needed, .. } => {

@@ -4,7 +4,7 @@ use clap::ValueEnum;
 use serde_json::Value;
 
 use super::Failure;
-use super::client::{Client, Request, ServerArgs};
+use super::client::{Client, Request, ServerArgs, text};
 
 /// Starts a campaign; first prints what it is, when it runs next, whom it would reach, what holds it back, and warnings
 #[derive(clap::Args, Debug)]
@@ -169,8 +169,4 @@ pub fn shown(overview: &Value) -> String {
         line("warning", text(warning));
     }
     lines.join("\n") + "\n"
-}
-
-fn text(value: &Value) -> String {
-    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
 }

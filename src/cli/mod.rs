@@ -7,6 +7,7 @@ mod apply;
 mod assemble;
 mod backfill;
 mod client;
+mod dead;
 mod demo;
 mod explain;
 mod get;
@@ -61,6 +62,7 @@ enum Command {
     End(lifecycle::EndArgs),
     Delete(lifecycle::DeleteArgs),
     Stats(stats::StatsArgs),
+    Dead(dead::DeadArgs),
     Schema(schema::SchemaArgs),
     Receive(receive::ReceiveArgs),
 }
@@ -130,6 +132,7 @@ pub fn main() -> ExitCode {
         Command::End(args) => lifecycle::end(&args),
         Command::Delete(args) => lifecycle::delete(&args),
         Command::Stats(args) => stats::run(&args),
+        Command::Dead(args) => dead::run(&args),
         Command::Schema(args) => schema::run(&args),
         Command::Receive(args) => runtime().block_on(receive::run(args)).map_err(Failure::from),
     };

@@ -68,10 +68,7 @@ pub fn run(args: &PreviewArgs) -> Result<(), Failure> {
         return from_server(args);
     }
     let in_force = definitions(&args.definitions)?;
-    let campaign = in_force.by_key(&args.key).ok_or_else(|| {
-        let keys: Vec<&str> = in_force.campaigns.iter().map(|campaign| &*campaign.definition.key).collect();
-        Failure::Refused(format!("there is no campaign `{}`: {}", args.key, meant(&args.key, "campaigns", keys)))
-    })?;
+    let campaign = in_force.named(&args.key).map_err(Failure::Refused)?;
     let links = links(&args.link, campaign)?;
     let user = read(&args.user)?;
     let event = read(&args.event)?;

@@ -155,13 +155,13 @@ impl Assembled {
 }
 
 /// The listeners of a worker: bound before anything else, so that a port in use is told at once.
-struct Http {
+pub(super) struct Http {
     api: TcpListener,
     probes: TcpListener,
 }
 
 impl Http {
-    fn bind(runtime: &Runtime, loaded: &Loaded) -> Result<Http, Failure> {
+    pub(super) fn bind(runtime: &Runtime, loaded: &Loaded) -> Result<Http, Failure> {
         let http = &loaded.config.http;
         let bind = |address: SocketAddr, setting: &str| {
             runtime.block_on(TcpListener::bind(address)).map_err(|error| {
@@ -173,7 +173,12 @@ impl Http {
         Ok(Http { api: bind(http.listen, "http.listen")?, probes: bind(http.probes, "http.probes")? })
     }
 
-    fn serve(self, runtime: &Runtime, loaded: &Loaded, worker: &Assembled) -> Result<(), Failure> {
+    /// Where the API listens: the port that was given for 0.
+    pub(super) fn address(&self) -> Result<SocketAddr, Failure> {
+        self.api.local_addr().map_err(|error| Failure::Refused(format!("the listener has no address: {error}")))
+    }
+
+    pub(super) fn serve(self, runtime: &Runtime, loaded: &Loaded, worker: &Assembled) -> Result<(), Failure> {
         let api = api::router(api_parts(loaded, worker)?);
         let probes = probes::router(worker.health.clone(), worker.metrics.registry.clone());
         tracing::info!(api = %loaded.config.http.listen, probes = %loaded.config.http.probes, "listening");
@@ -188,7 +193,9 @@ fn api_parts(loaded: &Loaded, worker: &Assembled) -> Result<Api, Failure> {
     let desk = Desk::open(worker.parts.store.clone()).map_err(|error| Failure::Refused(format!("the system gives no thread: {error}")))?;
     let secrets = loaded.secrets.clone();
     let trial = Trial::new(worker.make_exchange(), Arc::new(move |name| secrets.get(name)));
-    Ok(Api { access, ingest: ingest(loaded, worker), desk, follower: worker.follower.clone(), live: worker.live.clone(), trial })
+    let (archive, topics) = (worker.parts.archive(), loaded.worker(false).topics);
+    let (ingest, follower, live) = (ingest(loaded, worker), worker.follower.clone(), worker.live.clone());
+    Ok(Api { access, ingest, desk, follower, live, trial, archive, topics })
 }
 
 fn ingest(loaded: &Loaded, worker: &Assembled) -> Ingest {
@@ -216,7 +223,7 @@ fn spawn_server(runtime: &Runtime, listener: TcpListener, router: Router) {
     });
 }
 
-fn stop_on_signals(runtime: &Runtime, stop: &Stop, health: &Arc<Health>) -> Result<(), Failure> {
+pub(super) fn stop_on_signals(runtime: &Runtime, stop: &Stop, health: &Arc<Health>) -> Result<(), Failure> {
     let _context = runtime.enter();
     let listen = |kind: SignalKind| signal(kind).map_err(|error| Failure::Refused(format!("signals cannot be heard: {error}")));
     let (mut terminate, mut interrupt) = (listen(SignalKind::terminate())?, listen(SignalKind::interrupt())?);

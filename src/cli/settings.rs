@@ -90,6 +90,8 @@ impl Loaded {
             drain: config.delivery.drain,
             omit: config.outcomes.omit.clone(),
             accept_state,
+            // A redb file belongs to one process.
+            alone: self.config.state.url.is_none(),
         }
     }
 

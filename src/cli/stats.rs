@@ -4,7 +4,7 @@ use clap::ValueEnum;
 use serde_json::Value;
 
 use super::Failure;
-use super::client::{Client, Request, ServerArgs};
+use super::client::{Client, Request, ServerArgs, text};
 
 /// Statistics: the funnel from what was triggered to what was delivered, what held back, and conversions
 #[derive(clap::Args, Debug)]
@@ -83,10 +83,6 @@ fn conversions(of: &Value) -> Option<String> {
     let any = ["treatment", "control"].iter().any(|name| of[name]["conversions"].as_u64() > Some(0));
     let lift = of["lift"].as_f64().map(|lift| format!(", lift {:+.1} %", lift * 100.0)).unwrap_or_default();
     any.then(|| format!("converted: {}, {}{lift}", arm("treatment"), arm("control")))
-}
-
-fn text(value: &Value) -> String {
-    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::Failure;
-use super::client::{Client, Request, ServerArgs};
+use super::client::{Client, Request, ServerArgs, text};
 use super::validate::Format;
 
 /// Shows what is known of one user, or has it forgotten
@@ -114,8 +114,4 @@ fn shown(user: &Value) -> String {
 
 fn list(value: &Value) -> &[Value] {
     value.as_array().map_or(&[], Vec::as_slice)
-}
-
-fn text(value: &Value) -> String {
-    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
 }

@@ -12,7 +12,7 @@ use super::settings::{join, read_file};
 use crate::adapter::clock::SystemClock;
 use crate::engine::catalog::{Apply, Catalog, apply, check_sound, secrets_named};
 use crate::engine::definition::problem::{nearest, sort};
-use crate::engine::definition::{Document, Problem, ReadOptions, Severity, read, users_of_file};
+use crate::engine::definition::{Document, Problem, ReadOptions, Severity, check_batches, read, users_of_file};
 use crate::engine::delivery::credentials::variable;
 use crate::secrets::{Secret, Secrets};
 use crate::simulator::rules::read_secrets;
@@ -57,6 +57,7 @@ pub fn run(args: &ValidateArgs) -> Result<(), Failure> {
     if let Some(path) = &args.secrets {
         problems.extend(missing_secrets(&documents, &Kept::open(path)?));
     }
+    let shared = check_batches(&documents);
     let found = if problems.iter().any(Problem::is_error) {
         check_sound(documents, options)
     } else {
@@ -64,6 +65,7 @@ pub fn run(args: &ValidateArgs) -> Result<(), Failure> {
         apply(&Catalog::default(), documents, &options, SystemClock::new().now()).err().unwrap_or_default()
     };
     problems.extend(found);
+    problems.extend(shared);
     sort(&mut problems);
     let errors = problems.iter().filter(|problem| problem.is_error()).count();
     match args.format {

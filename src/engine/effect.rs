@@ -23,6 +23,9 @@ pub enum Effect {
     /// report it as [`super::step::Input::Attempted`] with the attempt of its phase, which removes it. Asked for again every
     /// 30 s until then.
     Fail(DeliveryId, FailCause),
+    /// This pending delivery failed with the batch that made its request, whose lines are written: write its dead letter, then report it as
+    /// [`super::step::Input::Attempted`]. Asked for again as long as that is not reported.
+    Bury(DeliveryId, Box<Ending>),
     /// Fetch the linked content of this send; the stored record holds the wish. What comes of it is reported as
     /// [`super::step::Input::Fetched`]; without that the wish is judged again when its lease ends.
     Fetch(Box<Fetch>),
@@ -62,6 +65,8 @@ pub struct Joining {
     pub member: Member,
     /// How often in a row it was turned away.
     pub tries: u32,
+    /// Its `sent` line is acknowledged, which nobody knows who asks after having heard nothing. It is, if a batch has the delivery.
+    pub announced: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

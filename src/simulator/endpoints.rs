@@ -64,6 +64,11 @@ impl Endpoints {
         Endpoints(Arc::new(Mutex::new(Inner { answers, personal, links, secrets, seen: Vec::new() })))
     }
 
+    /// Answers by these rules from now on.
+    pub fn answer_by(&self, answers: Vec<AnswerRule>) {
+        self.lock().answers = answers.into_iter().map(|rule| (rule, 0)).collect();
+    }
+
     pub fn seen(&self) -> Vec<Seen> {
         self.lock().seen.clone()
     }

@@ -20,6 +20,7 @@ use crate::worker::definitions::Follower;
 use crate::worker::dispatch::Destinations;
 use crate::worker::due::Due;
 use crate::worker::lane::{self, Lane, Mail};
+use crate::worker::members::Share;
 use crate::worker::ports::{SourceError, StateError};
 use crate::worker::reader::{Intake, Reader, Shared};
 use crate::worker::retry::RetryReader;
@@ -38,6 +39,15 @@ pub struct World {
     pub store: Arc<dyn OpenStore>,
     pub log: Arc<dyn OpenLog>,
     pub endpoints: Endpoints,
+}
+
+/// Whether destinations that fail are halted. Answers take no time here, so no slot is ever waited for, and a rate means nothing: a
+/// destination that has one is not for a guarded worker.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Guard {
+    /// An endpoint answers as it is told to, however often it fails: what a scenario expects.
+    No,
+    Breakers,
 }
 
 /// Why a simulated worker cannot go on.
@@ -73,16 +83,21 @@ const START_TRIES: usize = 50;
 
 impl SimulatedWorker {
     pub fn start(world: &World, settings: &Settings, policy: &Policy) -> Result<SimulatedWorker, Stopped> {
+        SimulatedWorker::start_with(world, settings, policy, Guard::No)
+    }
+
+    /// With or without breakers.
+    pub fn start_with(world: &World, settings: &Settings, policy: &Policy, guard: Guard) -> Result<SimulatedWorker, Stopped> {
         let mut tries = 0;
         loop {
-            match SimulatedWorker::try_start(world, settings, policy) {
+            match SimulatedWorker::try_start(world, settings, policy, guard) {
                 Err(Stopped::State(StateError::Unavailable(_))) if tries < START_TRIES => tries += 1,
                 result => return result,
             }
         }
     }
 
-    fn try_start(world: &World, settings: &Settings, policy: &Policy) -> Result<SimulatedWorker, Stopped> {
+    fn try_start(world: &World, settings: &Settings, policy: &Policy, guard: Guard) -> Result<SimulatedWorker, Stopped> {
         let settings = Arc::new(Settings { lanes: 1, ..settings.clone() });
         #[expect(clippy::expect_used, reason = "the names of metrics are fixed")]
         let metrics = Arc::new(Metrics::new(crate::telemetry::metrics::CampaignLabel::Auto).expect("metrics register"));
@@ -92,8 +107,10 @@ impl SimulatedWorker {
         let mut control = ready(world.store.session())?;
         ready(follower.catch_up(&mut *control))?;
         let (sender, mail) = mpsc::unbounded_channel();
-        // Answers take no time here: no rate means anything, and an endpoint answers as it is told to, however often it fails.
-        let destinations = Arc::new(Destinations::new(vec![sender.clone()], settings.max_in_flight, false));
+        let destinations = Arc::new(Destinations::new(vec![sender.clone()], settings.max_in_flight, guard == Guard::Breakers));
+        if guard == Guard::Breakers {
+            destinations.shared(Some(Share { workers: 1, taken_until: Timestamp::MIN }), clock.now());
+        }
         let status = Arc::new(LaneStatus::default());
         let store = world.store.clone();
         let identity = move || {
@@ -223,6 +240,11 @@ impl SimulatedWorker {
         Ok(())
     }
 
+    /// How much the reader of the retry topics holds, in bytes.
+    pub fn retries_held_bytes(&self) -> usize {
+        self.retries.held_bytes()
+    }
+
     /// When something will next want to be done although nothing comes in.
     pub fn next_time(&self) -> Option<Timestamp> {
         [self.world.store.next_wake(), self.retries.next_ready()].into_iter().flatten().min()
@@ -251,6 +273,7 @@ pub fn settings() -> Settings {
         drain: Duration::ZERO,
         omit: BTreeSet::new(),
         accept_state: false,
+        alone: true,
     }
 }
 

@@ -7,16 +7,16 @@ use crate::engine::catalog::{Policy, Route};
 use crate::engine::delivery::admission::Slot;
 use crate::engine::delivery::breaker::Health;
 use crate::engine::delivery::retries::{self, Retries};
-use crate::engine::delivery::{self, Answer, Credentials, Meaning, Secret, SecretError, batch, lease, wire};
-use crate::engine::effect::{Decision, FailCause};
+use crate::engine::delivery::{self, Answer, Credentials, Meaning, Secret, SecretError, lease, wire};
+use crate::engine::effect::{Decision, FailCause, Passed};
 use crate::engine::id::{DeliveryId, UserId, stable_hash};
-use crate::engine::record::{Member, Phase, Request};
+use crate::engine::record::{Ending, Phase};
 use crate::engine::step::{Input, Verdict};
 use crate::engine::time::Timestamp;
 
 use super::complaints::Complaints;
 use super::counters::Counters;
-use super::dispatch::{Delivery, Destinations, Parking, append_surely};
+use super::dispatch::{Ack, Delivery, Destinations, Parking, append_surely};
 use super::links::LinkCache;
 use super::outcomes::{self, Attempt, AttemptResult, DeadDelivery};
 use super::ports::{Append, EXCERPT_BYTES, Exchange, HttpRequest, Line};
@@ -152,6 +152,17 @@ pub async fn give_up(outside: &Outside, delivery: Delivery, cause: FailCause) ->
     fail(outside, delivery, cause, None, Duration::ZERO).await
 }
 
+/// Writes the dead letter of a delivery that failed with the batch that made its request: so that it can be sent again alone, as the
+/// attempt after the batch's last.
+pub async fn bury(outside: &Outside, mut delivery: Delivery, ending: Ending) -> (UserId, Input) {
+    let Ending { attempt, status, cause, .. } = ending;
+    let lease = outside.clock.now();
+    delivery.entry.phase = Phase::Sending { attempt, lease };
+    let letter = dead_letter(outside, &delivery, cause.as_deref().unwrap_or_default(), status);
+    append_surely(&*outside.append, vec![letter]).await;
+    (delivery.user, Input::Attempted { id: delivery.entry.id, attempt, verdict: Verdict::Failed, status, cause })
+}
+
 /// The request for the wire, signed and with its secrets; `None` for an entry whose request is in the retry topic.
 fn request(outside: &Outside, delivery: &Delivery, number: u32, manner: &Manner) -> Option<Result<HttpRequest, SecretError>> {
     let frozen = delivery.entry.request.as_ref()?;
@@ -191,12 +202,13 @@ async fn settle(attempting: Attempting<'_>, answer: &Answer) -> Option<(UserId, 
     };
     let spread = stable_hash(&[&delivery.entry.id.0, &number.to_le_bytes()]);
     // A probe was sent for the destination's sake: it is never the delivery's last attempt.
-    let next = manner.retries.after(number, hint, spread).or(slot.probe.then(|| retries::halted(1, spread)));
+    let next =
+        manner.retries.after(number.saturating_sub(delivery.before), hint, spread).or(slot.probe.then(|| retries::halted(1, spread)));
     let Some(wait) = next else {
         return Some(fail(outside, delivery, &delivery::cause(answer), status, answer.latency).await);
     };
-    let until = now.after(wait);
-    let mut message = RetryMessage::of(&delivery, number, until)?;
+    let mut message = RetryMessage::of(&delivery, number, now.after(wait))?;
+    let until = message.not_before;
     message.leased = lease::fits(now, wait, lease, manner.timeout);
     let leased = message.leased;
     let mut lines = attempt_lines(outside, &delivery, AttemptResult::Retrying, status, Some(&delivery::cause(answer)), answer.latency);
@@ -217,9 +229,11 @@ async fn delivered(outside: &Outside, delivery: Delivery, attempt: u32, status: 
 async fn fail(outside: &Outside, delivery: Delivery, cause: &str, status: Option<u16>, latency: Duration) -> (UserId, Input) {
     let attempt = delivery.entry.phase.attempt();
     let mut lines = attempt_lines(outside, &delivery, AttemptResult::Failed, status, Some(cause), latency);
-    lines.extend(dead_letters(outside, &delivery, cause, status));
+    // Who shared it has a dead letter of their own, when their records know.
+    if delivery.members.is_empty() {
+        lines.push(dead_letter(outside, &delivery, cause, status));
+    }
     append_surely(&*outside.append, lines).await;
-    whose(&delivery).iter().for_each(|_| outside.metrics.dead(cause));
     confirm_decided(outside, &delivery).await;
     (delivery.user, Input::Attempted { id: delivery.entry.id, attempt, verdict: Verdict::Failed, status, cause: Some(cause.into()) })
 }
@@ -264,28 +278,38 @@ fn attempt_lines(
     whose(delivery).into_iter().map(line).collect()
 }
 
-/// The dead letter, or one for each who shared the request, with a request of their own: so that each can be sent again alone.
-fn dead_letters(outside: &Outside, delivery: &Delivery, cause: &str, status: Option<u16>) -> Vec<Line> {
-    let request = delivery.entry.request.as_deref();
-    let own = |member: &Member| batch::of_member(request?, delivery.members.first()?, member);
-    let requests: Vec<Option<Request>> = delivery.members.iter().map(own).collect();
-    let at = outside.clock.now();
-    let letter = |(number, (user, id)): (usize, (&UserId, DeliveryId))| {
-        let request = requests.get(number).map_or(request, Option::as_ref);
-        let attempts = delivery.entry.phase.attempt();
-        let dead = DeadDelivery { at, user, id, claim: &delivery.entry.claim, cause, attempts, status, request };
-        outcomes::dead_delivery(&outside.settings.topics, &dead)
-    };
-    whose(delivery).into_iter().enumerate().map(letter).collect()
+/// What is kept of a delivery that failed for good.
+fn dead_letter(outside: &Outside, delivery: &Delivery, cause: &str, status: Option<u16>) -> Line {
+    outside.metrics.dead(cause);
+    let dead = DeadDelivery { at: outside.clock.now(), user: &delivery.user, entry: &delivery.entry, cause, status };
+    outcomes::dead_delivery(&outside.settings.topics, &dead)
 }
 
 /// A delivery is settled only when its `sent` line is acknowledged; one that was not is written again from the claim. Before a retry message,
 /// not after it: whoever reads that goes on with the delivery and does not repeat the line, which only a take-over does.
-/// What is shared has none of its own: nobody shares a request before their own line is acknowledged.
+/// What is shared has none of its own, see [`confirm_announced`].
 async fn confirm_decided(outside: &Outside, delivery: &Delivery) {
     if delivery.members.is_empty() && delivery.decided.clone().wait().await.is_err() {
         let decision = Decision::sent(&delivery.user, &delivery.entry.claim, delivery.entry.id);
         append_surely(&*outside.append, outcomes::decision(&outside.settings, &decision).into_iter().collect()).await;
+    }
+}
+
+/// The same for those who ask to share a request: nobody does before their own line is acknowledged.
+pub async fn confirm_announced(outside: &Outside, passed: &[(UserId, Box<Passed>)], decided: Ack) {
+    if decided.wait().await.is_ok() {
+        return;
+    }
+    let line = |(_, passed): &(UserId, Box<Passed>)| match &**passed {
+        Passed::Join(joining) if joining.announced => {
+            let decision = Decision::sent(&joining.member.user, &joining.claim, joining.member.id);
+            outcomes::decision(&outside.settings, &decision)
+        }
+        Passed::Join(_) | Passed::TurnedAway { .. } | Passed::Kept { .. } | Passed::Settled { .. } => None,
+    };
+    let lines: Vec<Line> = passed.iter().filter_map(line).collect();
+    if !lines.is_empty() {
+        append_surely(&*outside.append, lines).await;
     }
 }
 

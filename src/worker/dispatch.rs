@@ -76,11 +76,13 @@ pub struct Delivery {
     pub since: Option<Timestamp>,
     /// The users who share the request, each with a delivery of their own; none where it is the user's alone.
     pub members: Vec<Member>,
+    /// Attempts made before it was sent again from a dead letter: its retries are counted from there.
+    pub before: u32,
 }
 
 impl Delivery {
     pub fn new(user: UserId, entry: Pending, decided: Ack) -> Delivery {
-        Delivery { user, entry: Box::new(entry), decided, since: None, members: Vec::new() }
+        Delivery { user, entry: Box::new(entry), decided, since: None, members: Vec::new(), before: 0 }
     }
 
     /// The destination's name; empty for an entry whose request is in the retry topic.

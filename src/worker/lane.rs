@@ -12,6 +12,7 @@ use crate::engine::delivery::admission::Slot;
 use crate::engine::delivery::breaker::Health;
 use crate::engine::effect::{FailCause, Passed};
 use crate::engine::id::{DeliveryId, UserId};
+use crate::engine::record::Ending;
 use crate::engine::step::Input;
 use crate::engine::time::Timestamp;
 
@@ -58,6 +59,8 @@ pub enum Job {
     Repark(Box<RetryMessage>, Ticket),
     /// Write the last lines of what is over.
     GiveUp(Delivery, FailCause),
+    /// Write the dead letter of what failed with its batch.
+    Bury(Delivery, Box<Ending>),
     /// Hand what records have to say to the lanes of others, once their own lines are acknowledged.
     Pass(Vec<(UserId, Box<Passed>)>, Ack),
 }
@@ -155,6 +158,7 @@ impl Lane {
                     self.finished(&user);
                     self.unanswered.extend(input.map(|input| Work { user, input, origin: None }));
                 }
+                Mail::Retry(message, ticket) if message.is_over(self.clock.now()) => ticket.finish(),
                 Mail::Retry(message, ticket) => self.offer(Waiting::Retry(message, ticket), &in_force, &mut jobs),
                 Mail::Granted(waiting, slot) => self.start(waiting, slot, &in_force, &mut jobs),
                 Mail::Halted(waiting) => self.park(waiting, Parking::Halted, &mut jobs),
@@ -222,7 +226,8 @@ impl Lane {
     /// Offers what a turn gave out.
     fn place(&mut self, turned: Turned, jobs: &mut Vec<Job>) {
         let in_force = self.follower.in_force();
-        let deliveries = turned.deliveries.iter().chain(turned.failures.iter().map(|(delivery, _)| delivery));
+        let failures = turned.failures.iter().map(|(delivery, _)| delivery).chain(turned.buried.iter().map(|(delivery, _)| delivery));
+        let deliveries = turned.deliveries.iter().chain(failures);
         for user in deliveries.map(|delivery| &delivery.user).chain(turned.fetches.iter().map(|fetching| &fetching.user)) {
             *self.busy.entry_ref(user).or_insert(0) += 1;
         }
@@ -238,6 +243,7 @@ impl Lane {
             jobs.push(Job::Pass(turned.passed, turned.decided));
         }
         jobs.extend(turned.failures.into_iter().map(|(delivery, cause)| Job::GiveUp(delivery, cause)));
+        jobs.extend(turned.buried.into_iter().map(|(delivery, ending)| Job::Bury(delivery, ending)));
         for fetching in turned.fetches {
             self.offer(Waiting::Fetch(fetching), &in_force, jobs);
         }
@@ -249,6 +255,10 @@ impl Lane {
                     let (_, _, slot) = granted.swap_remove(at);
                     let manner = manner(&in_force, &delivery);
                     jobs.push(Job::Attempt(delivery, slot, manner));
+                }
+                // Its members' `sent` lines are not repeated, for which a take-over waits while the log is away: here the retry topic is.
+                None if !delivery.members.is_empty() && delivery.entry.phase.attempt() > 1 => {
+                    jobs.push(Job::Park(delivery, Parking::Busy(self.clock.now())));
                 }
                 None => self.offer(Waiting::Delivery(delivery), &in_force, jobs),
             }
@@ -292,9 +302,8 @@ impl Lane {
             }
             Waiting::Fetch(fetching) => jobs.push(Job::Fetch(fetching, slot)),
             Waiting::Retry(message, ticket) => {
-                let RetryMessage { user, delivery_id, attempt, unstarted, request, .. } = *message;
-                self.granted.push((delivery_id, request.destination.clone(), slot));
-                let input = Input::Retry { id: delivery_id, attempt, unstarted, request };
+                self.granted.push((message.delivery_id, message.request.destination.clone(), slot));
+                let (user, input) = message.into_input();
                 self.unanswered.push(Work { user, input, origin: Some(Origin { ticket, raw: None }) });
             }
         }
@@ -312,12 +321,11 @@ pub async fn run(job: Job, outside: &Outside) -> Option<Mail> {
         Job::Attempt(delivery, slot, manner) => (delivery.user.clone(), attempt::attempt(outside, delivery, slot, manner).await),
         Job::Park(delivery, parking) => (delivery.user.clone(), attempt::park(outside, delivery, parking).await),
         Job::GiveUp(delivery, cause) => (delivery.user.clone(), Some(attempt::give_up(outside, delivery, cause).await)),
+        Job::Bury(delivery, ending) => (delivery.user.clone(), Some(attempt::bury(outside, delivery, *ending).await)),
         Job::Pass(passed, decided) => {
-            // Without its `sent` line a delivery shares no request: it asks again, and has the line repeated.
-            if decided.wait().await.is_ok() {
-                for (to, passed) in passed {
-                    outside.destinations.hand_over(outside.settings.lane_of(&to), Mail::Passed(to, passed));
-                }
+            attempt::confirm_announced(outside, &passed, decided).await;
+            for (to, passed) in passed {
+                outside.destinations.hand_over(outside.settings.lane_of(&to), Mail::Passed(to, passed));
             }
             return None;
         }

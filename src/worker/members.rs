@@ -31,6 +31,8 @@ const TRIES: usize = 20;
 /// One worker among the others.
 #[derive(Default)]
 pub struct Members {
+    /// There can be no others.
+    alone: bool,
     name: Option<String>,
     /// When it last said that it lives, and how many did then.
     counted: Option<(Timestamp, u32)>,
@@ -48,10 +50,19 @@ pub struct Share {
 }
 
 impl Members {
+    /// `alone`: the store has room for no others; whoever is noted in it is gone.
+    pub fn new(alone: bool) -> Members {
+        Members { alone, ..Members::default() }
+    }
+
     /// Says that this worker lives, and counts.
     pub async fn beat(&mut self, state: &mut dyn State, now: Timestamp) -> Result<(), StateError> {
         let name = self.name(state).await?;
+        let alone = self.alone;
         let workers = change(state, now, |members| {
+            if alone {
+                members.clear();
+            }
             members.insert(name.clone(), now.after(KEEP));
         })
         .await?;
@@ -159,6 +170,12 @@ mod tests {
         ready(members[0].beat(&mut *sessions[0], silent)).unwrap();
         assert_eq!(share(&members[0], silent).unwrap().0, 1);
         assert_eq!(members[2].share(now.after(OUT_AFTER)), None, "out before the others count it out");
+        // Who can only be alone does not wait for the one that was killed a moment ago.
+        let mut only = Members::new(true);
+        ready(only.beat(&mut *sessions[2], silent)).unwrap();
+        assert_eq!(share(&only, silent), Some((1, Timestamp::MIN)));
+        ready(members[0].beat(&mut *sessions[0], silent)).unwrap();
+        ready(only.leave(&mut *sessions[2], silent)).unwrap();
         // Back again, it waits as one that comes.
         ready(members[2].beat(&mut *sessions[2], silent)).unwrap();
         assert_eq!(share(&members[2], silent), Some((2, silent.after(COUNTED_WITHIN))));

@@ -11,7 +11,7 @@ use serde::Serialize;
 
 use crate::engine::effect::{self, Conversion, Decision, Outcome};
 use crate::engine::id::{DeliveryId, UserId};
-use crate::engine::record::{Claim, Frozen, Piece, Quoting, Request};
+use crate::engine::record::{Dead, Frozen, Pending, Piece, Quoting, Request, codec};
 use crate::engine::time::Timestamp;
 
 use super::ports::{Line, Message, Partition};
@@ -95,7 +95,7 @@ struct DeadLetter<'a> {
     partition: Option<i32>,
     offset: Option<i64>,
     key: Option<String>,
-    /// Base64.
+    /// Base64: an event's bytes; of a delivery what sends it again.
     value: Option<String>,
     campaign: Option<&'a str>,
     user_id: Option<&'a str>,
@@ -201,31 +201,31 @@ pub fn dead_event(topics: &Topics, at: Timestamp, event: &DeadEvent, reason: &st
 pub struct DeadDelivery<'a> {
     pub at: Timestamp,
     pub user: &'a UserId,
-    pub id: DeliveryId,
-    pub claim: &'a Claim,
+    pub entry: &'a Pending,
     pub cause: &'a str,
-    pub attempts: u32,
     pub status: Option<u16>,
-    pub request: Option<&'a Request>,
 }
 
 pub fn dead_delivery(topics: &Topics, dead: &DeadDelivery<'_>) -> Line {
-    let error = format!("{FAILED}: {}", dead.cause);
+    let DeadDelivery { at, user, entry, cause, status } = *dead;
+    let error = format!("{FAILED}: {cause}");
+    let kept = entry.request.is_some().then(|| codec::encode_dead(&Dead { at, entry: entry.clone() }));
     let letter = DeadLetter {
         v: VERSION,
-        at: dead.at,
+        at,
         kind: "delivery",
-        reason: dead.cause,
+        reason: cause,
         error: &error,
-        campaign: Some(&dead.claim.campaign),
-        user_id: Some(dead.user),
-        delivery_id: Some(dead.id),
-        attempts: Some(dead.attempts),
-        status: dead.status,
-        request: dead.request.map(ShownRequest::of),
+        value: kept.map(|bytes| STANDARD.encode(bytes)),
+        campaign: Some(&entry.claim.campaign),
+        user_id: Some(user),
+        delivery_id: Some(entry.id),
+        attempts: Some(entry.phase.attempt()),
+        status,
+        request: entry.request.as_deref().map(ShownRequest::of),
         ..DeadLetter::default()
     };
-    line(&topics.dead, dead.user, &letter)
+    line(&topics.dead, user, &letter)
 }
 
 /// Milliseconds for a line.

@@ -1,5 +1,5 @@
-//! What the worker asks of the world: five ports. Adapters implement them; the simulator stands in for them. No business word
-//! occurs here: a port moves bytes, ids and times.
+//! What the worker asks of the world: five ports, and one for people who look back. Adapters implement them; the simulator stands in
+//! for the five. No business word occurs here: a port moves bytes, ids and times.
 //!
 //! Futures need not be `Send`: a lane, its store session and its HTTP client live on one thread.
 
@@ -131,6 +131,32 @@ pub enum AppendError {
     /// This line will never be accepted (too large, no such topic, not allowed).
     #[error("the log refuses: {0}")]
     Refused(String),
+}
+
+// ---------------------------------------------------------------- Archive: looking back in a log
+
+/// What a log keeps of a topic, for those who look at it. No member of a group: it commits nothing and disturbs no reader. Shared by all
+/// threads; its calls wait for the log.
+pub trait Archive: Send + Sync {
+    /// Opens a topic. One that nothing was ever written to may have no partitions.
+    fn open(&self, topic: &str) -> Result<Box<dyn Topic>, SourceError>;
+}
+
+/// One topic as it was kept when it was opened.
+pub trait Topic: Send {
+    /// Of each partition where the records begin that are not older than `since`, else those that are kept, and where they end.
+    fn spans(&self, since: Option<Timestamp>) -> Result<Vec<Span>, SourceError>;
+
+    /// Hands out the records of these spans, those of a partition in order. Some offsets may hold none.
+    fn read(&mut self, spans: &[Span], each: &mut dyn FnMut(Message<'_>)) -> Result<(), SourceError>;
+}
+
+/// The offsets from `begin` on and below `end` of one partition.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Span {
+    pub partition: i32,
+    pub begin: i64,
+    pub end: i64,
 }
 
 // ---------------------------------------------------------------- State: records by user

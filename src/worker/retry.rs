@@ -11,7 +11,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::engine::delivery::retries;
 use crate::engine::id::{DeliveryId, UserId, stable_hash};
-use crate::engine::record::Request;
+use crate::engine::record::{Dead, Pending, Request};
+use crate::engine::step::{Input, LETTERS_COUNT};
 use crate::engine::time::Timestamp;
 
 use super::commits::{Appending, Commits};
@@ -40,14 +41,23 @@ pub struct RetryMessage {
     /// How often in a row its destination was not called when its time had come.
     #[serde(default, skip_serializing_if = "is_default")]
     pub halts: u32,
+    /// When its delivery is over, whatever it waits for: by then it comes back, so that its dead letter has the request.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub expires: Option<Timestamp>,
     pub request: Arc<Request>,
+    /// Not a retry: a dead letter that is sent again. What its delivery is, but for the request.
+    #[serde(default, skip_serializing_if = "is_default", with = "redrive")]
+    pub redrive: Option<Box<Dead>>,
 }
 
 fn is_default<T: Default + PartialEq>(value: &T) -> bool {
     *value == T::default()
 }
 
+/// Of a retry.
 const VERSION: u32 = 1;
+/// Of a dead letter that is sent again, and the newest that this version reads.
+const REDRIVE: u32 = 2;
 
 /// The heap holds messages at most this long before their time; longer waits go through a tier.
 pub const HEAP_SPAN: Duration = Duration::from_secs(60);
@@ -57,7 +67,57 @@ pub const HEAP_BYTES: usize = 64 << 20;
 
 impl RetryMessage {
     pub fn new(user: UserId, delivery_id: DeliveryId, attempt: u32, not_before: Timestamp, request: Arc<Request>) -> RetryMessage {
-        RetryMessage { v: VERSION, user, delivery_id, attempt, not_before, unstarted: false, leased: false, halts: 0, request }
+        RetryMessage {
+            v: VERSION,
+            user,
+            delivery_id,
+            attempt,
+            not_before,
+            unstarted: false,
+            leased: false,
+            halts: 0,
+            expires: None,
+            request,
+            redrive: None,
+        }
+    }
+
+    /// The message that has a dead letter sent again, given up at `expires`; `None` for one that did not keep its request.
+    pub fn redriving(user: UserId, mut dead: Dead, not_before: Timestamp, expires: Option<Timestamp>) -> Option<RetryMessage> {
+        let request = dead.entry.request.take()?;
+        let message = RetryMessage::new(user, dead.entry.id, dead.entry.phase.attempt(), not_before, request);
+        Some(RetryMessage { v: REDRIVE, expires, redrive: Some(Box::new(dead)), ..message })
+    }
+
+    /// Of what a turn has put off; `None` for inputs that no message brings.
+    pub fn of_input(user: UserId, input: Input, until: Timestamp, expires: Option<Timestamp>) -> Option<RetryMessage> {
+        match input {
+            Input::Retry { id, attempt, unstarted, request } => {
+                let message = RetryMessage { unstarted, expires, ..RetryMessage::new(user, id, attempt, until, request) };
+                Some(message.before_expiry())
+            }
+            Input::Redrive(dead) => RetryMessage::redriving(user, *dead, until, expires),
+            _ => None,
+        }
+    }
+
+    /// What its time has come for.
+    pub fn into_input(self) -> (UserId, Input) {
+        let RetryMessage { user, delivery_id: id, attempt, unstarted, request, redrive, .. } = self;
+        let input = match redrive {
+            Some(dead) => {
+                let Dead { at, entry } = *dead;
+                Input::Redrive(Box::new(Dead { at, entry: Pending { request: Some(request), ..entry } }))
+            }
+            None => Input::Retry { id, attempt, unstarted, request },
+        };
+        (user, input)
+    }
+
+    /// Whether it has waited for too long and is to be dropped. A retry never is: its delivery ends in a dead letter, this one has one.
+    pub fn is_over(&self, now: Timestamp) -> bool {
+        let over = |dead: &Dead| dead.at.after(LETTERS_COUNT) <= now || self.expires.is_some_and(|expires| expires <= now);
+        self.redrive.as_ref().is_some_and(|dead| over(dead))
     }
 
     /// Sets it for later, without an attempt. What is halted again and again comes back ever more rarely.
@@ -70,12 +130,22 @@ impl RetryMessage {
                 now.after(retries::halted(self.halts, spread))
             }
         };
+        self.not_before = self.before_expiry_at();
     }
 
     /// The message for a delivery whose request is at hand; `None` when the retry topic has it already.
     pub fn of(delivery: &Delivery, attempts_made: u32, not_before: Timestamp) -> Option<RetryMessage> {
         let request = delivery.entry.request.clone()?;
-        Some(RetryMessage::new(delivery.user.clone(), delivery.entry.id, attempts_made, not_before, request))
+        let message = RetryMessage::new(delivery.user.clone(), delivery.entry.id, attempts_made, not_before, request);
+        Some(RetryMessage { expires: Some(delivery.entry.expires), ..message }.before_expiry())
+    }
+
+    fn before_expiry(self) -> RetryMessage {
+        RetryMessage { not_before: self.before_expiry_at(), ..self }
+    }
+
+    fn before_expiry_at(&self) -> Timestamp {
+        self.expires.map_or(self.not_before, |expires| self.not_before.min(expires))
     }
 
     /// The line for the topic whose delay fits: the longest tier that is over in time, else the topic without delay.
@@ -88,10 +158,33 @@ impl RetryMessage {
 
     fn read(bytes: &[u8]) -> Result<RetryMessage, String> {
         let message: RetryMessage = serde_json::from_slice(bytes).map_err(|error| error.to_string())?;
-        if message.v > VERSION {
-            return Err(format!("form {} is newer than this version reads ({VERSION}): upgrade this worker", message.v));
+        if message.v > REDRIVE {
+            return Err(format!("form {} is newer than this version reads ({REDRIVE}): upgrade this worker", message.v));
         }
         Ok(message)
+    }
+}
+
+/// A dead letter's delivery within a message: its bytes in base64.
+mod redrive {
+    use base64::Engine as _;
+    use base64::engine::general_purpose::STANDARD;
+    use serde::de::Error;
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    use crate::engine::record::{Dead, codec};
+
+    pub fn serialize<S: Serializer>(dead: &Option<Box<Dead>>, serializer: S) -> Result<S::Ok, S::Error> {
+        match dead {
+            Some(dead) => serializer.serialize_str(&STANDARD.encode(codec::encode_dead(dead))),
+            None => serializer.serialize_none(),
+        }
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Box<Dead>>, D::Error> {
+        let Some(text) = Option::<String>::deserialize(deserializer)? else { return Ok(None) };
+        let bytes = STANDARD.decode(text).map_err(D::Error::custom)?;
+        codec::decode_dead(&bytes).map(|dead| Some(Box::new(dead))).map_err(D::Error::custom)
     }
 }
 
@@ -195,6 +288,11 @@ impl RetryReader {
         self.appending.look(&*self.append);
         self.hold_when_full()?;
         commits.commit(&mut *self.source, &mut self.offsets)
+    }
+
+    /// How much it holds, in bytes: never more than [`HEAP_BYTES`] and one record.
+    pub fn held_bytes(&self) -> usize {
+        self.heap_bytes
     }
 
     /// When the first message wants to move on: from the heap, or out of its tier.

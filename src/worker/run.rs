@@ -412,7 +412,7 @@ async fn control(
         Ok(state) => state,
         Err(error) => return common.give_up_state(error),
     };
-    let mut members = Members::default();
+    let mut members = Members::new(common.settings.alone);
     let mut beat_at = Instant::now();
     let mut due = Due::new(state, common.clock.clone(), common.positions.clone(), common.held.clone());
     let progress = common.watch("control");

@@ -28,6 +28,8 @@ pub struct Settings {
     pub omit: BTreeSet<Reason>,
     /// Go on with a store that was restored or emptied.
     pub accept_state: bool,
+    /// The store serves one process: nobody else has a share of what destinations allow, nor had one that a predecessor left behind.
+    pub alone: bool,
 }
 
 /// The topics by name.
@@ -87,6 +89,7 @@ impl Settings {
             drain: Duration::ZERO,
             omit: BTreeSet::new(),
             accept_state: false,
+            alone: true,
         }
     }
 }

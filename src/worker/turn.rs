@@ -10,7 +10,7 @@ use crate::engine::catalog::InForce;
 use crate::engine::effect::{Effect, FailCause, Passed};
 use crate::engine::id::{DeliveryId, UserId, stable_hash};
 use crate::engine::record::codec::{self, CodecError};
-use crate::engine::record::{Member, Pending};
+use crate::engine::record::{Ending, Member, Pending};
 use crate::engine::step::{self, Input, Known, Stepped};
 use crate::engine::time::Timestamp;
 
@@ -46,6 +46,8 @@ pub struct Origin {
 pub struct Turned {
     pub deliveries: Vec<Delivery>,
     pub failures: Vec<(Delivery, FailCause)>,
+    /// What failed with the batch that made its request.
+    pub buried: Vec<(Delivery, Box<Ending>)>,
     /// What records have to say to others, in turn.
     pub passed: Vec<(UserId, Box<Passed>)>,
     /// When the lines of this turn are acknowledged.
@@ -79,13 +81,30 @@ pub struct Turn {
     step: Step,
 }
 
-/// A delivery that a turn gives out, or gives up.
+/// A delivery that a turn gives out, gives up, or has buried.
 struct Starting {
     user: UserId,
     entry: Pending,
     members: Vec<Member>,
-    failure: Option<FailCause>,
+    doing: Doing,
     since: Option<Timestamp>,
+    /// As in [`Delivery::before`].
+    before: u32,
+}
+
+/// What is to be done about it.
+enum Doing {
+    Send,
+    Fail(FailCause),
+    Bury(Box<Ending>),
+}
+
+/// A retry message that cannot start now.
+struct Postponed {
+    id: DeliveryId,
+    until: Timestamp,
+    /// Of its pending entry.
+    expires: Option<Timestamp>,
 }
 
 impl Turn {
@@ -139,11 +158,12 @@ impl Turn {
     }
 
     /// Step 3. What is remembered may be older than what another worker stored. Inputs that are written find that out at their commit; a
-    /// retry message that does not win is not written but dropped, and must not lose against a record that never knew its delivery.
+    /// retry message that does not win is not written but dropped, and must not lose against a record that never knew its delivery. Nor must
+    /// what records say to each other.
     async fn load(&mut self, grouped: Vec<(UserId, Vec<usize>)>, work: &[Work]) -> Result<Vec<Turning>, StateError> {
-        let is_retry = |at: &usize| matches!(work[*at].input, Input::Retry { .. });
-        let mut remembered: Vec<Option<Remembered>> =
-            grouped.iter().map(|(user, inputs)| self.cache.take(user).filter(|_| !inputs.iter().any(is_retry))).collect();
+        let suffices = |inputs: &[usize], known: &Known| inputs.iter().all(|at| turning::suffices(&work[*at].input, known));
+        let take = |(user, inputs): &(UserId, Vec<usize>)| self.cache.take(user).filter(|remembered| suffices(inputs, &remembered.known));
+        let mut remembered: Vec<Option<Remembered>> = grouped.iter().map(take).collect();
         let missing: Vec<UserId> =
             grouped.iter().zip(&remembered).filter(|(_, known)| known.is_none()).map(|((user, _), _)| user.clone()).collect();
         if !missing.is_empty() {
@@ -315,8 +335,8 @@ impl Turn {
         }
     }
 
-    /// Step 6. From here on nothing waits for the store. Answers the postponed deliveries with their times beside what is to be done.
-    fn carry_out(&mut self, turning: Vec<Turning>) -> (Turned, Vec<(DeliveryId, Timestamp)>) {
+    /// Step 6. From here on nothing waits for the store. Answers what is postponed beside what is to be done.
+    fn carry_out(&mut self, turning: Vec<Turning>) -> (Turned, Vec<Postponed>) {
         let mut turned = Turned::default();
         let mut lines: Vec<Line> = Vec::new();
         let mut postponed = Vec::new();
@@ -327,7 +347,7 @@ impl Turn {
             known.places = None;
             for effect in effects {
                 self.count(&effect);
-                let (id, failure) = match effect {
+                let (id, doing) = match effect {
                     Effect::Decided(decision) => {
                         match outcomes::decision(&self.settings, &decision) {
                             Some(line) => lines.push(line),
@@ -339,10 +359,12 @@ impl Turn {
                         lines.push(outcomes::conversion(&self.settings.topics, &conversion));
                         continue;
                     }
-                    Effect::Send(id) => (id, None),
-                    Effect::Fail(id, cause) => (id, Some(cause)),
+                    Effect::Send(id) => (id, Doing::Send),
+                    Effect::Fail(id, cause) => (id, Doing::Fail(cause)),
+                    Effect::Bury(id, ending) => (id, Doing::Bury(ending)),
                     Effect::Postpone { id, until } => {
-                        postponed.push((id, until));
+                        let expires = known.record.pending.iter().find(|entry| entry.id == id).map(|entry| entry.expires);
+                        postponed.push(Postponed { id, until, expires });
                         continue;
                     }
                     Effect::Pass { to, passed } => {
@@ -359,7 +381,8 @@ impl Turn {
                 // What is sent is what the stored record holds, never what `step` returned on the way there.
                 if let Some(entry) = known.record.pending.iter().find(|entry| entry.id == id) {
                     let members = known.record.batch.as_ref().map_or_else(Vec::new, |batch| batch.members.clone());
-                    starting.push(Starting { user: user.clone(), entry: entry.clone(), members, failure, since });
+                    let before = known.record.resumed.find(id).map_or(0, |resumed| resumed.before);
+                    starting.push(Starting { user: user.clone(), entry: entry.clone(), members, doing, since, before });
                 }
             }
             if let Some(until) = held_until_read {
@@ -372,11 +395,12 @@ impl Turn {
         }
         let decided = if lines.is_empty() { Ack::done() } else { Ack::of(self.append.append(&lines)) };
         turned.decided = decided.clone();
-        for Starting { user, entry, members, failure, since } in starting {
-            let delivery = Delivery { since, members, ..Delivery::new(user, entry, decided.clone()) };
-            match failure {
-                None => turned.deliveries.push(delivery),
-                Some(cause) => turned.failures.push((delivery, cause)),
+        for Starting { user, entry, members, doing, since, before } in starting {
+            let delivery = Delivery { since, members, before, ..Delivery::new(user, entry, decided.clone()) };
+            match doing {
+                Doing::Send => turned.deliveries.push(delivery),
+                Doing::Fail(cause) => turned.failures.push((delivery, cause)),
+                Doing::Bury(ending) => turned.buried.push((delivery, ending)),
             }
         }
         (turned, postponed)
@@ -389,6 +413,7 @@ impl Turn {
             Effect::Converted(_)
             | Effect::Send(_)
             | Effect::Fail(..)
+            | Effect::Bury(..)
             | Effect::Fetch(_)
             | Effect::Pass { .. }
             | Effect::Postpone { .. }
@@ -403,15 +428,17 @@ impl Turn {
 }
 
 /// Step 7 for one input: its place in the log is finished, unless its retry message must be written again first.
-fn finish(done: Work, postponed: &[(DeliveryId, Timestamp)], turned: &mut Turned) {
+fn finish(done: Work, postponed: &[Postponed], turned: &mut Turned) {
     let Some(Origin { ticket, .. }) = done.origin else { return };
-    if let Input::Retry { id, attempt, unstarted, request } = done.input
-        && let Some((_, until)) = postponed.iter().find(|(postponed, _)| *postponed == id)
-    {
-        let message = RetryMessage { unstarted, ..RetryMessage::new(done.user, id, attempt, *until, request) };
-        turned.postponed.push((Box::new(message), ticket));
-    } else {
-        ticket.finish();
+    let id = match &done.input {
+        Input::Retry { id, .. } => Some(*id),
+        Input::Redrive(dead) => Some(dead.entry.id),
+        _ => None,
+    };
+    let put_off = id.and_then(|id| postponed.iter().find(|postponed| postponed.id == id));
+    match put_off.and_then(|put_off| RetryMessage::of_input(done.user, done.input, put_off.until, put_off.expires)) {
+        Some(message) => turned.postponed.push((Box::new(message), ticket)),
+        None => ticket.finish(),
     }
 }
 
@@ -429,17 +456,17 @@ fn group_by_user(work: &[Work]) -> Vec<(UserId, Vec<usize>)> {
     grouped
 }
 
-/// A stored record that cannot be read stops the worker: going on without it would send again what was sent.
-fn remember(stored: Option<Stored>) -> Result<Remembered, StateError> {
+pub(super) fn remember(stored: Option<Stored>) -> Result<Remembered, StateError> {
     let Some(stored) = stored else { return Ok(Remembered::default()) };
+    Ok(Remembered { token: Some(stored.token), wake: None, known: known(&stored)? })
+}
+
+/// What is stored of a user. A record that cannot be read is no reason to go on without it: that would send again what was sent.
+pub fn known(stored: &Stored) -> Result<Known, StateError> {
     let refused = |error: CodecError| StateError::Refused(format!("a stored record cannot be read: {error}"));
     let record = codec::decode(&stored.record).map_err(refused)?;
     let profile = stored.profile.as_deref().map(codec::decode_profile).transpose().map_err(refused)?;
-    Ok(Remembered {
-        token: Some(stored.token),
-        wake: None,
-        known: Known { record, profile: profile.unwrap_or_default(), ..Known::default() },
-    })
+    Ok(Known { record, profile: profile.unwrap_or_default(), ..Known::default() })
 }
 
 mod places;

@@ -11,6 +11,7 @@ use campanile::engine::time::Timestamp;
 use campanile::secrets::Secret;
 use campanile::telemetry::metrics::{CampaignLabel, Metrics};
 use campanile::worker::ports::{Append, AppendError, Clock, Line, SendFuture};
+use campanile::worker::settings::Topics;
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use reqwest::header::{CONTENT_ENCODING, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
@@ -100,7 +101,7 @@ impl Server {
             max_lateness: Duration::from_secs(72 * 3600),
             metrics: metrics.ingest.clone(),
         };
-        let (desk, follower) = idle();
+        let (desk, follower, archive) = idle();
         let router = api::router(Api {
             access: Access::new(tokens, address).expect("loopback"),
             ingest,
@@ -108,6 +109,8 @@ impl Server {
             follower,
             live: unseen(),
             trial: trial(),
+            archive,
+            topics: Topics::new(&["events".into()], "campanile"),
         });
         let serving = tokio::spawn(async move { axum::serve(listener, router).await.expect("it serves") });
         let _ = rustls::crypto::ring::default_provider().install_default();

@@ -1,5 +1,5 @@
 //! Destinations beside one another: those that hang or fail hold up nobody else and use up no attempts, what they missed arrives
-//! when they are back, and a rate holds over several workers, measured at the receiver.
+//! when they are back, and limits hold over several workers, measured at the receiver.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -74,6 +74,34 @@ fn a_rate_holds_over_three_workers_and_a_restart() {
     assert!(most <= Some(PER_SECOND + BURST), "{most:?} requests within a second");
     assert!(most >= Some(PER_SECOND / 2), "{most:?} requests within a second");
     assert_eq!(at.len(), USERS, "each once");
+    workers.into_iter().for_each(Worker::stop);
+}
+
+#[test]
+fn slots_hold_over_three_workers_and_a_rolling_restart() {
+    const SLOTS: usize = 6;
+    let _heavy = heavy();
+    let redis = Redis::start();
+    let limited = runtime().block_on(Endpoint::plain());
+    let deployment = Deployment::new(shared(), &redis.url());
+    let address = limited.address().to_string();
+    // A request that the worker gives up while the endpoint still has it would be one too many there.
+    let slots = format!("max_in_flight: {SLOTS}\ntimeout: 6s");
+    deployment.define(&join(&[campaign("limited", &limited.url("/pause/250")), destination("limited", &address, &slots)]));
+    deployment.init();
+    let mut workers: Vec<Worker> = (0..3).map(|_| deployment.start()).collect();
+    go(&workers[0], 0..USERS);
+    // The share of one that leaves is taken over, and one that comes takes nothing before the others have given it room.
+    for restarted in 1..=3 {
+        until("some more have arrived", 2 * WITHIN, || limited.count() >= restarted * USERS / 5);
+        workers.remove(0).stop();
+        workers.push(deployment.start());
+    }
+    until("all have arrived", 3 * WITHIN, || users(&limited.seen()).len() == USERS);
+    let most = limited.most_at_once();
+    assert!(most <= SLOTS, "{most} requests at once");
+    assert!(most > SLOTS / 2, "{most} requests at once: slots stood empty");
+    assert_eq!(limited.count(), USERS, "each once");
     workers.into_iter().for_each(Worker::stop);
 }
 

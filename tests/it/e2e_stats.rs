@@ -9,18 +9,15 @@ use campanile::worker::ports::Clock;
 use serde_json::Value;
 
 use crate::support::kafka::{append_on, shared};
-use crate::support::load::{Endpoints, Load, Mix};
+use crate::support::load::{Endpoints, Kills, Load, Mix};
 use crate::support::redis::Redis;
 use crate::support::topic::Follow;
 use crate::support::wait::{eventually, heavy, runtime, until};
 use crate::support::witness::Settling;
 use crate::support::worker::{Deployment, Worker};
 
-const KILLS: usize = 3;
+const KILLS: Kills = Kills { times: 3, chunk: 200, on_their_way: 300 };
 const USERS: usize = 500;
-const CHUNK: usize = 200;
-const ON_THEIR_WAY: usize = 300;
-const ATTEMPTS_BEFORE: f64 = 30.0;
 const WORKS_WITHIN: Duration = Duration::from_secs(60);
 const SETTLED_WITHIN: Duration = Duration::from_secs(120);
 /// A killed worker's partitions stand still for its session; then they are counted within a flush.
@@ -93,20 +90,9 @@ fn killed_workers_count_what_the_topic_says() {
     let redis = Redis::start();
     let endpoints = Endpoints::start();
     let deployment = endpoints.deploy(shared(), &redis.url());
-    let mut workers = vec![deployment.start(), deployment.start()];
     let append = append_on(shared());
     let mut load = Load::new(&deployment.events, USERS, Mix::Whole);
-    for _ in 0..KILLS {
-        let victim = workers.remove(0);
-        until("the worker that is to be killed has made attempts", WORKS_WITHIN, || {
-            if load.expected.len() < endpoints.count() + ON_THEIR_WAY {
-                load.write(&append, CHUNK, SystemClock::new().now());
-            }
-            victim.metric("campanile_attempts_total", "") >= ATTEMPTS_BEFORE
-        });
-        victim.kill();
-        workers.push(deployment.start());
-    }
+    let workers = endpoints.under_kills(&deployment, &mut load, &append, KILLS);
     let mut outcomes = Settling::new(shared(), &deployment.topic("outcomes"));
     outcomes.wait_for(&load.by_campaign(), SETTLED_WITHIN);
     let expect = read_afresh(&deployment);

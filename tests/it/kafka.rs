@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use campanile::adapter::kafka::{Admin, AdminError, Finding, KafkaAppend, KafkaSource, Start, State, topics};
+use campanile::adapter::kafka::{Admin, AdminError, Finding, KafkaAppend, KafkaArchive, KafkaSource, Start, State, topics};
 use campanile::worker::ports::{Append, AppendError, Line, Offset, Partition, SourceError};
 use rdkafka::ClientConfig;
 use rdkafka::admin::{AdminClient, AdminOptions};
@@ -31,6 +31,12 @@ pub fn log(partitions: i32) -> Log {
             Box::new(KafkaSource::open(&settings, &topics).expect("a source"))
         }),
     }
+}
+
+#[test]
+fn what_kafka_keeps_can_be_looked_at() {
+    let archive = KafkaArchive { settings: settings(shared(), "nobody") };
+    crate::log::what_is_kept_can_be_looked_at(&log(3), &archive);
 }
 
 fn member(brokers: &str, group: &str, topic: &str) -> Reader {

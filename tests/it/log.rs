@@ -1,14 +1,17 @@
 //! What every log must do: one suite over the ports `Source` and `Append`, run over Kafka (`kafka`), the embedded log and the
 //! simulator's (`log_local`). A log is plugged in with `log_suite!`, as a function that makes one.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use campanile::worker::ports::{Append, Assigned, Line, Offset, Partition, Polled, Source, SourceError};
+use campanile::adapter::clock::SystemClock;
+use campanile::engine::time::Timestamp;
+use campanile::worker::ports::{Append, Archive, Assigned, Clock, Line, Offset, Partition, Polled, Source, SourceError, Span, Topic};
 
 use crate::support::kafka::{fresh, wait};
+use crate::support::wait::eventually;
 
 /// A log under test, made with the number of partitions that its topics are to have.
 pub struct Log {
@@ -426,6 +429,58 @@ pub fn topics_do_not_mix(make: impl Fn(i32) -> Log) {
         let expect: Vec<u32> = (0..300).filter(|number| read.contains(&(*number as usize % 3))).collect();
         assert_eq!(reader.numbers(), expect);
     }
+}
+
+/// Of a log that can be looked back in: no member of a group, any part, as often as wanted.
+pub fn what_is_kept_can_be_looked_at(log: &Log, archive: &dyn Archive) {
+    let topic = (log.topic)();
+    numbers(log, &topic, 0..200, 50);
+    let mut reader = join(log, &topic, Begin::Earliest, 3);
+    reader.until_the_end();
+    let mut opened = archive.open(&topic).expect("a topic");
+    let spans = opened.spans(None).expect("spans");
+    assert_eq!(spans.len(), 3);
+    let read = |opened: &mut dyn Topic, spans: &[Span]| {
+        let mut seen: Vec<Seen> = Vec::new();
+        let mut newest = Timestamp::MIN;
+        opened
+            .read(spans, &mut |message| {
+                newest = newest.max(message.time);
+                seen.push(Seen {
+                    topic: message.topic.to_owned(),
+                    partition: message.partition,
+                    offset: message.offset,
+                    key: message.key.map(<[u8]>::to_vec),
+                    value: message.value.map(<[u8]>::to_vec),
+                });
+            })
+            .expect("records");
+        (seen, newest)
+    };
+    let (mut all, newest) = read(&mut *opened, &spans);
+    let place = |seen: &Seen| (seen.partition, seen.offset);
+    assert!(all.chunk_by(|a, b| a.partition == b.partition).all(|part| part.is_sorted_by_key(place)));
+    all.sort_by_key(place);
+    reader.seen.sort_by_key(place);
+    assert_eq!(all, reader.seen, "all that a member is given");
+    // Any part, again and backward.
+    for span in spans.iter().rev() {
+        let half = Span { begin: span.begin + (span.end - span.begin) / 2, ..*span };
+        let (part, _) = read(&mut *opened, &[half]);
+        let expect: Vec<Seen> = all.iter().filter(|seen| seen.partition == span.partition && seen.offset >= half.begin).cloned().collect();
+        assert_eq!(part, expect);
+        assert!(read(&mut *opened, &[Span { begin: span.end, ..*span }]).0.is_empty());
+    }
+    // By time; what is written later is not part of what was opened.
+    eventually("the clock has moved on", PATIENCE, || (SystemClock::new().now() > newest.after(Duration::from_millis(5))).then_some(()));
+    numbers(log, &topic, 200..203, 3);
+    assert_eq!(opened.spans(None).expect("spans").len(), 3);
+    let mut later = archive.open(&topic).expect("a topic");
+    let since = later.spans(Some(newest.after(Duration::from_millis(1)))).expect("spans");
+    let numbers: BTreeSet<u32> = read(&mut *later, &since).0.iter().map(Seen::number).collect();
+    assert_eq!(numbers, (200..203).collect());
+    let future = later.spans(Some(newest.after(Duration::from_secs(86_400)))).expect("spans");
+    assert!(future.iter().all(|span| span.begin == span.end), "{future:?}");
 }
 
 pub fn all_partitions_are_known(make: impl Fn(i32) -> Log) {

@@ -14,6 +14,14 @@ log_suite!(the_embedded_log_in_memory, crate::log_local::embedded_in_memory);
 log_suite!(the_embedded_log_in_a_file, crate::log_local::embedded_in_a_file);
 log_suite!(the_log_of_the_simulator, crate::log_local::simulated);
 
+#[test]
+fn what_the_embedded_log_keeps_can_be_looked_at() {
+    let embedded = Embedded::open(&EmbeddedSettings { path: None, partitions: 3 }, Arc::new(SystemClock::new())).expect("memory");
+    let archive = embedded.archive();
+    assert!(archive.open("nothing").expect("a topic").spans(None).expect("spans").is_empty(), "nothing was ever written to it");
+    crate::log::what_is_kept_can_be_looked_at(&over(embedded, None), &*archive);
+}
+
 pub fn embedded_in_memory(partitions: i32) -> Log {
     embedded(partitions, None)
 }
@@ -42,7 +50,10 @@ pub fn simulated(partitions: i32) -> Log {
 fn embedded(partitions: i32, directory: Option<tempfile::TempDir>) -> Log {
     let path = directory.as_ref().map(|directory| directory.path().join("campanile.redb"));
     let settings = EmbeddedSettings { path, partitions: partitions.unsigned_abs() };
-    let log = Embedded::open(&settings, Arc::new(SystemClock::new())).expect("an embedded store");
+    over(Embedded::open(&settings, Arc::new(SystemClock::new())).expect("an embedded store"), directory)
+}
+
+fn over(log: Embedded, directory: Option<tempfile::TempDir>) -> Log {
     Log {
         append: log.append(),
         topic: Box::new(|| fresh("topic")),

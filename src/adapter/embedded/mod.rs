@@ -9,6 +9,7 @@
 //!
 //! Its groups, in the sense of the Redis adapter, are one.
 
+mod archive;
 mod bounded;
 mod file;
 mod log;
@@ -30,7 +31,7 @@ use redb::Database;
 
 pub use file::OpenError;
 
-use crate::worker::ports::{Append, Clock, Source, SourceError, Store};
+use crate::worker::ports::{Append, Archive, Clock, Source, SourceError, Store};
 use bounded::Budgets;
 use retention::Retention;
 use writer::{Tail, Writer};
@@ -101,6 +102,11 @@ impl Embedded {
     /// Writing to the log. Topics come into being when they are first written or read.
     pub fn append(&self) -> Arc<dyn Append> {
         Arc::new(log::EmbeddedLog::new(Arc::clone(&self.shared)))
+    }
+
+    /// What is kept of the log's topics.
+    pub fn archive(&self) -> Arc<dyn Archive> {
+        Arc::new(archive::EmbeddedArchive::new(Arc::clone(&self.shared)))
     }
 
     /// Joins `group` as its only member for these topics; all partitions are assigned at the first poll. From now on the log

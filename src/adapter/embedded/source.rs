@@ -221,6 +221,6 @@ fn fatal(failure: Failure) -> SourceError {
     SourceError::Fatal(failure.to_string())
 }
 
-fn unreadable(error: redb::Error) -> SourceError {
+pub(super) fn unreadable(error: redb::Error) -> SourceError {
     SourceError::Fatal(format!("the embedded log cannot be read: {error}; repair its disk or restore the file, then restart"))
 }

@@ -17,7 +17,7 @@ pub use admin::{Admin, AdminError, Finding, State, Topic, retry_topics, topics};
 pub use append::KafkaAppend;
 pub use settings::{KafkaSettings, SettingsError, Start};
 pub use source::KafkaSource;
-pub use span::KafkaSpan;
+pub use span::{KafkaArchive, KafkaSpan};
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 

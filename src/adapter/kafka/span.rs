@@ -1,5 +1,5 @@
-//! A span of the log, read once from a time or the beginning to its end as of now: for commands that look back. It is no member of a
-//! group, commits nothing, and never disturbs the workers.
+//! A span of the log, read from a time or the beginning to its end as of now, or parts of one topic, one after the other: for those
+//! who look back. It is no member of a group, commits nothing, and never disturbs the workers.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,7 +13,7 @@ use super::Told;
 use super::failure::{missing_topic, read_failed};
 use super::settings::{KafkaSettings, client_error};
 use crate::engine::time::Timestamp;
-use crate::worker::ports::{Message, Partition, SourceError};
+use crate::worker::ports::{Archive, Message, Partition, SourceError, Span, Topic};
 
 /// All partitions of some topics.
 pub struct KafkaSpan {
@@ -23,6 +23,10 @@ pub struct KafkaSpan {
 
 struct Part {
     partition: Partition,
+    /// The oldest record that was kept and the end, when it was opened.
+    oldest: i64,
+    newest: i64,
+    /// Where it is read from.
     begin: i64,
     /// The first offset that is not read.
     end: i64,
@@ -40,6 +44,42 @@ const BATCH: usize = 1024;
 const SILENCE: Duration = Duration::from_secs(60);
 /// A wait for the next record; then it is seen whether the end is reached.
 const WAIT: Duration = Duration::from_millis(200);
+
+/// Topics of this Kafka.
+pub struct KafkaArchive {
+    pub settings: KafkaSettings,
+}
+
+impl Archive for KafkaArchive {
+    fn open(&self, topic: &str) -> Result<Box<dyn Topic>, SourceError> {
+        Ok(Box::new(KafkaSpan::open(&self.settings, &[topic.to_owned()], None)?))
+    }
+}
+
+impl Topic for KafkaSpan {
+    fn spans(&self, since: Option<Timestamp>) -> Result<Vec<Span>, SourceError> {
+        let all: Vec<Partition> = self.parts.iter().map(|part| part.partition.clone()).collect();
+        let begins = match since {
+            Some(since) => self.offsets(&all, Position::Offset(since.0.max(0)))?,
+            None => self.parts.iter().map(|part| Some(part.oldest)).collect(),
+        };
+        let span = |(part, begin): (&Part, Option<i64>)| {
+            let begin = begin.unwrap_or(part.newest).clamp(part.oldest.min(part.newest), part.newest);
+            Span { partition: part.partition.number, begin, end: part.newest }
+        };
+        Ok(self.parts.iter().zip(begins).map(span).collect())
+    }
+
+    fn read(&mut self, spans: &[Span], each: &mut dyn FnMut(Message<'_>)) -> Result<(), SourceError> {
+        for part in &mut self.parts {
+            let span = spans.iter().find(|span| span.partition == part.partition.number);
+            (part.begin, part.end) = span.map_or((0, 0), |span| (span.begin, span.end));
+        }
+        self.begin()?;
+        while KafkaSpan::read(self, each)? {}
+        Ok(())
+    }
+}
 
 impl KafkaSpan {
     /// From the first record whose time is not before `from`, else from the oldest that is kept, to the end as it is now.
@@ -60,7 +100,7 @@ impl KafkaSpan {
             // No record is that young: there is nothing to read.
             let begin = begin.unwrap_or(end).min(end);
             let cut = (begin < end && oldest == Some(begin) && begin > 0).then_some(None);
-            span.parts.push(Part { partition, begin, end, next: begin, cut });
+            span.parts.push(Part { partition, oldest: oldest.unwrap_or(end), newest: end, begin, end, next: begin, cut });
         }
         span.begin()?;
         Ok(span)

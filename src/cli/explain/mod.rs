@@ -17,7 +17,6 @@ use super::settings::join;
 use super::simulate::{definitions, instant};
 use super::validate::Format;
 use crate::engine::catalog::{CampaignInForce, Catalog, InForce};
-use crate::engine::definition::problem::meant;
 use crate::engine::definition::{Campaign, Trigger};
 use crate::engine::event::{Body, Event, SourceId};
 use crate::engine::reading::{self, Limits, Place};
@@ -123,10 +122,7 @@ pub fn run(args: &ExplainArgs) -> Result<(), Failure> {
     };
     catalog.begin_at(from);
     let in_force = InForce::compile(&catalog, policy()).map_err(|problems| Failure::Refused(join(&problems)))?;
-    let campaign = in_force.by_key(&args.campaign).ok_or_else(|| {
-        let keys: Vec<&str> = in_force.campaigns.iter().map(|campaign| &*campaign.definition.key).collect();
-        Failure::Refused(format!("there is no campaign `{}`: {}", args.campaign, meant(&args.campaign, "campaigns", keys)))
-    })?;
+    let campaign = in_force.named(&args.campaign).map_err(Failure::Refused)?;
     let explained = replay(args, &catalog, (&in_force, campaign), from, input)
         .map_err(|stopped| Failure::Refused(format!("the replay cannot go on: {stopped}")))?;
     match args.format {

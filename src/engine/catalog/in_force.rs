@@ -10,6 +10,7 @@ use hashbrown::HashMap;
 use super::destinations::{Finder, Keyring, Route};
 use super::{Backfill, Catalog, Document};
 use crate::engine::audience::Cohorts;
+use crate::engine::definition::problem::meant;
 use crate::engine::definition::{
     Campaign, Cohort, Definition, Destination, Document as Read, Kind, Place, Problem, ReadOptions, Status, Trigger, Webhook, Workspace,
     read_canonical,
@@ -170,6 +171,14 @@ impl InForce {
 
     pub fn by_key(&self, key: &str) -> Option<&CampaignInForce> {
         self.campaign(CampaignId::of(key)).filter(|campaign| &*campaign.definition.key == key)
+    }
+
+    /// The same; else a sentence that names the nearest there is.
+    pub fn named(&self, key: &str) -> Result<&CampaignInForce, String> {
+        self.by_key(key).ok_or_else(|| {
+            let keys = self.campaigns.iter().map(|campaign| &*campaign.definition.key);
+            format!("there is no campaign `{key}`: {}", meant(key, "campaigns", keys))
+        })
     }
 
     /// Where a webhook goes: the destination it names, else the one that its host has alone, else just its host.

@@ -1,5 +1,5 @@
 //! Several users in one request, as arithmetic on requests: what of a `profiles` request its users can share, under which name it is
-//! collected, how one is made of many and one of them taken out again. Nothing is decided here.
+//! collected, how one is made of many. Nothing is decided here.
 //!
 //! **Who shares a request.** Deliveries of one version of one campaign whose rendered requests are equal but for the entry of `profiles`:
 //! destination, method, URL with its query, headers, and the rest of the body. A URL or `key_values` with something of the user's
@@ -71,7 +71,7 @@ pub fn member_weight(member: &Member) -> usize {
     member.profile.len() + member.user.len() + MEMBER_BYTES
 }
 
-/// The request of all members. Their entries move into it: each then says where its own stands.
+/// The request of all members. Their entries move into it.
 pub fn join(shared: &Request, members: &mut [Member]) -> Request {
     let mut pieces = shared.body.as_ref().map_or_else(Vec::new, |body| body.0.clone());
     let mut text = match pieces.pop() {
@@ -81,28 +81,11 @@ pub fn join(shared: &Request, members: &mut [Member]) -> Request {
             String::new()
         }
     };
-    for (number, member) in members.iter_mut().enumerate() {
-        if number > 0 {
-            text.push(',');
-        }
-        let profile = std::mem::take(&mut member.profile);
-        member.span = (bytes(text.len()), bytes(profile.len()));
-        text.push_str(&profile);
-    }
+    let profiles: Vec<Box<str>> = members.iter_mut().map(|member| std::mem::take(&mut member.profile)).collect();
+    text.push_str(&profiles.join(","));
     text.push_str(AFTER);
     pieces.push(Piece::Text(text.into()));
     Request { body: Some(Frozen(pieces)), ..shared.clone() }
-}
-
-/// The request of one member alone, out of that of all; `first`: the member that came first.
-pub fn of_member(request: &Request, first: &Member, member: &Member) -> Option<Request> {
-    let (last, before) = request.body.as_ref()?.0.split_last()?;
-    let Piece::Text(text) = last else { return None };
-    let [shared, start, length] = [first.span.0, member.span.0, member.span.1].map(|bytes| bytes as usize);
-    let profile = text.get(start..start.checked_add(length)?)?;
-    let mut pieces = before.to_vec();
-    pieces.push(Piece::Text([text.get(..shared)?, profile, AFTER].concat().into()));
-    Some(Request { body: Some(Frozen(pieces)), ..request.clone() })
 }
 
 /// The id of the request of these members: other members, another id.
@@ -123,10 +106,6 @@ pub fn of_entry(entry: &Pending) -> Option<(UserId, u64, Split)> {
 pub fn stands(record: &Record, delivery: DeliveryId, batch: &str) -> bool {
     let entry = record.pending.iter().find(|entry| entry.id == delivery);
     entry.and_then(of_entry).is_some_and(|(id, ..)| *id == *batch)
-}
-
-fn bytes(length: usize) -> u32 {
-    u32::try_from(length).unwrap_or(u32::MAX)
 }
 
 #[cfg(test)]
@@ -153,24 +132,22 @@ mod tests {
 
     fn member(user: &str, profile: &str) -> Member {
         let (id, asked) = (DeliveryId([1; 16]), Timestamp(0));
-        Member { user: user.into(), id, asked, claimed: asked, expires: asked, profile: profile.into(), span: (0, 0) }
+        Member { user: user.into(), id, asked, claimed: asked, expires: asked, profile: profile.into() }
     }
 
-    /// Requests of one user each become one, of which each can be taken again.
+    /// Requests of one user each become one.
     fn check(before: &[Piece], start: &str, profiles: &[&str]) {
         let alone = |profile: &str| request([before, &[text(&format!("{start}{profile}]}}"))]].concat());
-        let splits: Vec<Split> = profiles.iter().map(|one| split(&alone(one), bytes(start.len())).expect("a profile")).collect();
+        let at = u32::try_from(start.len()).unwrap();
+        let splits: Vec<Split> = profiles.iter().map(|one| split(&alone(one), at).expect("a profile")).collect();
         assert!(splits.iter().all(|split| split.shared == splits[0].shared));
         let mut members: Vec<Member> = splits.iter().map(|split| member("u", &split.profile)).collect();
         let joined = join(&splits[0].shared, &mut members);
         assert_eq!(joined, alone(&profiles.join(",")));
-        for (member, profile) in members.iter().zip(profiles) {
-            assert_eq!(of_member(&joined, &members[0], member), Some(alone(profile)), "{profile}");
-        }
     }
 
     #[test]
-    fn many_become_one_and_each_can_be_taken_again() {
+    fn many_become_one() {
         let start = "{\"targetId\":\"k\",\"profiles\":[";
         check(&[], start, &["{}"]);
         check(&[], start, &["{\"Identity\":\"u1\"}", "{}", "{\"a\":\"]}\",\"profiles\":[{}]}", "{\"name\":\"\u{1f514}\"}"]);

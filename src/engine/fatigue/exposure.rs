@@ -63,6 +63,12 @@ pub(super) fn note(ledger: &mut Ledger, campaign: &Campaign, key: ExposureKey, a
     ledger.exposures.push(Exposure { campaign: campaign.id, key, arm, last: now, count: 1 });
 }
 
+/// Whether a send at `claimed` can be among those noted: it is the last, or there is one before the last.
+pub(super) fn knows(ledger: &Ledger, campaign: CampaignId, key: ExposureKey, claimed: Timestamp) -> bool {
+    let same = |known: &&Exposure| known.campaign == campaign && known.arm == Arm::Treatment && known.key == key;
+    ledger.exposures.iter().find(same).is_some_and(|known| known.last == claimed || (known.last > claimed && known.count > 1))
+}
+
 /// Undoes [`note`] for a send that never started. What was sent before it stays known, as far as it matters: it was allowed
 /// then, so the send before lay at least the resend period back.
 pub(super) fn give_back(ledger: &mut Ledger, campaign: &Campaign, key: ExposureKey, claimed: Timestamp) {

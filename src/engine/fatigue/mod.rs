@@ -5,6 +5,7 @@
 //! send that lies in the future (the clock went back) counts.
 
 use super::definition::{Campaign, FrequencyCap};
+use super::id::CampaignId;
 use super::record::{Arm, Claim, CountedSend, Counts, Exposure, ExposureKey, Ledger};
 use super::time::Timestamp;
 
@@ -58,6 +59,11 @@ pub fn refund(ledger: &mut Ledger, claim: &Claim, counts: Counts) {
     if let Some(place) = ledger.sends.iter().position(|send| send.at == claim.at && send.labels == labels) {
         ledger.sends.remove(place);
     }
+}
+
+/// Whether this claim is among what the ledger knows: a ledger that began anew since, or has forgotten it, does not know it.
+pub fn knows(ledger: &Ledger, campaign: CampaignId, claim: &Claim, counts: Counts) -> bool {
+    exposure::knows(ledger, campaign, counts.key, claim.at)
 }
 
 /// Forgets sends that no cap can count any more, goals that no event still to be read (none is older than `horizon`) can meet, and

@@ -122,7 +122,9 @@ impl History<'_> {
                 Found::Number((sum.count > 0).then_some(sum.max))
             }
             (Measure::Distinct(..), Some(Data::Distinct(kept))) => {
-                Found::Number(Some(distinct::measure(kept, self.begins(did.window)) as f64))
+                // Between two dates nothing else is kept, and both belong to it.
+                let after = if matches!(did.window, Window::Between(..)) { Timestamp::MIN } else { self.begins(did.window) };
+                Found::Number(Some(distinct::measure(kept, after) as f64))
             }
             (Measure::Distinct(..), _) => Found::Number(Some(0.0)),
         }

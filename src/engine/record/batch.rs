@@ -44,8 +44,6 @@ pub struct Member {
     pub expires: Timestamp,
     /// The user as an entry of `profiles`; empty once the batch is closed.
     pub profile: Box<str>,
-    /// Once the batch is closed, where that entry stands in the last piece of the body: its first byte, and how many.
-    pub span: (u32, u32),
 }
 
 /// How a delivery ended, as its lines say.

@@ -4,9 +4,11 @@
 mod batch;
 pub mod codec;
 mod history;
+mod resumed;
 
 pub use batch::{Batch, BatchPhase, Ending, Member};
 pub use history::{Backfilled, Bucket, Data, Distinct, Early, Instants, Kept, Sample, Samples, Totals, Tracked, ValueHash};
+pub use resumed::{Dead, MAX_RESUMED, Resumed, ResumedDelivery};
 
 use std::sync::Arc;
 
@@ -42,6 +44,9 @@ pub struct Record {
     pub pending: Vec<Pending>,
     /// When the user was deleted, until nothing older than that can arrive any more.
     pub tombstone: Option<Timestamp>,
+    /// Deliveries that went on after a dead letter may have called them over. Seldom any: the codec writes them behind the rest.
+    #[serde(skip)]
+    pub resumed: Resumed,
     /// This is no user's record but a batch's. Encoded behind the rest, and only if there is one.
     #[serde(skip)]
     pub batch: Option<Box<Batch>>,

@@ -40,6 +40,7 @@ impl Work<'_> {
             let is_in = known.members.iter().any(|member| member.id == joining.member.id);
             match &known.phase {
                 BatchPhase::Open { .. } if is_in => return self.judged(),
+                BatchPhase::Open { .. } if !joining.announced => return self.turn_away_unchanged(joining, true),
                 BatchPhase::Open { shared, .. } if fits(known, shared, joining) => {}
                 BatchPhase::Open { .. } => {
                     self.close();
@@ -51,12 +52,12 @@ impl Work<'_> {
                 BatchPhase::Settled { ending, .. } if is_in => {
                     return self.answer(joining, Passed::Settled { id: joining.member.id, ending: ending.clone() });
                 }
-                BatchPhase::Closed | BatchPhase::Settled { .. } => return self.turn_away_unchanged(joining, false),
+                BatchPhase::Closed | BatchPhase::Settled { .. } => return self.turn_away_unchanged(joining, !joining.announced),
             }
         }
         let running = self.status(joining.campaign) == Status::Running;
         let is_old = self.now.since(joining.member.claimed) > CLAIM_FRESH;
-        if !running || joining.member.expires <= self.now || is_old {
+        if !joining.announced || !running || joining.member.expires <= self.now || is_old {
             return self.turn_away_unchanged(joining, true);
         }
         let limits = self.in_force.route(&joining.shared.destination).batch;
@@ -90,7 +91,8 @@ impl Work<'_> {
     /// Its request has come to its end: all lines are written.
     pub(super) fn settle_batch(&mut self, ending: Ending) {
         self.tell(&ending);
-        self.settled(ending, SETTLED_LOOK);
+        let look = if ending.delivered { SETTLED_LOOK } else { FAIL_LOOK };
+        self.settled(ending, look);
     }
 
     /// Whether the oldest claim is too old to be started on. That it lingered does not make it old.

@@ -3,6 +3,7 @@
 use super::Work;
 use super::applied;
 use super::claim::Occasion;
+use super::redrive::LETTERS_COUNT;
 use crate::engine::definition::{Actions, Status, Trigger};
 use crate::engine::effect::Reason;
 use crate::engine::fatigue;
@@ -106,6 +107,7 @@ impl<'a> Work<'a> {
                 Some(_) => Keep::All,
             }
         });
+        record.resumed.prune(now.before(LETTERS_COUNT));
         record.occurrences.retain(|known| !ended(known.campaign) || known.at > now.before(KEPT_AFTER_END));
         fatigue::prune(&mut record.ledger, &in_force.workspace.frequency_caps, now, horizon, |exposure| {
             !ended(exposure.campaign) || exposure.last > now.before(KEPT_AFTER_END)

@@ -100,6 +100,7 @@ impl<'a> Work<'a> {
         record.sequences = Vec::new();
         record.occurrences = Vec::new();
         record.ledger = Default::default();
+        record.resumed = Default::default();
         record.tombstone = record.tombstone.max(Some(event.timestamp));
         self.profile_changed |= !self.known.profile.is_empty();
         self.known.profile = Default::default();

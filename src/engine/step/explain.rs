@@ -5,7 +5,7 @@ use serde::Serialize;
 
 use super::claim::Occasion;
 use super::gates::{self, Case, Gate, Stop};
-use super::{Known, Trace, Work, bounds};
+use super::{Known, Work, bounds};
 use crate::engine::audience::{self, Because, Why};
 use crate::engine::catalog::{CampaignInForce, InForce};
 use crate::engine::condition::{Compared, Truth, operator};
@@ -66,18 +66,7 @@ pub fn explain(
     due: Option<Timestamp>,
     now: Timestamp,
 ) -> Vec<GateView> {
-    let work = Work {
-        in_force,
-        user,
-        now,
-        known: known.clone(),
-        trace: Trace::Judged,
-        profile_changed: false,
-        effects: Vec::new(),
-        asks: Vec::new(),
-        internals: Default::default(),
-        held_until_read: None,
-    };
+    let work = Work::new(in_force, user, known.clone(), now);
     let occasion = Occasion { due, ..Occasion::of_origin(origin) };
     let case = work.case(&campaign.definition, Some(&occasion));
     let mut views: Vec<GateView> = Gate::ORDER.iter().map(|gate| view(*gate, gates::pass(*gate, &case), compared(*gate, &case))).collect();

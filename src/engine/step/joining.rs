@@ -3,19 +3,24 @@
 //! 1. The claim is stored with the place of the batch that it is handed to, and the batch is asked ([`Passed::Join`]).
 //! 2. If that is closed or other, the delivery is turned away: it stores the next place before it asks there. So it is in one batch at
 //!    most, **whatever gets lost between the two records: it asks again at the place that is stored, and nowhere else.**
-//! 3. While nobody tells it anything it asks again when it should have ended, and repeats its `sent` line: the worker that was to
-//!    carry either may be gone. A closed batch answers that it has it, one that has ended how it ended.
+//! 3. While nobody tells it anything it asks again when it should have ended: the worker that was to carry the question or the answer may
+//!    be gone. A closed batch answers that it has it, one that has ended how it ended. Any other sends it back, and with the next
+//!    question its `sent` line is repeated: it was to be carried by the same worker. Who is in a batch has it.
+//!
+//! 4. A request that failed for good has failed for each: a delivery then has a dead letter of its own, with the request it would have had
+//!    alone, its own claim and the batch's attempts. Sent again from that it has its request for itself: its attempts go on
+//!    counting, and are no other user's.
 //!
 //! Until the batch is closed the delivery is its own master: deleted with its user it is not in it, and a pause, an end or a claim too old
 //! sends it back to be judged here. From then on the batch decides. The frozen request stays here until the end.
 
 use super::pending::{CLAIM_FRESH, POSTPONED, over};
-use super::{Trace, Work};
+use super::{Trace, Verdict, Work};
 use crate::engine::definition::Status;
 use crate::engine::delivery::{batch, lease};
 use crate::engine::effect::{Effect, Joining, Passed};
 use crate::engine::id::DeliveryId;
-use crate::engine::record::{Member, Phase};
+use crate::engine::record::{Ending, Member, Phase};
 use crate::engine::time::Timestamp;
 use std::time::Duration;
 
@@ -23,6 +28,16 @@ use std::time::Duration;
 pub(super) const KEPT_LOOK: Duration = Duration::from_secs(10 * 60);
 
 impl Work<'_> {
+    /// What another record has to say.
+    pub(super) fn passed(&mut self, passed: &Passed) {
+        match passed {
+            Passed::Join(joining) => self.join(joining),
+            Passed::TurnedAway { id, asked, from, to, tries } => self.turned_away(*id, *asked, *from, *to, *tries),
+            Passed::Kept { id, place } => self.kept(*id, *place),
+            Passed::Settled { id, ending } => self.batch_ended(*id, ending),
+        }
+    }
+
     /// A claim that was just noted goes to a batch: to the place where there was room last.
     pub(super) fn hand_to_batch(&mut self, at: usize, profile_at: u32) {
         let again = self.batch_answer_by(at);
@@ -32,16 +47,13 @@ impl Work<'_> {
             let place = places.get(&key).copied().unwrap_or(0);
             entry.phase = Phase::Batched { place, profile_at, again };
         }
-        self.ask_batch(at, 0);
+        self.ask_batch(at, 0, true);
     }
 
     /// Nobody has told what came of it.
     pub(super) fn ask_batch_again(&mut self, at: usize) {
-        let entry = &self.known.record.pending[at];
-        let (id, claim) = (entry.id, entry.claim.clone());
-        self.announce(&claim, id);
         self.wait_for_batch(at, None, self.batch_answer_by(at));
-        self.ask_batch(at, 0);
+        self.ask_batch(at, 0, false);
     }
 
     /// The batch of that place is not this delivery's: it asks at the next, unless it is over, or must be judged again.
@@ -60,22 +72,23 @@ impl Work<'_> {
         }
         if self.now.since(entry.claim.at) > CLAIM_FRESH {
             match self.claim_again(at) {
-                Ok(()) => {
-                    let claim = self.known.record.pending[at].claim.clone();
-                    self.announce(&claim, id);
-                }
+                Ok(()) => {}
                 Err(stop) if stop.defers_until().is_some() => {
                     return self.wait_for_batch(at, Some(to), stop.defers_until().unwrap_or(self.now));
                 }
                 Err(stop) => return self.take_back(at, stop),
             }
         }
+        let claim = self.known.record.pending[at].claim.clone();
+        if from == to || claim.at != claimed {
+            self.announce(&claim, id);
+        }
         self.wait_for_batch(at, Some(to), self.batch_answer_by(at));
         let entry = &self.known.record.pending[at];
         if (entry.phase, entry.claim.at) == (before, claimed) {
             self.trace = Trace::Judged;
         }
-        self.ask_batch(at, tries);
+        self.ask_batch(at, tries, true);
     }
 
     /// The batch has it and will tell.
@@ -86,6 +99,19 @@ impl Work<'_> {
         if self.known.record.pending[at].phase == before {
             self.trace = Trace::Judged;
         }
+    }
+
+    /// So its batch has ended. After a failure the delivery stays until its dead letter is written: the batch tells again until then.
+    fn batch_ended(&mut self, id: DeliveryId, ending: &Ending) {
+        let is_batched = |at: &usize| matches!(self.known.record.pending[*at].phase, Phase::Batched { .. });
+        if self.place(id).filter(is_batched).is_none() {
+            return self.skip();
+        }
+        if ending.delivered {
+            return self.attempted(id, ending.attempt, Verdict::Delivered, ending.status, None);
+        }
+        self.trace = Trace::Judged;
+        self.effects.push(Effect::Bury(id, Box::new(ending.clone())));
     }
 
     /// By when a batch has usually ended: it lingers, and its request may take a lease.
@@ -103,13 +129,12 @@ impl Work<'_> {
         }
     }
 
-    fn ask_batch(&mut self, at: usize, tries: u32) {
+    fn ask_batch(&mut self, at: usize, tries: u32, announced: bool) {
         let entry = &self.known.record.pending[at];
         let Phase::Batched { again: asked, .. } = entry.phase else { return };
         let Some((to, _, batch::Split { shared, profile })) = batch::of_entry(entry) else { return };
-        let member =
-            Member { user: self.user.clone(), id: entry.id, asked, claimed: entry.claim.at, expires: entry.expires, profile, span: (0, 0) };
-        let joining = Joining { campaign: entry.campaign, claim: entry.claim.clone(), shared, member, tries };
+        let member = Member { user: self.user.clone(), id: entry.id, asked, claimed: entry.claim.at, expires: entry.expires, profile };
+        let joining = Joining { campaign: entry.campaign, claim: entry.claim.clone(), shared, member, tries, announced };
         self.effects.push(Effect::Pass { to, passed: Box::new(Passed::Join(Box::new(joining))) });
     }
 

@@ -16,7 +16,7 @@ use super::event::{Event, Position};
 use super::history::{self, Plan};
 use super::id::{CampaignId, DeliveryId, UserId};
 use super::profile::Profile;
-use super::record::{Ending, Record, Request};
+use super::record::{Dead, Record, Request};
 use super::time::Timestamp;
 use super::value::Value;
 
@@ -41,6 +41,7 @@ mod joining;
 mod linking;
 mod memberships;
 mod pending;
+mod redrive;
 mod run;
 mod seen;
 mod wake;
@@ -54,6 +55,7 @@ use chain::Internals;
 pub use chain::MAX_CHAIN;
 pub use explain::{GateView, Passage, Shown, explain, verdict};
 pub use gates::Gate;
+pub use redrive::{LETTERS_COUNT, Refusal, redrivable};
 pub use seen::{Part, SeenView, seen};
 pub use wake::wake;
 
@@ -103,6 +105,8 @@ pub enum Input {
     /// The retry topic's message for this delivery is due, and a slot is taken for it. `attempt` requests were made.
     /// `unstarted` as in [`Input::Parked`].
     Retry { id: DeliveryId, attempt: u32, unstarted: bool, request: Arc<Request> },
+    /// This dead letter is to be sent again, and a slot is taken for it.
+    Redrive(Box<Dead>),
     /// The retry topic has acknowledged the message: `attempt` requests were made, the next starts not before `until`. `unstarted`: that
     /// next one was given out already, and is given back by whoever was to make it and did not.
     Parked { id: DeliveryId, attempt: u32, until: Timestamp, unstarted: bool },
@@ -161,22 +165,12 @@ pub fn step(in_force: &InForce, user: &UserId, mut known: Known, input: &Input, 
     // A look or a walk usually changes nothing, and what it changes is not said by its effects alone.
     let walk = matches!(input, Input::Run { .. } | Input::Arm { .. });
     let before = (walk || matches!(input, Input::Wake { .. })).then(|| known.record.clone());
-    let mut work = Work {
-        in_force,
-        user,
-        now,
-        known,
-        trace: Trace::Changed,
-        profile_changed: false,
-        effects: Vec::new(),
-        asks: Vec::new(),
-        held_until_read: None,
-        internals: Internals::new(),
-    };
+    let mut work = Work::new(in_force, user, known, now);
     match input {
         Input::Event(event) => work.event(event),
         Input::Wake { read_to } => work.look(*read_to),
         Input::Retry { id, attempt, unstarted, request } => work.retry(*id, *attempt, *unstarted, request),
+        Input::Redrive(dead) => work.redrive(dead),
         Input::Parked { id, attempt, until, unstarted } => work.parked(*id, *attempt, *until, *unstarted),
         Input::Attempted { id, attempt, verdict, status, cause } => work.attempted(*id, *attempt, *verdict, *status, cause.as_deref()),
         Input::Run { campaign, run, reached } => work.run(*campaign, run, *reached),
@@ -228,17 +222,19 @@ struct Work<'a> {
     internals: Internals,
 }
 
-impl Work<'_> {
-    fn passed(&mut self, passed: &Passed) {
-        match passed {
-            Passed::Join(joining) => self.join(joining),
-            Passed::TurnedAway { id, asked, from, to, tries } => self.turned_away(*id, *asked, *from, *to, *tries),
-            Passed::Kept { id, place } => self.kept(*id, *place),
-            Passed::Settled { id, ending } => {
-                let Ending { delivered, attempt, status, cause } = ending;
-                let verdict = if *delivered { Verdict::Delivered } else { Verdict::Failed };
-                self.attempted(*id, *attempt, verdict, *status, cause.as_deref());
-            }
+impl<'a> Work<'a> {
+    fn new(in_force: &'a InForce, user: &'a UserId, known: Known, now: Timestamp) -> Work<'a> {
+        Work {
+            in_force,
+            user,
+            now,
+            known,
+            trace: Trace::Changed,
+            profile_changed: false,
+            effects: Vec::new(),
+            asks: Vec::new(),
+            held_until_read: None,
+            internals: Internals::new(),
         }
     }
 

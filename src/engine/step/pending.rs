@@ -23,6 +23,10 @@ pub(super) const FAIL_LOOK: Duration = Duration::from_secs(30);
 /// A retry that is held, by a pause or for want of room, comes again after this.
 pub(super) const POSTPONED: Duration = Duration::from_secs(60);
 
+/// What is parked comes back when it expires, with its request for the dead letter. What does not, within so long, is given up
+/// without.
+pub(super) const BACK_WITHIN: Duration = Duration::from_secs(5 * 60);
+
 /// Quiet hours let a delivery go on for so long after its claim; later retries wait for their end.
 pub(super) const QUIET_GRACE: Duration = Duration::from_secs(5 * 60);
 
@@ -103,6 +107,15 @@ impl Work<'_> {
             let delivered = verdict == Verdict::Delivered;
             return self.settle_batch(Ending { delivered, attempt, status, cause: cause.map(Into::into) });
         }
+        // Another attempt may end in a dead letter all the same, or has ended so. Of what was in a batch none is written before that ended.
+        let is_last = match entry.phase {
+            Phase::Sending { attempt: current, .. } => current == attempt,
+            Phase::Batched { .. } => true,
+            Phase::Parked { .. } | Phase::Failing { .. } => false,
+        };
+        if verdict == Verdict::Delivered && !is_last {
+            self.known.record.resumed.note(id, entry.phase.attempt(), false, self.now);
+        }
         let refunds = self.in_force.campaign(entry.campaign).is_some_and(|campaign| campaign.definition.fatigue.refund_on_failure);
         if verdict == Verdict::Failed && refunds {
             fatigue::refund(&mut self.known.record.ledger, &entry.claim, entry.counts);
@@ -121,6 +134,7 @@ impl Work<'_> {
                 // Whatever has become of it, its batch knows better.
                 (Phase::Batched { .. }, _) => self.ask_batch_again(place),
                 (Phase::Failing { cause, .. }, _) => self.fail(place, cause),
+                (Phase::Parked { .. }, Some(FailCause::Expired)) if self.now < given_up(entry) => {}
                 (Phase::Sending { .. } | Phase::Parked { .. }, Some(cause)) => self.fail(place, cause),
                 (Phase::Sending { attempt, .. }, None) => match self.quiet_until(entry) {
                     // Nobody makes this attempt: a lease that lasts as long as the quiet keeps it from being taken over.
@@ -137,13 +151,17 @@ impl Work<'_> {
 
     /// Whoever held the attempt is gone, and it may or may not have gone out: the next number is taken, and the `sent` line
     /// repeated. Also beyond the destination's retries: an attempt of which nobody knows the end must not be the last,
-    /// until the entry expires.
+    /// until the entry expires. Should there be a dead letter after all, it is void.
     fn take_over(&mut self, place: usize, attempt: u32) {
         let entry = &mut self.known.record.pending[place];
         let (id, claim) = (entry.id, entry.claim.clone());
         match entry.request.take() {
             Some(request) => {
                 self.send(&claim, id);
+                // No dead letter is a batch's: its members have theirs when it has ended.
+                if self.known.record.batch.is_none() {
+                    self.known.record.resumed.note(id, attempt, false, self.now);
+                }
                 self.start(place, attempt.saturating_add(1), request);
             }
             // Never stored so: whoever is sending has the request. There is nothing left to send.
@@ -151,7 +169,7 @@ impl Work<'_> {
         }
     }
 
-    fn start(&mut self, place: usize, attempt: u32, request: Arc<Request>) {
+    pub(super) fn start(&mut self, place: usize, attempt: u32, request: Arc<Request>) {
         let lease = self.now.after(lease::length(self.in_force.route(&request.destination).timeout));
         let entry = &mut self.known.record.pending[place];
         entry.phase = Phase::Sending { attempt, lease };
@@ -170,7 +188,7 @@ impl Work<'_> {
     }
 
     /// When the quiet ends that holds a delivery that was started. What was claimed just before it may still be finished.
-    fn quiet_until(&self, entry: &Pending) -> Option<Timestamp> {
+    pub(super) fn quiet_until(&self, entry: &Pending) -> Option<Timestamp> {
         if self.now.since(entry.claim.at) <= QUIET_GRACE {
             return None;
         }
@@ -224,6 +242,11 @@ impl Work<'_> {
     pub(super) fn place(&self, id: DeliveryId) -> Option<usize> {
         self.known.record.pending.iter().position(|entry| entry.id == id)
     }
+}
+
+/// When a parked entry that has expired is given up, whether or not its request has come back.
+pub(super) fn given_up(entry: &Pending) -> Timestamp {
+    entry.expires.after(BACK_WITHIN)
 }
 
 /// Why no further attempt of this entry may start, if so.

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::pending::given_up;
 use super::{Known, applied};
 use crate::engine::catalog::InForce;
 use crate::engine::definition::Status;
@@ -32,7 +33,7 @@ pub fn wake(user: &UserId, known: &Known, in_force: &InForce, now: Timestamp) ->
     let pending = record.pending.iter().map(|entry| match entry.phase {
         Phase::Sending { lease, .. } => lease,
         Phase::Parked { .. } if super::status_of(in_force, entry.campaign) == Status::Ended => now,
-        Phase::Parked { .. } => entry.expires,
+        Phase::Parked { .. } => given_up(entry),
         Phase::Failing { again, .. } | Phase::Batched { again, .. } => again,
     });
     let batch = record.batch.as_ref().and_then(|batch| match batch.phase {
@@ -42,7 +43,8 @@ pub fn wake(user: &UserId, known: &Known, in_force: &InForce, now: Timestamp) ->
     if let Some(next) = timers.chain(pending).chain(batch).min() {
         return Some(next);
     }
-    let collected = !record.sequences.is_empty() || history::must_stay(&record.history) || !record.occurrences.is_empty();
+    let collected =
+        !record.sequences.is_empty() || history::must_stay(&record.history) || !record.occurrences.is_empty() || !record.resumed.is_empty();
     if collected || !fatigue::is_empty(&record.ledger) || !known.profile.is_empty() {
         return Some(own_time(user, now.after(IDLE_LOOK), IDLE_LOOK));
     }

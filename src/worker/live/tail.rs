@@ -172,7 +172,8 @@ mod tests {
         let opened = Arc::new(AtomicUsize::new(0));
         let (of, count) = (log.clone(), opened.clone());
         let tail = Arc::new(Tail::new(Arc::new(move || {
-            let mut source = of.source_from("tail", &["outcomes"], Start::Latest);
+            // Each in a group of its own, as on Kafka: the one before may be leaving still.
+            let mut source = of.source_from(&format!("tail {}", count.load(Ordering::SeqCst)), &["outcomes"], Start::Latest);
             // From here on it reads.
             source.poll(Duration::ZERO, &mut |_| ControlFlow::Continue(()))?;
             count.fetch_add(1, Ordering::SeqCst);

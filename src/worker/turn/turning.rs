@@ -1,11 +1,28 @@
 //! One user in a turn: what was loaded, what its inputs made of it so far, and what the store was asked and answered.
 
-use crate::engine::effect::Effect;
+use crate::engine::effect::{Effect, Passed};
 use crate::engine::id::{DeliveryId, UserId};
-use crate::engine::step::{Ask, Counter, Known};
+use crate::engine::record::BatchPhase;
+use crate::engine::step::{Ask, Counter, Input, Known};
 use crate::engine::time::Timestamp;
 use crate::worker::cache::Remembered;
 use crate::worker::ports::Token;
+
+/// Whether what a lane remembers is enough to step on, though another worker may have written since: whatever comes of this input that
+/// would be wrong then is found out at the commit.
+pub(super) fn suffices(input: &Input, remembered: &Known) -> bool {
+    match input {
+        Input::Retry { .. } | Input::Redrive(_) => false,
+        Input::Passed(passed) => match &**passed {
+            // Whoever comes in is written. Turned away on the word of a batch that is gone, it might be in two.
+            Passed::Join(_) => remembered.record.batch.as_ref().is_some_and(|batch| matches!(batch.phase, BatchPhase::Open { .. })),
+            Passed::TurnedAway { id, .. } | Passed::Kept { id, .. } | Passed::Settled { id, .. } => {
+                remembered.record.pending.iter().any(|entry| entry.id == *id)
+            }
+        },
+        _ => true,
+    }
+}
 
 /// A user being turned.
 pub(super) struct Turning {

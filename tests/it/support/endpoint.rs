@@ -10,6 +10,7 @@
 //! | `/redirect` | 302 to `/status/200` |
 //! | `/redirect-to/N/HOST` | N to `http://HOST/` |
 //! | `/hang` | reads the request, never answers |
+//! | `/pause/MS` | 200 after so many milliseconds |
 //! | `/slow` | 200 whose body never ends, a byte at first and then nothing |
 //! | `/huge` | 200 whose body is larger than anybody should read |
 //! | `/close` | closes without an answer |
@@ -21,6 +22,7 @@
 use std::io;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use rustls::ServerConfig;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
@@ -76,6 +78,8 @@ pub struct Endpoint {
 #[derive(Default)]
 struct Log {
     seen: Mutex<Vec<Seen>>,
+    /// Requests that are being answered, and the most there were at once.
+    open: Mutex<(usize, usize)>,
     arrived: Notify,
 }
 
@@ -131,6 +135,11 @@ impl Endpoint {
     /// How many requests have arrived.
     pub fn count(&self) -> usize {
         self.log.seen.lock().expect("no panic while held").len()
+    }
+
+    /// How many requests there were at most at the same time, each from its arrival to just before its answer.
+    pub fn most_at_once(&self) -> usize {
+        self.log.open.lock().expect("no panic while held").1
     }
 
     /// Waits until `count` requests have arrived.
@@ -193,18 +202,43 @@ async fn serve<S: AsyncRead + AsyncWrite + Reset + Unpin>(mut stream: S, connect
     while let Some(seen) = read_request(&mut stream, &mut buffer, connection).await? {
         log.seen.lock().expect("no panic while held").push(seen.clone());
         log.arrived.notify_waiters();
-        if !answer(&mut stream, &seen).await? {
+        let under_way = UnderWay::begin(log);
+        if !answer(&mut stream, &seen, under_way).await? {
             return Ok(());
         }
     }
     Ok(())
 }
 
+/// A request that is being answered.
+struct UnderWay<'a>(&'a Log);
+
+impl UnderWay<'_> {
+    fn begin(log: &Log) -> UnderWay<'_> {
+        let mut open = log.open.lock().expect("no panic while held");
+        open.0 += 1;
+        open.1 = open.1.max(open.0);
+        UnderWay(log)
+    }
+}
+
+impl Drop for UnderWay<'_> {
+    fn drop(&mut self) {
+        self.0.open.lock().expect("no panic while held").0 -= 1;
+    }
+}
+
 /// Answers; false when the connection is to be closed.
-async fn answer<S: AsyncWrite + AsyncRead + Reset + Unpin>(stream: &mut S, seen: &Seen) -> io::Result<bool> {
+async fn answer<S: AsyncWrite + AsyncRead + Reset + Unpin>(stream: &mut S, seen: &Seen, under_way: UnderWay<'_>) -> io::Result<bool> {
     let path = seen.path.split('?').next().unwrap_or_default();
     let mut parts = behaviour(path, seen.attempt()).split('/');
     match parts.next().unwrap_or_default() {
+        "pause" => {
+            tokio::time::sleep(Duration::from_millis(number(parts.next()).into())).await;
+            // Who has read the answer may begin another.
+            drop(under_way);
+            respond(stream, 200, "").await
+        }
         "status" => respond(stream, number(parts.next()), "").await,
         "fail-first" => {
             let failures = number(parts.next());

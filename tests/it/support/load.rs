@@ -3,16 +3,18 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 
+use campanile::adapter::clock::SystemClock;
 use campanile::adapter::kafka::KafkaAppend;
 use campanile::engine::time::Timestamp;
-use campanile::worker::ports::{Append, Line};
+use campanile::worker::ports::{Append, Clock, Line};
 use serde_json::{Value, json};
 
 use super::endpoint::{Endpoint, Seen};
 use super::kafka::wait;
-use super::wait::runtime;
-use super::worker::Deployment;
+use super::wait::{runtime, until};
+use super::worker::{Deployment, Worker};
 
 /// No user gets more counted messages than these within the hour that no test lasts.
 pub const CAP_ALL: usize = 4;
@@ -43,6 +45,22 @@ const AT_ONCE: Course = Course { attempts: 1, failure: None };
 
 /// Messages for the endpoint that never answers: so few that their failures do not keep it from being called.
 const HANGS: usize = 3;
+
+/// How workers are killed under load.
+#[derive(Clone, Copy, Debug)]
+pub struct Kills {
+    pub times: usize,
+    /// Events that are written at a time.
+    pub chunk: usize,
+    /// Messages that are kept on their way: enough that a kill always finds some in flight.
+    pub on_their_way: usize,
+}
+
+/// Attempts that a worker has made before it is killed.
+const ATTEMPTS_BEFORE: f64 = 30.0;
+
+/// A killed worker's partitions stand still for its session; then the others' rebalance.
+const WORKS_WITHIN: Duration = Duration::from_secs(60);
 
 /// The endpoints of the campaigns. Each is a destination.
 pub struct Endpoints {
@@ -87,6 +105,23 @@ impl Endpoints {
         deployment.define(&self.definitions());
         deployment.init();
         deployment
+    }
+
+    /// Two workers under load, of which again and again the older is killed and followed by a new one. The two that are left.
+    pub fn under_kills(&self, deployment: &Deployment, load: &mut Load, append: &KafkaAppend, kills: Kills) -> Vec<Worker> {
+        let mut workers = vec![deployment.start(), deployment.start()];
+        for _ in 0..kills.times {
+            let victim = workers.remove(0);
+            until("the worker that is to be killed has made attempts", WORKS_WITHIN, || {
+                if load.expected.len() < self.count() + kills.on_their_way {
+                    load.write(append, kills.chunk, SystemClock::new().now());
+                }
+                victim.metric("campanile_attempts_total", "") >= ATTEMPTS_BEFORE
+            });
+            victim.kill();
+            workers.push(deployment.start());
+        }
+        workers
     }
 
     /// The campaigns, caps and destinations.
@@ -154,7 +189,7 @@ pub enum Mix {
 /// Makes events, and what must come of them.
 pub struct Load {
     topic: Arc<str>,
-    pub mix: Mix,
+    mix: Mix,
     people: Vec<Person>,
     made: u64,
     random: u64,

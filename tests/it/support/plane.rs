@@ -12,7 +12,8 @@ use campanile::simulator::worker::policy;
 use campanile::telemetry::metrics::{CampaignLabel, Metrics};
 use campanile::worker::definitions::Follower;
 use campanile::worker::live::{Live, Tail};
-use campanile::worker::ports::{Exchange, SourceError, Store};
+use campanile::worker::ports::{Archive, Exchange, SourceError, Store};
+use campanile::worker::settings::Topics;
 use reqwest::header::CONTENT_TYPE;
 use reqwest::{Client, Method, RequestBuilder};
 use serde_json::Value;
@@ -66,7 +67,16 @@ impl Plane {
         };
         let access = Access::new(tokens, address).expect("loopback");
         let desk = Desk::open(store.clone()).expect("a thread");
-        let router = api::router(Api { access, ingest, desk, follower, live: unseen(), trial: trial() });
+        let router = api::router(Api {
+            access,
+            ingest,
+            desk,
+            follower,
+            live: unseen(),
+            trial: trial(),
+            archive: embedded().archive(),
+            topics: Topics::new(&["events".into()], "campanile"),
+        });
         let serving = tokio::spawn(async move { axum::serve(listener, router).await.expect("it serves") });
         let _ = rustls::crypto::ring::default_provider().install_default();
         let client = Client::builder().no_proxy().build().expect("a client");
@@ -112,9 +122,10 @@ pub fn trial() -> Trial {
     Trial::new(Arc::new(exchange), Arc::new(|_| None))
 }
 
-/// A desk and a follower of a store that has nothing.
-pub fn idle() -> (Desk, Arc<Follower>) {
-    (Desk::open(embedded().store()).expect("a thread"), Arc::new(Follower::new(policy())))
+/// A desk and a follower of a store that has nothing, and what its log keeps: nothing.
+pub fn idle() -> (Desk, Arc<Follower>, Arc<dyn Archive>) {
+    let embedded = embedded();
+    (Desk::open(embedded.store()).expect("a thread"), Arc::new(Follower::new(policy())), embedded.archive())
 }
 
 /// Nothing is seen of a worker that does not run.

@@ -159,15 +159,15 @@ impl Worker {
         ask(client().get(format!("http://{}{path}", self.probes)))
     }
 
-    /// Asks the API.
-    pub fn get(&self, path: &str) -> Reply {
-        ask(client().get(format!("http://{}{path}", self.listen))).unwrap_or_else(|error| panic!("{path}: {error}"))
-    }
-
     /// Posts JSON to the API.
     pub fn post(&self, path: &str, body: &str) -> Reply {
         let url = format!("http://{}{path}", self.listen);
         post(&url, &[("content-type", "application/json")], body).unwrap_or_else(|error| panic!("{path}: {error}"))
+    }
+
+    /// Asks the API.
+    pub fn get(&self, path: &str) -> Reply {
+        ask(client().get(format!("http://{}{path}", self.listen))).unwrap_or_else(|error| panic!("{path}: {error}"))
     }
 
     /// The sum of all series of a metric whose labels contain `labels`.
@@ -203,7 +203,7 @@ fn ask(request: reqwest::RequestBuilder) -> Result<Reply, reqwest::Error> {
     })
 }
 
-fn client() -> reqwest::Client {
+pub fn client() -> reqwest::Client {
     let _ = rustls::crypto::ring::default_provider().install_default();
     reqwest::Client::builder().no_proxy().tls_certs_only([]).build().expect("a client")
 }

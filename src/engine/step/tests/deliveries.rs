@@ -127,15 +127,29 @@ fn an_entry_expires_whatever_it_waits_for() {
         "
         0s track buy => sent a, a#1
         1s parked a 1
+        24h wake
+        86401s retry a 1 => fail a Expired
+        86401s pending => a failing 1
+        86402s failed a 1
+        86403s pending
+    ",
+    );
+    // Its message should be back by then. One that is not is not waited for.
+    check(
+        &[action("a", "buy")],
+        "
+        0s track buy => sent a, a#1
+        1s parked a 1
         23h wake
-        24h wake => fail a Expired
-        24h pending => a failing 1 bare
-        86429s wake
-        86430s wake => fail a Expired
-        86431s retry a 1 => skipped
-        86431s parked a 1 => skipped
-        86432s failed a 1
-        86433s pending
+        86699s wake
+        86700s wake => fail a Expired
+        86700s pending => a failing 1 bare
+        86729s wake
+        86730s wake => fail a Expired
+        86731s retry a 1 => skipped
+        86731s parked a 1 => skipped
+        86732s failed a 1
+        86733s pending
     ",
     );
     check(
@@ -143,9 +157,9 @@ fn an_entry_expires_whatever_it_waits_for() {
         "
         0s track buy => sent a, a#1
         1s parked a 0
-        24h wake => fail a Expired
-        24h failed a 0
-        24h pending
+        86700s wake => fail a Expired
+        86700s failed a 0
+        86700s pending
     ",
     );
 }

@@ -7,6 +7,7 @@
 //! 10m identify {"plan":"gold"}           also: delete, send CAMPAIGN {..}, replay ID, poison ID
 //! 30m wake                               all is read up to now; `read=20m`: only up to there
 //! 31m retry|parked|delivered|failed CAMPAIGN N [unstarted]
+//! 31m redrive CAMPAIGN N died=30m        its dead letter after N attempts
 //! 32m set CAMPAIGN paused                also: gone
 //! 33m timers|pending|ledger              what the record says; also: kept (of sets)
 //! 34m run CAMPAIGN 2026-11-21T09:00      a scheduled run of this local time, due now or `due=35m`
@@ -22,10 +23,10 @@ use super::*;
 use crate::engine::catalog::Policy;
 use crate::engine::definition::*;
 use crate::engine::delivery::Backoff;
-use crate::engine::effect::{Outcome, RuleShown};
+use crate::engine::effect::{FailCause, Outcome, RuleShown};
 use crate::engine::event::{Body as EventBody, SourceId};
 use crate::engine::id::CampaignId;
-use crate::engine::record::{Arm, Phase, codec};
+use crate::engine::record::{Arm, Pending, Phase, codec};
 use crate::engine::time::millis;
 use crate::engine::value::{Object, Value};
 
@@ -43,6 +44,7 @@ mod linking;
 mod log;
 mod memberships;
 mod properties;
+mod redrive;
 mod rules;
 mod runs;
 mod triggers;
@@ -126,6 +128,8 @@ struct Bench {
     events: BTreeMap<String, Arc<Event>>,
     /// The last delivery of each campaign.
     deliveries: BTreeMap<String, (DeliveryId, Arc<Request>)>,
+    /// Its pending entry.
+    entries: BTreeMap<String, Pending>,
     /// Whose linked content was last asked for, by campaign.
     fetches: BTreeMap<String, DeliveryId>,
     /// Who was let in, by counter.
@@ -145,6 +149,7 @@ impl Bench {
             offsets: BTreeMap::new(),
             events: BTreeMap::new(),
             deliveries: BTreeMap::new(),
+            entries: BTreeMap::new(),
             fetches: BTreeMap::new(),
             limits: BTreeMap::new(),
         }
@@ -201,6 +206,12 @@ impl Bench {
                 let fetched = if words[1] == "fetched" { Ok(values) } else { Err("link w: http 503".into()) };
                 let delivery = *self.fetches.get(words[2]).unwrap_or_else(|| panic!("nothing was fetched for {}", words[2]));
                 Input::Fetched { campaign: CampaignId::of(words[2]), delivery, fetched }
+            }
+            "redrive" => {
+                let died = option("died=").map_or(self.now, |time| at(&time));
+                let entry = self.entries.get(words[2]).unwrap_or_else(|| panic!("{} was never sent", words[2])).clone();
+                let phase = Phase::Failing { attempt: attempt(), cause: FailCause::Expired, again: died };
+                Input::Redrive(Box::new(Dead { at: died, entry: Pending { phase, ..entry } }))
             }
             "parked" => {
                 Input::Parked { id: delivery(self).0, attempt: attempt(), until: self.now.after(span("1m")), unstarted: unstarted() }
@@ -302,6 +313,7 @@ impl Bench {
         for entry in &known.record.pending {
             if let Some(request) = &entry.request {
                 self.deliveries.insert(entry.claim.campaign.to_string(), (entry.id, request.clone()));
+                self.entries.insert(entry.claim.campaign.to_string(), entry.clone());
             }
         }
         for effect in &stepped.effects {
@@ -310,6 +322,11 @@ impl Bench {
             }
         }
         let mut shown: Vec<String> = stepped.effects.iter().map(|effect| show(effect, known, &self.deliveries)).collect();
+        if let Input::Redrive(dead) = input {
+            let refusal = redrivable(&self.in_force, &self.user, &self.known, dead, self.now).err();
+            assert_eq!(refusal.is_some(), stepped.effects == [Effect::Skipped], "what is foretold comes");
+            shown.extend(refusal.map(|refusal| refusal.as_str().to_owned()));
+        }
         shown.extend(stepped.held_until_read.map(|until| format!("held {}", show_time(until))));
         self.known = stepped.known;
         shown.join(", ")
@@ -376,6 +393,7 @@ fn show(effect: &Effect, known: &Known, deliveries: &BTreeMap<String, (DeliveryI
             format!("{}#{}", entry.claim.campaign, entry.phase.attempt())
         }
         Effect::Fail(id, cause) => format!("fail {} {cause:?}", name(id)),
+        Effect::Bury(id, ending) => format!("bury {} {ending:?}", name(id)),
         Effect::Postpone { id, until } => format!("postpone {} {}", name(id), show_time(*until)),
         Effect::VariableMissing { campaign, count } => format!("missing {campaign} {count}"),
         Effect::Fetch(fetch) => {

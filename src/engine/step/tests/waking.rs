@@ -20,9 +20,10 @@ fn the_earliest_of_timers_leases_and_expiries() {
     let both = [inaction("cart", "add", "paid"), action("a", "buy")];
     check_wake(&both, &["0s track add"], "30m");
     check_wake(&both, &["0s track add", "1m track buy"], "75s");
-    check_wake(&both, &["0s track buy", "1s parked a 1"], "1440m");
+    check_wake(&both, &["0s track buy", "1s parked a 1"], "1445m");
     check_wake(&both, &["0s track buy", "1s parked a 1", "2s track add"], "1802s");
-    check_wake(&both, &["0s track buy", "1s parked a 1", "24h wake"], "86430s");
+    check_wake(&both, &["0s track buy", "1s parked a 1", "24h wake"], "1445m");
+    check_wake(&both, &["0s track buy", "1s parked a 1", "86700s wake"], "86730s");
     check_wake(&both, &["0s track buy", "1s parked a 1", "2m set a ended"], "2m");
     check_wake(&both, &["0s track add", "1m set cart paused", "2m wake"], "30m");
     check_wake(&both, &["0s track add", "1m set cart paused", "40m wake"], "41m");
