@@ -15,7 +15,7 @@ use crate::support::kafka::{append_on, shared, wait};
 use crate::support::redis::Redis;
 use crate::support::topic::Follow;
 use crate::support::wait::{heavy, runtime, until};
-use crate::support::worker::Deployment;
+use crate::support::worker::{Deployment, Worker};
 
 const MAX: usize = 20;
 const KILLS: usize = 4;
@@ -101,10 +101,35 @@ fn killed_workers_share_requests_and_lose_nobody() {
         let last = outcomes.look().iter().filter(|line| line.value["type"] == "attempt" && line.value["result"] != "retrying");
         last.map(|line| text(&line.value, "delivery_id")).collect::<BTreeSet<_>>().len() >= expected
     });
+    // Its letter may still be on its way when the line of a failure is there.
+    let mut letters = Follow::new(shared(), &deployment.topic("dead"));
+    until("all failures are dead-lettered", SETTLED_WITHIN, || {
+        letters.look().iter().map(|line| text(&line.value, "delivery_id")).collect::<BTreeSet<_>>().len() >= USERS
+    });
+    let (seen, lines, dead) = (endpoint.seen(), outcomes.all(), letters.all());
+    check(&seen, &lines.iter().map(|line| &line.value).collect::<Vec<_>>(), dead.iter().map(|line| &line.value));
+    sent_again_alone(&workers[0], &endpoint, dead.iter().map(|line| &line.value));
     workers.into_iter().for_each(|worker| worker.stop());
-    let lines = outcomes.all();
-    let dead = Follow::new(shared(), &deployment.topic("dead")).all();
-    check(&endpoint.seen(), &lines.iter().map(|line| &line.value).collect::<Vec<_>>(), dead.iter().map(|line| &line.value));
+}
+
+/// Each of those who failed in a batch is sent again once, in a request of their own with their own id, as the next attempt.
+fn sent_again_alone<'a>(worker: &Worker, endpoint: &Endpoint, dead: impl Iterator<Item = &'a Value>) {
+    let before = endpoint.count();
+    let mut expect: BTreeMap<&str, (&str, u64)> = BTreeMap::new();
+    for letter in dead {
+        let attempts = letter["attempts"].as_u64().expect("a number");
+        expect.insert(text(letter, "delivery_id"), (text(letter, "user_id"), attempts));
+    }
+    let redrive = || worker.post("/v1/dead/redrive", &json!({"campaign": "refused"}).to_string()).json();
+    assert_eq!(redrive()["redriven"].as_u64(), Some(USERS as u64));
+    until("all were sent again", SETTLED_WITHIN, || endpoint.count() >= before + USERS);
+    let again = &endpoint.seen()[before..];
+    assert_eq!(again.len(), USERS);
+    for request in again {
+        let (user, attempts) = expect.remove(request.webhook_id().expect("a webhook-id")).expect("dead, and not sent again yet");
+        assert_eq!(members(request), [(user.to_owned(), 0)]);
+        assert_eq!(u64::from(request.attempt()), attempts + 1, "{user}");
+    }
 }
 
 fn check<'a>(seen: &[Seen], lines: &[&Value], dead: impl Iterator<Item = &'a Value>) {
