@@ -23,13 +23,17 @@ const DIRECTORIES: [&str; 2] = ["tests/scenarios", "docs/recipes"];
 /// Set to a part of a file's name, the scenarios are only those: to repeat what failed, as in `SCENARIO=batches cargo test --test it scenarios`.
 const ONLY: &str = "SCENARIO";
 
+pub fn only() -> Option<String> {
+    std::env::var(ONLY).ok()
+}
+
 /// Every scenario there is, by the name of its file.
 pub fn all() -> Vec<(String, Scenario)> {
     let root = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
     let entries = DIRECTORIES.iter().flat_map(|directory| std::fs::read_dir(root.join(directory)).unwrap());
     let mut files: Vec<PathBuf> = entries.map(|entry| entry.unwrap().path()).collect();
     files.retain(|file| file.extension().is_some_and(|extension| extension == "yaml"));
-    let only = std::env::var(ONLY).unwrap_or_default();
+    let only = only().unwrap_or_default();
     files.retain(|file| file.file_name().is_some_and(|name| name.to_string_lossy().contains(&only)));
     files.sort();
     files
