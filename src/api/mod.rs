@@ -183,7 +183,7 @@ impl Shared {
     async fn append(&self, lines: Vec<Line>) -> Result<(), Problem> {
         match timeout(ACKNOWLEDGED_WITHIN, self.ingest.append.append(&lines)).await {
             Ok(Ok(())) => Ok(()),
-            Ok(Err(error @ AppendError::Unavailable(_))) => Err(Problem::unavailable(error.to_string())),
+            Ok(Err(error @ (AppendError::Unavailable(_) | AppendError::Blocked(_)))) => Err(Problem::unavailable(error.to_string())),
             Ok(Err(error @ AppendError::Refused(_))) => Err(Problem::internal(error.to_string())),
             Err(_) => Err(Problem::unavailable(format!("the log did not acknowledge within {} s", ACKNOWLEDGED_WITHIN.as_secs()))),
         }

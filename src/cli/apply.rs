@@ -1,7 +1,7 @@
 //! `campanile apply`: sends definitions to a worker. `run --apply`: puts a directory of them into the store before the worker starts;
 //! many workers doing so apply once.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
@@ -165,6 +165,10 @@ fn with_status(document: &Document) -> String {
 
 /// Applies all definitions below `path`, or none. Running campaigns are paused, changed and resumed in one step.
 pub async fn apply_directory(store: &dyn Store, path: &PathBuf, allow_http: bool) -> Result<Vec<Change>, Failure> {
+    if is_empty_directory(path) {
+        tracing::warn!(directory = %path.display(), "there is nothing to apply: what is stored stays in force");
+        return Ok(Vec::new());
+    }
     let options = Apply { cycle: true, prune: false, read: ReadOptions { allow_http } };
     let (documents, problems) = read_paths(std::slice::from_ref(path), &options.read)?;
     let refused =
@@ -191,4 +195,9 @@ pub async fn apply_directory(store: &dyn Store, path: &PathBuf, allow_http: bool
             Put::Conflict { .. } => {}
         }
     }
+}
+
+/// A directory that was made for definitions to come.
+fn is_empty_directory(path: &Path) -> bool {
+    std::fs::read_dir(path).is_ok_and(|mut entries| entries.next().is_none())
 }

@@ -205,7 +205,7 @@ impl Target {
                 counts.sent += lines.len() as u64;
                 append.append(&lines).await.map_err(|error| match error {
                     AppendError::Unavailable(_) => Failure::Unreachable(error.to_string()),
-                    AppendError::Refused(_) => Failure::Refused(error.to_string()),
+                    AppendError::Blocked(_) | AppendError::Refused(_) => Failure::Refused(error.to_string()),
                 })
             }
             Target::Server { client, url, token } => post(client, url, token.as_deref(), &batch, counts).await,

@@ -219,7 +219,10 @@ impl DeliveryMetrics {
                 "From an event's broker time to the start of its request",
                 &EVENT_TO_REQUEST_BUCKETS,
             )?,
-            retry_scheduled: room.counter("retry_scheduled_total", "Attempts that failed and were requeued")?,
+            retry_scheduled: room.counter(
+                "retry_scheduled_total",
+                "Deliveries handed to the retry topics: their attempt failed, or could not be made yet",
+            )?,
         })
     }
 

@@ -10,7 +10,7 @@ use crate::engine::delivery::retries::{self, Retries};
 use crate::engine::delivery::{self, Answer, Credentials, Meaning, Secret, SecretError, lease, wire};
 use crate::engine::effect::{Decision, FailCause, Passed};
 use crate::engine::id::{DeliveryId, UserId, stable_hash};
-use crate::engine::record::{Ending, Phase};
+use crate::engine::record::{Ending, Pending, Phase};
 use crate::engine::step::{Input, Verdict};
 use crate::engine::time::Timestamp;
 
@@ -138,7 +138,8 @@ pub async fn park(outside: &Outside, delivery: Delivery, parking: Parking) -> Op
     message.park(parking, outside.clock.now());
     let until = message.not_before;
     confirm_decided(outside, &delivery).await;
-    append_surely(&*outside.append, vec![message.line(&outside.settings.topics, outside.clock.now())]).await;
+    // Where it cannot be written, the record keeps the request, and the delivery comes up again when its lease ends.
+    append_surely(&*outside.append, vec![message.line(&outside.settings.topics, outside.clock.now())]).await.ok()?;
     outside.metrics.retry_scheduled();
     Some((delivery.user, Input::Parked { id: delivery.entry.id, attempt: made, until, unstarted: true }))
 }
@@ -158,8 +159,7 @@ pub async fn bury(outside: &Outside, mut delivery: Delivery, ending: Ending) -> 
     let Ending { attempt, status, cause, .. } = ending;
     let lease = outside.clock.now();
     delivery.entry.phase = Phase::Sending { attempt, lease };
-    let letter = dead_letter(outside, &delivery, cause.as_deref().unwrap_or_default(), status);
-    append_surely(&*outside.append, vec![letter]).await;
+    write_letter(outside, &delivery, Vec::new(), cause.as_deref().unwrap_or_default(), status).await;
     (delivery.user, Input::Attempted { id: delivery.entry.id, attempt, verdict: Verdict::Failed, status, cause })
 }
 
@@ -214,26 +214,28 @@ async fn settle(attempting: Attempting<'_>, answer: &Answer) -> Option<(UserId, 
     let mut lines = attempt_lines(outside, &delivery, AttemptResult::Retrying, status, Some(&delivery::cause(answer)), answer.latency);
     lines.push(message.line(&outside.settings.topics, now));
     confirm_decided(outside, &delivery).await;
-    append_surely(&*outside.append, lines).await;
+    // As with `park`.
+    append_surely(&*outside.append, lines).await.ok()?;
     outside.metrics.retry_scheduled();
     (!leased).then_some((delivery.user, Input::Parked { id: delivery.entry.id, attempt: number, until, unstarted: false }))
 }
 
 async fn delivered(outside: &Outside, delivery: Delivery, attempt: u32, status: Option<u16>, latency: Duration) -> (UserId, Input) {
     let lines = attempt_lines(outside, &delivery, AttemptResult::Delivered, status, None, latency);
-    append_surely(&*outside.append, lines).await;
+    report(outside, lines).await;
     confirm_decided(outside, &delivery).await;
     (delivery.user, Input::Attempted { id: delivery.entry.id, attempt, verdict: Verdict::Delivered, status, cause: None })
 }
 
 async fn fail(outside: &Outside, delivery: Delivery, cause: &str, status: Option<u16>, latency: Duration) -> (UserId, Input) {
     let attempt = delivery.entry.phase.attempt();
-    let mut lines = attempt_lines(outside, &delivery, AttemptResult::Failed, status, Some(cause), latency);
+    let lines = attempt_lines(outside, &delivery, AttemptResult::Failed, status, Some(cause), latency);
     // Who shared it has a dead letter of their own, when their records know.
     if delivery.members.is_empty() {
-        lines.push(dead_letter(outside, &delivery, cause, status));
+        write_letter(outside, &delivery, lines, cause, status).await;
+    } else {
+        report(outside, lines).await;
     }
-    append_surely(&*outside.append, lines).await;
     confirm_decided(outside, &delivery).await;
     (delivery.user, Input::Attempted { id: delivery.entry.id, attempt, verdict: Verdict::Failed, status, cause: Some(cause.into()) })
 }
@@ -278,11 +280,16 @@ fn attempt_lines(
     whose(delivery).into_iter().map(line).collect()
 }
 
-/// What is kept of a delivery that failed for good.
-fn dead_letter(outside: &Outside, delivery: &Delivery, cause: &str, status: Option<u16>) -> Line {
-    outside.metrics.dead(cause);
+/// Writes these lines and what is kept of a delivery that failed for good.
+async fn write_letter(outside: &Outside, delivery: &Delivery, mut lines: Vec<Line>, cause: &str, status: Option<u16>) {
     let dead = DeadDelivery { at: outside.clock.now(), user: &delivery.user, entry: &delivery.entry, cause, status };
-    outcomes::dead_delivery(&outside.settings.topics, &dead)
+    lines.push(outcomes::dead_delivery(&outside.settings.topics, &dead));
+    if append_surely(&*outside.append, lines).await.is_err() {
+        // It is the request that makes a letter large. Without it the letter cannot be sent again, but it tells.
+        let bare = Pending { request: None, ..delivery.entry.as_ref().clone() };
+        report(outside, vec![outcomes::dead_delivery(&outside.settings.topics, &DeadDelivery { entry: &bare, ..dead })]).await;
+    }
+    outside.metrics.dead(cause);
 }
 
 /// A delivery is settled only when its `sent` line is acknowledged; one that was not is written again from the claim. Before a retry message,
@@ -291,7 +298,7 @@ fn dead_letter(outside: &Outside, delivery: &Delivery, cause: &str, status: Opti
 async fn confirm_decided(outside: &Outside, delivery: &Delivery) {
     if delivery.members.is_empty() && delivery.decided.clone().wait().await.is_err() {
         let decision = Decision::sent(&delivery.user, &delivery.entry.claim, delivery.entry.id);
-        append_surely(&*outside.append, outcomes::decision(&outside.settings, &decision).into_iter().collect()).await;
+        report(outside, outcomes::decision(&outside.settings, &decision).into_iter().collect()).await;
     }
 }
 
@@ -309,8 +316,13 @@ pub async fn confirm_announced(outside: &Outside, passed: &[(UserId, Box<Passed>
     };
     let lines: Vec<Line> = passed.iter().filter_map(line).collect();
     if !lines.is_empty() {
-        append_surely(&*outside.append, lines).await;
+        report(outside, lines).await;
     }
+}
+
+/// Writes lines that only tell: what goes on does so without those that are refused, too.
+async fn report(outside: &Outside, lines: Vec<Line>) {
+    let _ = append_surely(&*outside.append, lines).await;
 }
 
 #[cfg(test)]

@@ -222,12 +222,24 @@ pub struct Appending(Vec<InFlight>);
 struct InFlight {
     answer: SendFuture<'static, Result<(), AppendError>>,
     line: Line,
-    ticket: Option<Ticket>,
+    ticket: Ticket,
+    if_refused: IfRefused,
+    /// That it is not accepted was said.
+    said: bool,
+}
+
+/// What becomes of a record whose line the log refuses for good.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum IfRefused {
+    /// It is done with: the line only tells of it.
+    Finish,
+    /// It is tried again, as somebody may mend the topic: the line is all that is left of it.
+    TryAgain,
 }
 
 impl Appending {
-    pub fn push(&mut self, append: &dyn Append, line: Line, ticket: Option<Ticket>) {
-        self.0.push(InFlight { answer: append.append(std::slice::from_ref(&line)), line, ticket });
+    pub fn push(&mut self, append: &dyn Append, line: Line, ticket: Ticket, if_refused: IfRefused) {
+        self.0.push(InFlight { answer: append.append(std::slice::from_ref(&line)), line, ticket, if_refused, said: false });
     }
 
     /// Looks which have been acknowledged; what failed is handed over again.
@@ -235,17 +247,28 @@ impl Appending {
         for mut waiting in std::mem::take(&mut self.0) {
             match (&mut waiting.answer).now_or_never() {
                 None => self.0.push(waiting),
-                Some(Ok(())) => waiting.ticket.into_iter().for_each(Ticket::finish),
+                Some(Ok(())) => waiting.ticket.finish(),
                 Some(Err(AppendError::Unavailable(error))) => {
                     tracing::warn!(%error, topic = %waiting.line.topic, "the log does not acknowledge: trying again");
-                    self.push(append, waiting.line, waiting.ticket);
+                    self.again(append, waiting);
                 }
-                Some(Err(AppendError::Refused(error))) => {
+                Some(Err(AppendError::Refused(error))) if waiting.if_refused == IfRefused::Finish => {
                     tracing::error!(%error, topic = %waiting.line.topic, bytes = waiting.line.value.len(), "the log refuses a line for good: its record is only in its own topic");
-                    waiting.ticket.into_iter().for_each(Ticket::finish);
+                    waiting.ticket.finish();
+                }
+                Some(Err(AppendError::Blocked(error) | AppendError::Refused(error))) => {
+                    if !std::mem::replace(&mut waiting.said, true) {
+                        tracing::error!(%error, topic = %waiting.line.topic, bytes = waiting.line.value.len(), "the log does not accept: trying again");
+                    }
+                    self.again(append, waiting);
                 }
             }
         }
+    }
+
+    fn again(&mut self, append: &dyn Append, waiting: InFlight) {
+        let answer = append.append(std::slice::from_ref(&waiting.line));
+        self.0.push(InFlight { answer, ..waiting });
     }
 }
 

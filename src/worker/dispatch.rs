@@ -49,20 +49,38 @@ impl Ack {
     }
 }
 
-/// Appends until it is acknowledged: the caller cannot go on without. A line that the log refuses for good (too large, no such
-/// topic) is logged and given up, so that it does not hold everything behind it.
-pub async fn append_surely(append: &dyn Append, lines: Vec<Line>) {
+/// Between two tries to write to a topic that somebody has to mend.
+const BLOCKED_AGAIN: Duration = Duration::from_secs(1);
+
+/// A line that its log will never accept.
+#[derive(Debug)]
+pub struct NotWritten;
+
+/// Appends until it is acknowledged: the caller cannot go on without. Only a line that the log refuses for good is given up, so that it
+/// does not hold everything behind it: whoever would lose more than a report by that leaves the delivery as it is.
+pub async fn append_surely(append: &dyn Append, lines: Vec<Line>) -> Result<(), NotWritten> {
     loop {
         match append.append(&lines).await {
-            Ok(()) => return,
+            Ok(()) => return Ok(()),
             Err(AppendError::Unavailable(error)) => {
                 tracing::warn!(%error, lines = lines.len(), "the log does not acknowledge: trying again")
             }
+            Err(AppendError::Blocked(error)) => {
+                tracing::error!(%error, lines = lines.len(), "the log does not accept: trying again");
+                tokio::time::sleep(BLOCKED_AGAIN).await;
+            }
             Err(AppendError::Refused(error)) => {
-                tracing::error!(%error, topic = %lines.first().map_or("", |line| &line.topic), "the log refuses a line for good: it is lost");
-                return;
+                tracing::error!(%error, topic = %lines.first().map_or("", |line| &line.topic), "the log refuses a line for good");
+                return Err(NotWritten);
             }
         }
+    }
+}
+
+/// Appends a line that is all that is left of what it holds, as often as it takes: a topic that refuses what another one had may be mended.
+pub async fn append_in_the_end(append: &dyn Append, line: Line) {
+    while append_surely(append, vec![line.clone()]).await.is_err() {
+        tokio::time::sleep(BLOCKED_AGAIN).await;
     }
 }
 

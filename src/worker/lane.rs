@@ -18,7 +18,7 @@ use crate::engine::time::Timestamp;
 
 use super::attempt::{self, Manner, Outside};
 use super::definitions::Follower;
-use super::dispatch::{Ack, Delivery, Destinations, Limits, Offered, Parking, Waiting, append_surely};
+use super::dispatch::{Ack, Delivery, Destinations, Limits, Offered, Parking, Waiting, append_in_the_end};
 use super::due::Held;
 use super::links::{self, Fetching, SERVICE_SLOTS};
 use super::offsets::Ticket;
@@ -337,7 +337,7 @@ pub async fn run(job: Job, outside: &Outside) -> Option<Mail> {
         Job::Repark(mut message, ticket) => {
             // The lease that it was to come back in may end before it does: parked, its entry is not taken over.
             let leased = std::mem::take(&mut message.leased);
-            append_surely(&*outside.append, vec![message.line(&outside.settings.topics, outside.clock.now())]).await;
+            append_in_the_end(&*outside.append, message.line(&outside.settings.topics, outside.clock.now())).await;
             ticket.finish();
             let RetryMessage { user, delivery_id: id, attempt, not_before: until, .. } = *message;
             return leased.then(|| Mail::PutOff(user, Input::Parked { id, attempt, until, unstarted: false }));

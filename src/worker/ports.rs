@@ -128,7 +128,11 @@ pub enum AppendError {
     /// Worth another try.
     #[error("the log did not acknowledge: {0}")]
     Unavailable(String),
-    /// This line will never be accepted (too large, no such topic, not allowed).
+    /// Nothing is written to this topic until somebody acts (it does not exist, it may not be written), or until the log has found itself
+    /// again: a server that was just started may not know its topics yet.
+    #[error("the log does not accept: {0}")]
+    Blocked(String),
+    /// This line will never be accepted (too large, not well formed).
     #[error("the log refuses: {0}")]
     Refused(String),
 }

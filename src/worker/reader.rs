@@ -14,7 +14,7 @@ use crate::engine::reading::{self, Header, Kind, Limits, Place, Unreadable};
 use crate::engine::step::Input;
 use crate::engine::time::Timestamp;
 
-use super::commits::{Appending, Commits};
+use super::commits::{Appending, Commits, IfRefused};
 use super::counters::ReaderCounters;
 use super::definitions::Follower;
 use super::offsets::{Offsets, Progress};
@@ -233,7 +233,7 @@ impl Sorter<'_> {
                 self.counters.dead(unreadable.reason, message.time);
                 let dead = DeadEvent::of(&run.partition, message);
                 let line = outcomes::dead_event(&self.settings.topics, self.now, &dead, unreadable.reason, &unreadable.error);
-                self.appending.push(self.append, line, Some(run.progress.open(message.offset)));
+                self.appending.push(self.append, line, run.progress.open(message.offset), IfRefused::Finish);
                 ControlFlow::Continue(())
             }
         }

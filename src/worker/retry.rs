@@ -15,7 +15,7 @@ use crate::engine::record::{Dead, Pending, Request};
 use crate::engine::step::{Input, LETTERS_COUNT};
 use crate::engine::time::Timestamp;
 
-use super::commits::{Appending, Commits};
+use super::commits::{Appending, Commits, IfRefused};
 use super::dispatch::{Delivery, Parking};
 use super::offsets::{Offsets, Ticket};
 use super::outcomes::{self, DeadEvent};
@@ -275,7 +275,7 @@ impl RetryReader {
                 Ok(held) => self.accept(partition, time, held, now)?,
                 Err((dead, error, ticket)) => {
                     let line = outcomes::dead_event(&self.settings.topics, now, &dead, "not_json", &error);
-                    self.appending.push(&*self.append, line, Some(ticket));
+                    self.appending.push(&*self.append, line, ticket, IfRefused::Finish);
                 }
             }
         }
@@ -335,7 +335,7 @@ impl RetryReader {
     fn place(&mut self, held: Held, now: Timestamp) {
         if held.not_before.since(now) > HEAP_SPAN {
             let line = held.message.line(&self.settings.topics, now);
-            self.appending.push(&*self.append, line, Some(held.ticket));
+            self.appending.push(&*self.append, line, held.ticket, IfRefused::TryAgain);
         } else {
             self.heap_bytes += held.bytes;
             self.heap.push(Reverse(held));

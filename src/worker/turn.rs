@@ -270,7 +270,8 @@ impl Turn {
         let Some(raw) = raw else { return true };
         let line = outcomes::dead_event(&self.settings.topics, self.clock.now(), &raw, "panic", "the event could not be applied");
         self.metrics.dead("panic");
-        append_surely(&*self.append, vec![line]).await;
+        // Refused, the event is only in its own topic.
+        let _ = append_surely(&*self.append, vec![line]).await;
         true
     }
 

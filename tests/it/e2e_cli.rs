@@ -267,6 +267,8 @@ fn one_process_without_servers_remembers_across_restarts() {
     post(&worker, "u1", "m1");
     stage.arrived(1);
     worker.stop();
+    // What is stored stays in force where there is nothing to apply.
+    std::fs::remove_file(stage.deployment.path().join("definitions/once.yaml")).expect("it was written before");
     let worker = stage.deployment.start();
     post(&worker, "u1", "m2");
     post(&worker, "u2", "m3");

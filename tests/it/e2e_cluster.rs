@@ -48,7 +48,7 @@ impl Faults {
 #[test]
 fn everything_arrives_whatever_happens_to_the_servers() {
     let _heavy = heavy();
-    let kafka = KafkaCluster::start();
+    let mut kafka = KafkaCluster::start();
     let mut redis = RedisCluster::start();
     let endpoints = Endpoints::start();
     let brokers = kafka.addresses();
@@ -64,7 +64,7 @@ fn everything_arrives_whatever_happens_to_the_servers() {
         let load = steady.start(scope, Load::new(&deployment.events, USERS, Mix::Whole));
         steady.goes_on(BETWEEN);
         what_operators_do(&deployment, &mut workers, &redis, &steady);
-        what_machines_do(&mut redis, &deployment, &workers, &steady, &mut faults);
+        what_machines_do(&mut kafka, &mut redis, &deployment, &workers, &steady, &mut faults);
         steady.stop();
         load.join().expect("the load was written")
     });
@@ -91,15 +91,23 @@ fn what_operators_do(deployment: &Deployment, workers: &mut Vec<Worker>, redis: 
     steady.goes_on(BETWEEN);
 
     note("all workers are restarted, one after the other");
+    // The new one is ready before the old one goes, as a Deployment does it.
     for _ in 0..workers.len() {
-        workers.remove(0).stop();
         workers.push(deployment.start());
+        workers.remove(0).stop();
         steady.goes_on(1);
     }
     steady.goes_on(BETWEEN);
 }
 
-fn what_machines_do(redis: &mut RedisCluster, deployment: &Deployment, workers: &[Worker], steady: &Steady<'_>, faults: &mut Faults) {
+fn what_machines_do(
+    kafka: &mut KafkaCluster,
+    redis: &mut RedisCluster,
+    deployment: &Deployment,
+    workers: &[Worker],
+    steady: &Steady<'_>,
+    faults: &mut Faults,
+) {
     note("a Redis master dies, and comes back");
     faults.during(|| {
         let victim = redis.fail(redis.slot_of(&format!("{{{}:1}}", deployment.prefix)));
@@ -108,6 +116,19 @@ fn what_machines_do(redis: &mut RedisCluster, deployment: &Deployment, workers: 
         workers.iter().for_each(Worker::ready);
         steady.goes_on(BETWEEN);
     });
+
+    note("a broker dies, and comes back");
+    // When an event gets through is not known here, so nothing may depend on it.
+    steady.set_timeless(true);
+    faults.during(|| {
+        kafka.kill(1);
+        steady.goes_on(BETWEEN);
+        kafka.restart(1);
+        workers.iter().for_each(Worker::ready);
+        steady.goes_on(BETWEEN);
+    });
+    steady.set_timeless(false);
+    steady.goes_on(BETWEEN);
 }
 
 fn all_arrives(load: &Load, endpoints: &Endpoints, deployment: &Deployment, workers: Vec<Worker>, faults: &Faults) {

@@ -219,6 +219,39 @@ fn every_number_of_the_turn_survives_a_fault_at_any_of_its_calls() {
     }
 }
 
+/// A line too large for its topic: what it tells may be lost, the delivery that it belongs to is not.
+#[test]
+fn a_line_that_the_log_refuses_costs_no_request() {
+    let requests = |ended: &Ended| {
+        let mut requests = BTreeMap::<String, usize>::new();
+        ended.requests.iter().for_each(|request| *requests.entry(request.webhook_id.clone()).or_default() += 1);
+        requests
+    };
+    let mut refused = 0;
+    for (name, scenario) in all() {
+        let straight = requests(&scenario.run(Restarts::Never, SharedFaults::default()).unwrap());
+        // Where nothing is tried again, lines only tell.
+        if straight.values().all(|requests| *requests == 1) {
+            continue;
+        }
+        for at in 0..calls_of(&scenario, Call::Append) {
+            // An event that is refused never was: its producer knows.
+            let Ok(ended) = scenario.run(Restarts::Never, fault_at(Call::Append, at, Fate::Refuse)) else { continue };
+            let requests = requests(&ended);
+            // Whoever takes a delivery over does not know whether its attempt was made: it counts.
+            let used_up = |id: &str, attempts: usize| {
+                let last = |line: &OutcomeLine| line.r#type == "attempt" && line.result == "failed" && line.attempt as usize >= attempts;
+                ended.lines.iter().any(|line| line.request_id.as_deref() == Some(id) && last(line))
+            };
+            let fewer: Vec<_> =
+                straight.iter().filter(|(id, count)| requests.get(*id).unwrap_or(&0) < *count && !used_up(id, **count)).collect();
+            assert!(fewer.is_empty(), "{name}: line {at} was refused, and then there were fewer requests of {fewer:?}");
+            refused += 1;
+        }
+    }
+    assert!(refused > 50 || only().is_some(), "{refused} lines were refused");
+}
+
 #[test]
 fn seeded_faults_of_all_kinds_change_nothing_that_matters() {
     for (name, scenario) in all() {

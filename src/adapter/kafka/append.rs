@@ -36,7 +36,9 @@ const FLUSH: Duration = Duration::from_secs(5);
 /// The lines of one call that are not yet acknowledged.
 struct Batch {
     open: AtomicUsize,
-    failed: OnceLock<AppendError>,
+    /// What is worth another try; told before what is not, or nobody would try it.
+    missed: OnceLock<AppendError>,
+    refused: OnceLock<AppendError>,
     waiting: AtomicWaker,
 }
 
@@ -82,7 +84,7 @@ impl KafkaAppend {
 
 impl Append for KafkaAppend {
     fn append(&self, lines: &[Line]) -> SendFuture<'static, Result<(), AppendError>> {
-        let batch = Arc::new(Batch { open: AtomicUsize::new(lines.len()), failed: OnceLock::new(), waiting: AtomicWaker::new() });
+        let batch = Arc::new(Batch::of(lines.len()));
         self.hand_over(lines, &batch);
         Box::pin(Acknowledged(batch))
     }
@@ -107,15 +109,22 @@ impl Future for Acknowledged {
         if self.0.open.load(Ordering::Acquire) > 0 {
             return Poll::Pending;
         }
-        Poll::Ready(self.0.failed.get().cloned().map_or(Ok(()), Err))
+        let failed = self.0.missed.get().or(self.0.refused.get());
+        Poll::Ready(failed.cloned().map_or(Ok(()), Err))
     }
 }
 
 impl Batch {
-    /// The last line to be settled wakes whoever waits; the first error is the one told.
+    fn of(lines: usize) -> Batch {
+        Batch { open: AtomicUsize::new(lines), missed: OnceLock::new(), refused: OnceLock::new(), waiting: AtomicWaker::new() }
+    }
+
+    /// The last line to be settled wakes whoever waits; of each kind the first error is the one told.
     fn settle(&self, lines: usize, error: Option<AppendError>) {
-        if let Some(error) = error {
-            _ = self.failed.set(error);
+        match error {
+            Some(error @ AppendError::Refused(_)) => _ = self.refused.set(error),
+            Some(error) => _ = self.missed.set(error),
+            None => {}
         }
         if self.open.fetch_sub(lines, Ordering::AcqRel) == lines {
             self.waiting.wake();
@@ -181,6 +190,16 @@ fn hand_over(producer: &Producer, line: &Line, batch: &Arc<Batch>) -> Result<(),
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_line_that_is_refused_does_not_hide_one_that_is_worth_another_try() {
+        let batch = Arc::new(Batch::of(3));
+        batch.settle(1, Some(append_error(Code::MessageSizeTooLarge, "outcomes", 9)));
+        batch.settle(1, Some(append_error(Code::UnknownTopicOrPartition, "retry", 9)));
+        batch.settle(1, None);
+        let told = futures_util::FutureExt::now_or_never(Acknowledged(batch)).expect("all are settled");
+        assert!(matches!(told, Err(AppendError::Blocked(_))), "{told:?}");
+    }
 
     #[test]
     fn a_broken_producer_is_made_anew() {

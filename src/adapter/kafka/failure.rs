@@ -47,16 +47,17 @@ pub(super) fn missing_topic(topic: &str) -> String {
 /// An error while writing to `topic`.
 pub(super) fn append_error(code: Code, topic: &str, bytes: usize) -> AppendError {
     match code {
-        Code::UnknownTopic | Code::UnknownTopicOrPartition | Code::UnknownPartition => AppendError::Refused(missing_topic(topic)),
+        Code::UnknownTopic | Code::UnknownTopicOrPartition | Code::UnknownPartition => AppendError::Blocked(missing_topic(topic)),
         Code::MessageSizeTooLarge | Code::MessageBatchTooLarge => AppendError::Refused(format!(
             "a record of {bytes} bytes is too large for topic `{topic}`; raise the topic's max.message.bytes, or shorten what is sent"
         )),
         Code::TopicAuthorizationFailed | Code::ClusterAuthorizationFailed => {
-            AppendError::Refused(format!("writing to topic `{topic}`: {code}; the user of kafka.options needs the right WRITE on it"))
+            AppendError::Blocked(format!("writing to topic `{topic}`: {code}; the user of kafka.options needs the right WRITE on it"))
         }
-        Code::InvalidTopic | Code::InvalidRecord | Code::InvalidTimestamp | Code::PolicyViolation | Code::UnsupportedCompressionType => {
-            AppendError::Refused(format!("writing to topic `{topic}`: {code}"))
+        Code::InvalidTopic | Code::PolicyViolation | Code::UnsupportedCompressionType => {
+            AppendError::Blocked(format!("writing to topic `{topic}`: {code}"))
         }
+        Code::InvalidRecord | Code::InvalidTimestamp => AppendError::Refused(format!("writing to topic `{topic}`: {code}")),
         _ => AppendError::Unavailable(format!("writing to topic `{topic}`: {code}")),
     }
 }
@@ -89,15 +90,22 @@ mod tests {
 
     #[test]
     fn writing_errors_are_told_apart() {
-        let check = |code: Code, retried: bool| {
-            assert_eq!(matches!(append_error(code, "t", 9), AppendError::Unavailable(_)), retried, "{code:?}");
+        let check = |code: Code, expect: &str| {
+            let got = match append_error(code, "t", 9) {
+                AppendError::Unavailable(_) => "passing",
+                AppendError::Blocked(_) => "blocked",
+                AppendError::Refused(_) => "refused",
+            };
+            assert_eq!(got, expect, "{code:?}");
         };
-        check(Code::MessageTimedOut, true);
-        check(Code::NotEnoughReplicas, true);
-        check(Code::Fatal, true);
-        check(Code::PurgeQueue, true);
-        check(Code::MessageSizeTooLarge, false);
-        check(Code::UnknownTopic, false);
-        check(Code::TopicAuthorizationFailed, false);
+        check(Code::MessageTimedOut, "passing");
+        check(Code::NotEnoughReplicas, "passing");
+        check(Code::Fatal, "passing");
+        check(Code::PurgeQueue, "passing");
+        check(Code::UnknownTopic, "blocked");
+        check(Code::UnknownTopicOrPartition, "blocked");
+        check(Code::TopicAuthorizationFailed, "blocked");
+        check(Code::MessageSizeTooLarge, "refused");
+        check(Code::InvalidRecord, "refused");
     }
 }

@@ -23,7 +23,7 @@ pub const FAILURES_IN_A_ROW: u32 = 10;
 /// How long it is open at first; twice as long after each probe that failed.
 pub const FIRST_OPEN: Duration = Duration::from_secs(5);
 
-/// It is never open longer than this without a probe: so much later than the destination itself the deliveries come back at most.
+/// It is never open longer than this without a probe. What was halted comes back when its own wait is over (`retries::halted`).
 pub const LONGEST_OPEN: Duration = Duration::from_secs(60);
 
 /// A probe that nobody answers for is given up after this: an attempt takes 90 s at most.

@@ -68,7 +68,7 @@ pub struct Delivering {
     pub phase: &'static str,
     /// As [`Phase`] counts.
     pub attempt: u32,
-    /// The end of its lease, or not before when it is tried again.
+    /// The end of its lease, not before when it is tried again, or when its batch is asked what became of it.
     pub until: Timestamp,
     pub expires: Timestamp,
 }

@@ -158,13 +158,20 @@ impl OpenLog for MemoryLog {
     }
 }
 
+/// Why a line is refused that is to be.
+const REFUSED: &str = "a line that is never accepted";
+
 impl Append for MemoryLog {
     fn append(&self, lines: &[Line]) -> SendFuture<'static, Result<(), AppendError>> {
         let fate = self.faults.fate(Call::Append);
-        if fate != Fate::FailBefore {
+        if matches!(fate, Fate::Go | Fate::FailAfter) {
             self.lock().append(lines, self.clock.now());
         }
-        let answer = if fate == Fate::Go { Ok(()) } else { Err(AppendError::Unavailable("a fault at Append".to_owned())) };
+        let answer = match fate {
+            Fate::Go => Ok(()),
+            Fate::FailBefore | Fate::FailAfter => Err(AppendError::Unavailable("a fault at Append".to_owned())),
+            Fate::Refuse => Err(AppendError::Refused(REFUSED.to_owned())),
+        };
         Box::pin(std::future::ready(answer))
     }
 }

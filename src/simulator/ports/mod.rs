@@ -68,6 +68,8 @@ pub enum Fate {
     FailBefore,
     /// It was done, the reply got lost. For a call that changes nothing it is the same as [`Fate::FailBefore`].
     FailAfter,
+    /// The log will never accept it. Only an append comes to this; any other call goes on.
+    Refuse,
 }
 
 /// Decides over every call, in the order in which they are made.

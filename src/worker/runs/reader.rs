@@ -12,7 +12,7 @@ use crate::engine::id::{CampaignId, UserId};
 use crate::engine::runs;
 use crate::engine::step::{Input, Run};
 use crate::engine::time::Timestamp;
-use crate::worker::commits::{Appending, Commits};
+use crate::worker::commits::{Appending, Commits, IfRefused};
 use crate::worker::offsets::{Offsets, Ticket};
 use crate::worker::outcomes::{self, DeadEvent};
 use crate::worker::ports::{Message, Source, SourceError};
@@ -93,7 +93,7 @@ impl RunReader {
         }
         for (letter, error, ticket) in dead {
             let line = outcomes::dead_event(&self.shared.settings.topics, self.shared.clock.now(), &letter, "not_json", &error);
-            self.appending.push(&*self.shared.append, line, Some(ticket));
+            self.appending.push(&*self.shared.append, line, ticket, IfRefused::Finish);
         }
         self.give(&queued, &mut give_out);
         self.appending.look(&*self.shared.append);

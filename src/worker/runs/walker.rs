@@ -243,7 +243,7 @@ impl Walker {
     async fn not_appended(&mut self, walking: Walking, error: AppendError, now: Timestamp) -> Result<(), StateError> {
         match error {
             AppendError::Unavailable(error) => tracing::warn!(%error, "a run waits for the log"),
-            AppendError::Refused(error) => {
+            AppendError::Blocked(error) | AppendError::Refused(error) => {
                 tracing::error!(%error, topic = %self.shared.settings.topics.runs, "the log refuses the users of a run: create the topic by `campanile init`");
             }
         }

@@ -15,6 +15,7 @@ use campanile::worker::ports::{Append, AppendError, Line};
 pub struct Broker {
     script: Child,
     input: Option<ChildStdin>,
+    pid: u32,
     pub address: String,
 }
 
@@ -36,10 +37,12 @@ impl Starting {
     pub fn started(mut self) -> Broker {
         let mut told = String::new();
         BufReader::new(self.script.stdout.take().expect("it is piped")).read_line(&mut told).expect("the script's answer");
-        let address = told.split_whitespace().find(|word| word.starts_with("127.0.0.1:"));
-        let address = address.expect("no broker was started; what the script says stands above").to_owned();
+        let words: Vec<&str> = told.split_whitespace().collect();
+        let address = words.iter().find(|word| word.starts_with("127.0.0.1:")).map(|address| (*address).to_owned());
+        let pid = words.last().and_then(|word| word.parse().ok());
+        let (Some(address), Some(pid)) = (address, pid) else { panic!("no broker was started; what the script says stands above") };
         let input = self.script.stdin.take();
-        Broker { script: self.script, input, address }
+        Broker { script: self.script, input, pid, address }
     }
 }
 
@@ -67,6 +70,12 @@ impl Broker {
     /// Ends it in order and waits until it is gone.
     pub fn stop(mut self) {
         self.end();
+    }
+
+    /// kill -9 of the broker itself. What the script leaves behind goes when this is dropped.
+    pub fn kill(&self) {
+        let status = Command::new("sh").args(["-c", &format!("kill -KILL {}", self.pid)]).status().expect("a shell");
+        assert!(status.success(), "the broker at {} cannot be killed: {status}", self.address);
     }
 
     fn end(&mut self) {

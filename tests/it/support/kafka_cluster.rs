@@ -15,23 +15,32 @@ const LAST_PORT: u16 = 20_000;
 pub struct KafkaCluster {
     directory: TempDir,
     ports: Vec<u16>,
-    /// Held for their lives.
-    _brokers: Vec<Broker>,
+    brokers: Vec<Option<Broker>>,
 }
 
 impl KafkaCluster {
     pub fn start() -> KafkaCluster {
         let directory = tempfile::tempdir().expect("a temporary directory");
-        let mut cluster = KafkaCluster { directory, ports: free_pairs(), _brokers: Vec::new() };
+        let mut cluster = KafkaCluster { directory, ports: free_pairs(), brokers: Vec::new() };
         // None answers before two are there.
         let starting: Vec<Starting> = (0..BROKERS).map(|broker| cluster.starting(broker)).collect();
-        cluster._brokers = starting.into_iter().map(Starting::started).collect();
+        cluster.brokers = starting.into_iter().map(|starting| Some(starting.started())).collect();
         cluster
     }
 
     /// As `kafka.brokers` names them.
     pub fn addresses(&self) -> String {
         self.ports.iter().map(|port| format!("127.0.0.1:{port}")).collect::<Vec<_>>().join(",")
+    }
+
+    /// kill -9 of one of them.
+    pub fn kill(&mut self, broker: usize) {
+        self.brokers[broker].take().expect("a broker that runs").kill();
+    }
+
+    /// Starts it again with what it had.
+    pub fn restart(&mut self, broker: usize) {
+        self.brokers[broker] = Some(self.starting(broker).started());
     }
 
     fn starting(&self, broker: usize) -> Starting {

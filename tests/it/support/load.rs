@@ -189,7 +189,7 @@ pub enum Mix {
 /// Makes events, and what must come of them.
 pub struct Load {
     topic: Arc<str>,
-    mix: Mix,
+    pub mix: Mix,
     people: Vec<Person>,
     made: u64,
     random: u64,

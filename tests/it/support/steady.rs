@@ -8,7 +8,7 @@ use campanile::adapter::clock::SystemClock;
 use campanile::worker::ports::Clock;
 
 use super::kafka::append_on;
-use super::load::{Endpoints, Load};
+use super::load::{Endpoints, Load, Mix};
 use super::wait::{happens, until};
 
 /// Events written at once.
@@ -22,13 +22,15 @@ const LOOK_AGAIN: Duration = Duration::from_millis(100);
 pub struct Steady<'a> {
     endpoints: &'a Endpoints,
     brokers: &'a str,
+    /// Only events whose effect does not depend on when they are written.
+    timeless: AtomicBool,
     stopped: AtomicBool,
     written: AtomicUsize,
 }
 
 impl<'a> Steady<'a> {
     pub fn new(endpoints: &'a Endpoints, brokers: &'a str) -> Steady<'a> {
-        Steady { endpoints, brokers, stopped: AtomicBool::new(false), written: AtomicUsize::new(0) }
+        Steady { endpoints, brokers, timeless: AtomicBool::new(false), stopped: AtomicBool::new(false), written: AtomicUsize::new(0) }
     }
 
     /// Writes until it is stopped, or the test fails.
@@ -38,12 +40,19 @@ impl<'a> Steady<'a> {
             while !self.stopped.load(Ordering::SeqCst) {
                 let room = || load.expected.len() < self.endpoints.count() + ON_THEIR_WAY;
                 if happens(LOOK_AGAIN, room) {
+                    load.mix = if self.timeless.load(Ordering::SeqCst) { Mix::Timeless } else { Mix::Whole };
                     load.write(&append, CHUNK, SystemClock::new().now());
                     self.written.fetch_add(1, Ordering::SeqCst);
                 }
             }
             load
         })
+    }
+
+    /// From the next events on. What was written before is on its way by the time this returns.
+    pub fn set_timeless(&self, timeless: bool) {
+        self.timeless.store(timeless, Ordering::SeqCst);
+        self.goes_on(2);
     }
 
     /// Waits until so many more chunks have been written: the load is dealt with.
