@@ -10,7 +10,7 @@ use super::estimate::Estimate;
 use super::problem::Problem;
 use super::{Shared, secrets, shown, yaml};
 use crate::engine::catalog::{Document, InForce};
-use crate::engine::definition::{Campaign, Kind, ReadOptions, Resend, Rule, Severity, Status, Trigger, duration_text, read};
+use crate::engine::definition::{Campaign, Kind, ReadOptions, Resend, Rule, Severity, Status, Trigger, duration_text, never_shared, read};
 use crate::engine::time::Timestamp;
 use crate::engine::{fatigue, runs};
 
@@ -189,6 +189,11 @@ fn warnings(document: &Document, campaign: &Campaign, in_force: &InForce, next_r
     }
     if matches!(campaign.trigger, Trigger::Schedule(_)) && next_run.is_none() {
         warnings.push("its schedule has no run to come: nothing will be sent".into());
+    }
+    if in_force.destination_of(&campaign.webhook).batch.is_some()
+        && let Some((_, own)) = never_shared(&campaign.webhook)
+    {
+        warnings.push(format!("each user is alone in a request, though its destination sends batches: `{own}` is not the same for all"));
     }
     warnings.extend(campaign.webhook.url.starts_with("http:").then(|| "its requests go out in plain text (http)".into()));
     warnings

@@ -12,7 +12,7 @@ use super::settings::{join, read_file};
 use crate::adapter::clock::SystemClock;
 use crate::engine::catalog::{Apply, Catalog, apply, check_sound, secrets_named};
 use crate::engine::definition::problem::{nearest, sort};
-use crate::engine::definition::{Document, Problem, ReadOptions, Severity, read, users_of_file};
+use crate::engine::definition::{Document, Problem, ReadOptions, Severity, check_batches, read, users_of_file};
 use crate::engine::delivery::credentials::variable;
 use crate::engine::runs::past_schedules;
 use crate::secrets::{Secret, Secrets};
@@ -60,6 +60,7 @@ pub fn run(args: &ValidateArgs) -> Result<(), Failure> {
     }
     let now = SystemClock::new().now();
     problems.extend(past_schedules(&documents, now));
+    let shared = check_batches(&documents);
     let found = if problems.iter().any(Problem::is_error) {
         check_sound(documents, options)
     } else {
@@ -67,6 +68,7 @@ pub fn run(args: &ValidateArgs) -> Result<(), Failure> {
         apply(&Catalog::default(), documents, &options, now).err().unwrap_or_default()
     };
     problems.extend(found);
+    problems.extend(shared);
     sort(&mut problems);
     let errors = problems.iter().filter(|problem| problem.is_error()).count();
     match args.format {

@@ -1,12 +1,13 @@
 //! What `step` asks the world to do: a closed list. And the lines that are written for it (contract, section 6).
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use super::definition::{FrequencyCap, OnLinkError};
 use super::id::{CampaignId, DeliveryId, UserId};
-use super::record::{Arm, Claim};
+use super::record::{Arm, Claim, Ending, Member, Request};
 use super::time::Timestamp;
 
 /// Everything a step can ask for. The worker carries these out in one `match` without a wildcard, after the record is stored.
@@ -22,12 +23,18 @@ pub enum Effect {
     /// report it as [`super::step::Input::Attempted`] with the attempt of its phase, which removes it. Asked for again every
     /// 30 s until then.
     Fail(DeliveryId, FailCause),
+    /// This pending delivery failed with the batch that made its request, whose lines are written: write its dead letter, then report it as
+    /// [`super::step::Input::Attempted`]. Asked for again as long as that is not reported.
+    Bury(DeliveryId, Box<Ending>),
     /// Fetch the linked content of this send; the stored record holds the wish. What comes of it is reported as
     /// [`super::step::Input::Fetched`]; without that the wish is judged again when its lease ends.
     Fetch(Box<Fetch>),
     /// This retry cannot start now (its first attempt is held by a pause, its entry is not parked yet, or the record has no room for
     /// its request): append the retry message again, unchanged but for its time, before the one that was read counts as finished.
     Postpone { id: DeliveryId, until: Timestamp },
+    /// Hand this to another record, as [`super::step::Input::Passed`], once this one's lines are acknowledged. It may get lost with the
+    /// worker: who waits for an answer asks again.
+    Pass { to: UserId, passed: Box<Passed> },
     /// A variable of this campaign's template had no value.
     VariableMissing { campaign: Box<str>, count: u32 },
     /// So many traits were not learned: the user has all there is room for.
@@ -35,6 +42,33 @@ pub enum Effect {
     /// Nothing was done for this input: it was applied before, repeats a message id, is older than the user's deletion, or
     /// speaks of a delivery that has moved on.
     Skipped,
+}
+
+/// What a delivery and the batch that makes its request say to each other.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Passed {
+    /// To a batch: this user wants to be in it. Asking again is answered by what has become of it.
+    Join(Box<Joining>),
+    /// To a delivery that asked at the place `from`: it is not in that batch and will not be; it may ask at `to`.
+    TurnedAway { id: DeliveryId, asked: Timestamp, from: u32, to: u32, tries: u32 },
+    /// To a delivery: the batch of this place is closed with it and will tell how it ends.
+    Kept { id: DeliveryId, place: u32 },
+    /// To a delivery: so its batch has ended.
+    Settled { id: DeliveryId, ending: Ending },
+}
+
+/// A user who asks to be in a batch.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Joining {
+    pub campaign: CampaignId,
+    pub claim: Arc<Claim>,
+    /// The request without any profile.
+    pub shared: Request,
+    pub member: Member,
+    /// How often in a row it was turned away.
+    pub tries: u32,
+    /// Its `sent` line is acknowledged, which nobody knows who asks after having heard nothing. It is, if a batch has the delivery.
+    pub announced: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -103,14 +103,18 @@ pub struct SimulatedExchange {
 }
 
 impl SimulatedExchange {
-    /// Campaign and user of a delivery that is pending. Whoever is being sent to was written a moment ago.
-    fn pending(&self, webhook_id: &str) -> Option<(Box<str>, UserId)> {
+    /// Campaign and users of a request that is pending. Whoever is being sent to was written a moment ago.
+    fn pending(&self, webhook_id: &str) -> Option<(Box<str>, Vec<UserId>)> {
         let id = DeliveryId::parse(webhook_id)?;
         let mut pending = None;
         self.store.look_for(&mut |user, record| {
             let record = codec::decode(record).unwrap_or_default();
             let entry = record.pending.into_iter().find(|entry| entry.id == id);
-            pending = entry.map(|entry| (entry.claim.campaign.clone(), user.clone()));
+            let users = match record.batch {
+                Some(batch) => batch.members.into_iter().map(|member| member.user).collect(),
+                None => vec![user.clone()],
+            };
+            pending = entry.map(|entry| (entry.claim.campaign.clone(), users));
             pending.is_some()
         });
         pending
@@ -120,7 +124,7 @@ impl SimulatedExchange {
         let personal = self.endpoints.lock().personal;
         let pending = if personal { self.pending(&webhook_id) } else { None };
         let mut inner = self.endpoints.lock();
-        let rule = inner.rule(pending.as_ref().map(|(campaign, user)| (&**campaign, &**user)), &request.url);
+        let rule = inner.rule(pending.as_ref().map(|(campaign, users)| (&**campaign, &users[..])), &request.url);
         let rule = rule.unwrap_or(AnswerRule { status: 200, ..AnswerRule::default() });
         inner.seen.push(Seen {
             at: self.clock.now(),
@@ -163,11 +167,11 @@ impl Exchange for SimulatedExchange {
 }
 
 impl Inner {
-    fn rule(&mut self, pending: Option<(&str, &str)>, url: &str) -> Option<AnswerRule> {
+    fn rule(&mut self, pending: Option<(&str, &[UserId])>, url: &str) -> Option<AnswerRule> {
         let same = |wanted: &Option<String>, is: Option<&str>| wanted.as_deref().is_none_or(|wanted| Some(wanted) == is);
         let (rule, used) = self.answers.iter_mut().find(|(rule, used)| {
             same(&rule.campaign, pending.map(|(campaign, _)| campaign))
-                && same(&rule.user_id, pending.map(|(_, user)| user))
+                && rule.user_id.as_deref().is_none_or(|wanted| pending.is_some_and(|(_, users)| users.iter().any(|user| **user == *wanted)))
                 && same(&rule.url, Some(url))
                 && rule.times.is_none_or(|times| *used < times)
         })?;

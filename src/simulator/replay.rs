@@ -127,7 +127,7 @@ impl Replay {
         // What this world has stored it can read.
         let record = codec::decode(&stored.record).unwrap_or_default();
         let profile = stored.profile.and_then(|profile| codec::decode_profile(&profile).ok()).unwrap_or_default();
-        Known { record, profile, admitted: Vec::new() }
+        Known { record, profile, ..Known::default() }
     }
 
     /// What was done since the last call.
@@ -164,7 +164,7 @@ fn left_of_events(record: &Record) -> Option<Timestamp> {
     let deliveries = record.pending.iter().map(|entry| match entry.phase {
         Phase::Sending { lease, .. } => lease,
         Phase::Parked { until, .. } => until,
-        Phase::Failing { again, .. } => again,
+        Phase::Failing { again, .. } | Phase::Batched { again, .. } => again,
     });
     timers.chain(deliveries).max()
 }

@@ -10,7 +10,7 @@ use super::offsets::Ticket;
 use super::ports::{Append, AppendError, Line, SendFuture};
 
 /// An acknowledgement that several deliveries wait for.
-#[derive(Clone)]
+#[derive(Clone, Default)]
 pub struct Ack(Option<Shared<SendFuture<'static, Result<(), AppendError>>>>);
 
 impl Ack {

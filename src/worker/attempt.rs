@@ -9,13 +9,13 @@ use crate::engine::delivery::admission::Slot;
 use crate::engine::delivery::breaker::Health;
 use crate::engine::delivery::retries::{self, Retries};
 use crate::engine::delivery::{self, Answer, Credentials, Failure, Meaning, Secret, SecretError, lease, wire};
-use crate::engine::effect::{Decision, FailCause};
-use crate::engine::id::{UserId, stable_hash};
-use crate::engine::record::{Pending, Phase};
+use crate::engine::effect::{Decision, FailCause, Passed};
+use crate::engine::id::{DeliveryId, UserId, stable_hash};
+use crate::engine::record::{Ending, Pending, Phase};
 use crate::engine::step::{Input, Verdict};
 use crate::engine::time::Timestamp;
 
-use super::appending::append_surely;
+use super::appending::{Ack, append_surely};
 use super::complaints::Complaints;
 use super::counters::Counters;
 use super::dispatch::{Delivery, Destinations, Parking};
@@ -162,6 +162,16 @@ pub async fn give_up(outside: &Outside, delivery: Delivery, cause: FailCause) ->
     fail(outside, delivery, cause, None, Duration::ZERO).await
 }
 
+/// Writes the dead letter of a delivery that failed with the batch that made its request: so that it can be sent again alone, as the
+/// attempt after the batch's last.
+pub async fn bury(outside: &Outside, mut delivery: Delivery, ending: Ending) -> (UserId, Input) {
+    let Ending { attempt, status, cause, .. } = ending;
+    let lease = outside.clock.now();
+    delivery.entry.phase = Phase::Sending { attempt, lease };
+    write_letter(outside, &delivery, Vec::new(), cause.as_deref().unwrap_or_default(), status).await;
+    (delivery.user, Input::Attempted { id: delivery.entry.id, attempt, verdict: Verdict::Failed, status, cause })
+}
+
 /// The request for the wire, signed and with its secrets; `None` for an entry whose request is in the retry topic.
 fn request(outside: &Outside, delivery: &Delivery, number: u32, manner: &Manner) -> Option<Result<HttpRequest, SecretError>> {
     let frozen = delivery.entry.request.as_ref()?;
@@ -220,69 +230,112 @@ async fn settle(attempting: Attempting<'_>, answer: &Answer) -> Option<(UserId, 
     let until = message.not_before;
     message.leased = lease::fits(now, wait, lease, manner.timeout);
     let leased = message.leased;
-    let line = attempt_line(outside, &delivery, AttemptResult::Retrying, status, Some(&delivery::cause(answer)), answer.latency);
+    let mut lines = attempt_lines(outside, &delivery, AttemptResult::Retrying, status, Some(&delivery::cause(answer)), answer.latency);
+    lines.push(message.line(&outside.settings.topics, now));
     confirm_decided(outside, &delivery).await;
     // As with `park`.
-    append_surely(&*outside.append, vec![line, message.line(&outside.settings.topics, now)]).await.ok()?;
+    append_surely(&*outside.append, lines).await.ok()?;
     outside.metrics.retry_scheduled();
     (!leased).then_some((delivery.user, Input::Parked { id: delivery.entry.id, attempt: number, until, unstarted: false }))
 }
 
 async fn delivered(outside: &Outside, delivery: Delivery, attempt: u32, status: Option<u16>, latency: Duration) -> (UserId, Input) {
-    let line = attempt_line(outside, &delivery, AttemptResult::Delivered, status, None, latency);
-    report(outside, vec![line]).await;
+    let lines = attempt_lines(outside, &delivery, AttemptResult::Delivered, status, None, latency);
+    report(outside, lines).await;
     confirm_decided(outside, &delivery).await;
     (delivery.user, Input::Attempted { id: delivery.entry.id, attempt, verdict: Verdict::Delivered, status, cause: None })
 }
 
 async fn fail(outside: &Outside, delivery: Delivery, cause: &str, status: Option<u16>, latency: Duration) -> (UserId, Input) {
     let attempt = delivery.entry.phase.attempt();
-    let line = attempt_line(outside, &delivery, AttemptResult::Failed, status, Some(cause), latency);
-    let dead = DeadDelivery { at: outside.clock.now(), user: &delivery.user, entry: &delivery.entry, cause, status };
-    let letter = outcomes::dead_delivery(&outside.settings.topics, &dead);
-    if append_surely(&*outside.append, vec![line, letter]).await.is_err() {
-        // It is the request that makes a letter large. Without it the letter cannot be sent again, but it tells.
-        let bare = Pending { request: None, ..delivery.entry.as_ref().clone() };
-        report(outside, vec![outcomes::dead_delivery(&outside.settings.topics, &DeadDelivery { entry: &bare, ..dead })]).await;
+    let lines = attempt_lines(outside, &delivery, AttemptResult::Failed, status, Some(cause), latency);
+    // Who shared it has a dead letter of their own, when their records know.
+    if delivery.members.is_empty() {
+        write_letter(outside, &delivery, lines, cause, status).await;
+    } else {
+        report(outside, lines).await;
     }
-    outside.metrics.dead(cause);
     confirm_decided(outside, &delivery).await;
     (delivery.user, Input::Attempted { id: delivery.entry.id, attempt, verdict: Verdict::Failed, status, cause: Some(cause.into()) })
 }
 
-fn attempt_line(
+/// Who has lines of a delivery: its user, or all who share its request.
+fn whose(delivery: &Delivery) -> Vec<(&UserId, DeliveryId)> {
+    match &delivery.members[..] {
+        [] => vec![(&delivery.user, delivery.entry.id)],
+        members => members.iter().map(|member| (&member.user, member.id)).collect(),
+    }
+}
+
+/// The line of an attempt, or those of all who shared its request. For metrics it is one request.
+fn attempt_lines(
     outside: &Outside,
     delivery: &Delivery,
     result: AttemptResult,
     status: Option<u16>,
     cause: Option<&str>,
     latency: Duration,
-) -> Line {
+) -> Vec<Line> {
     let destination = delivery.destination();
     outside.metrics.attempted(destination, result, latency);
-    let attempt = Attempt {
-        at: outside.clock.now(),
-        campaign: &delivery.entry.claim.campaign,
-        user_id: &delivery.user,
-        delivery_id: delivery.entry.id,
-        request_id: delivery.entry.id,
-        destination,
-        attempt: delivery.entry.phase.line_number(),
-        result,
-        status,
-        latency_ms: outcomes::latency_ms(latency),
-        cause: cause.map(str::to_owned),
-        error: (result == AttemptResult::Failed).then(|| format!("{}: {}", outcomes::FAILED, cause.unwrap_or_default())),
+    let at = outside.clock.now();
+    let line = |(user_id, delivery_id): (&UserId, DeliveryId)| {
+        let attempt = Attempt {
+            at,
+            campaign: &delivery.entry.claim.campaign,
+            user_id,
+            delivery_id,
+            request_id: delivery.entry.id,
+            destination,
+            attempt: delivery.entry.phase.line_number(),
+            result,
+            status,
+            latency_ms: outcomes::latency_ms(latency),
+            cause: cause.map(str::to_owned),
+            error: (result == AttemptResult::Failed).then(|| format!("{}: {}", outcomes::FAILED, cause.unwrap_or_default())),
+        };
+        outcomes::attempt(&outside.settings.topics, &attempt)
     };
-    outcomes::attempt(&outside.settings.topics, &attempt)
+    whose(delivery).into_iter().map(line).collect()
+}
+
+/// Writes these lines and what is kept of a delivery that failed for good.
+async fn write_letter(outside: &Outside, delivery: &Delivery, mut lines: Vec<Line>, cause: &str, status: Option<u16>) {
+    let dead = DeadDelivery { at: outside.clock.now(), user: &delivery.user, entry: &delivery.entry, cause, status };
+    lines.push(outcomes::dead_delivery(&outside.settings.topics, &dead));
+    if append_surely(&*outside.append, lines).await.is_err() {
+        // It is the request that makes a letter large. Without it the letter cannot be sent again, but it tells.
+        let bare = Pending { request: None, ..delivery.entry.as_ref().clone() };
+        report(outside, vec![outcomes::dead_delivery(&outside.settings.topics, &DeadDelivery { entry: &bare, ..dead })]).await;
+    }
+    outside.metrics.dead(cause);
 }
 
 /// A delivery is settled only when its `sent` line is acknowledged; one that was not is written again from the claim. Before a retry message,
 /// not after it: whoever reads that goes on with the delivery and does not repeat the line, which only a take-over does.
+/// What is shared has none of its own, see [`confirm_announced`].
 async fn confirm_decided(outside: &Outside, delivery: &Delivery) {
-    if delivery.decided.clone().wait().await.is_err() {
+    if delivery.members.is_empty() && delivery.decided.clone().wait().await.is_err() {
         let decision = Decision::sent(&delivery.user, &delivery.entry.claim, delivery.entry.id);
         report(outside, outcomes::decision(&outside.settings, &decision).into_iter().collect()).await;
+    }
+}
+
+/// The same for those who ask to share a request: nobody does before their own line is acknowledged.
+pub async fn confirm_announced(outside: &Outside, passed: &[(UserId, Box<Passed>)], decided: Ack) {
+    if decided.wait().await.is_ok() {
+        return;
+    }
+    let line = |(_, passed): &(UserId, Box<Passed>)| match &**passed {
+        Passed::Join(joining) if joining.announced => {
+            let decision = Decision::sent(&joining.member.user, &joining.claim, joining.member.id);
+            outcomes::decision(&outside.settings, &decision)
+        }
+        Passed::Join(_) | Passed::TurnedAway { .. } | Passed::Kept { .. } | Passed::Settled { .. } => None,
+    };
+    let lines: Vec<Line> = passed.iter().filter_map(line).collect();
+    if !lines.is_empty() {
+        report(outside, lines).await;
     }
 }
 

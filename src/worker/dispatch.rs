@@ -16,7 +16,7 @@ use crate::engine::delivery::breaker::{self, Health};
 use crate::engine::delivery::lease;
 use crate::engine::delivery::rate::{self, Leased};
 use crate::engine::id::UserId;
-use crate::engine::record::Pending;
+use crate::engine::record::{Member, Pending};
 use crate::engine::time::Timestamp;
 
 use super::appending::Ack;
@@ -34,13 +34,15 @@ pub struct Delivery {
     pub decided: Ack,
     /// The broker time of the event that triggered it, while that is at hand.
     pub since: Option<Timestamp>,
+    /// The users who share the request, each with a delivery of their own; none where it is the user's alone.
+    pub members: Vec<Member>,
     /// Attempts made before it was sent again from a dead letter: its retries are counted from there.
     pub before: u32,
 }
 
 impl Delivery {
     pub fn new(user: UserId, entry: Pending, decided: Ack) -> Delivery {
-        Delivery { user, entry: Box::new(entry), decided, since: None, before: 0 }
+        Delivery { user, entry: Box::new(entry), decided, since: None, members: Vec::new(), before: 0 }
     }
 
     /// The destination's name; empty for an entry whose request is in the retry topic.
@@ -324,6 +326,11 @@ impl Destinations {
             entry.leased.lease(given, asked_at);
             entry.begin(|leased| leased.take(now));
         }
+    }
+
+    /// Hands something to a lane of this worker, be it another. One that is gone is a worker that stops.
+    pub fn hand_over(&self, lane: usize, mail: Mail) {
+        let _ = self.lanes[lane].send(mail);
     }
 
     /// How many wait for this destination.

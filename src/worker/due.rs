@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use crate::engine::delivery::batch;
 use crate::engine::id::UserId;
 use crate::engine::time::Timestamp;
 
@@ -96,7 +97,8 @@ impl Due {
         let mut users = self.held.ripe(read_to);
         let taken = self.state.take_due(self.clock.now(), BATCH, HIDDEN_FOR).await?;
         let more = taken.len() == BATCH;
-        let (agendas, taken): (Vec<_>, Vec<_>) = taken.into_iter().partition(|id| id.starts_with(PSEUDO));
+        // A batch has a record like a user's, and is turned like one.
+        let (agendas, taken): (Vec<_>, Vec<_>) = taken.into_iter().partition(|id| id.starts_with(PSEUDO) && !batch::is_id(id));
         users.extend(taken);
         let overdue = self.overdue(!users.is_empty());
         Ok(Found { users, agendas, read_to, overdue, more })

@@ -10,13 +10,14 @@ use hashbrown::HashMap;
 use crate::engine::catalog::InForce;
 use crate::engine::delivery::admission::Slot;
 use crate::engine::delivery::breaker::Health;
-use crate::engine::effect::FailCause;
+use crate::engine::effect::{FailCause, Passed};
 use crate::engine::id::{DeliveryId, UserId};
+use crate::engine::record::Ending;
 use crate::engine::step::Input;
 use crate::engine::time::Timestamp;
 use crate::telemetry::metrics::Counted;
 
-use super::appending::append_in_the_end;
+use super::appending::{Ack, append_in_the_end};
 use super::attempt::{self, Manner, Outside};
 use super::definitions::Follower;
 use super::dispatch::{Delivery, Destinations, Limits, Offered, Parking, Waiting};
@@ -45,6 +46,8 @@ pub enum Mail {
     Done(UserId, Option<Input>, Option<Counted>),
     /// The retry topic has acknowledged that a retry is put off.
     PutOff(UserId, Input),
+    /// What another record has to say to this one, a batch or one of its deliveries.
+    Passed(UserId, Box<Passed>),
 }
 
 /// What a lane wants done beside it.
@@ -59,6 +62,10 @@ pub enum Job {
     Repark(Box<RetryMessage>, Ticket),
     /// Write the last lines of what is over.
     GiveUp(Delivery, FailCause),
+    /// Write the dead letter of what failed with its batch.
+    Bury(Delivery, Box<Ending>),
+    /// Hand what records have to say to the lanes of others, once their own lines are acknowledged.
+    Pass(Vec<(UserId, Box<Passed>)>, Ack),
 }
 
 /// Deliveries of one user under way at once: its further events wait in the lane. Half of what a record may hold, so that a
@@ -178,6 +185,7 @@ impl Lane {
                 Mail::Retry(message, ticket) => self.offer(Waiting::Retry(message, ticket), &in_force, &mut jobs),
                 Mail::Granted(waiting, slot) => self.start(waiting, slot, &in_force, &mut jobs),
                 Mail::Halted(waiting) => self.park(waiting, Parking::Halted, &mut jobs),
+                Mail::Passed(user, passed) => self.unanswered.push(Work { user, input: Input::Passed(passed), origin: None }),
                 Mail::PutOff(user, input) => self.unanswered.push(Work { user, input, origin: None }),
             }
         }
@@ -251,7 +259,8 @@ impl Lane {
     /// Offers what a turn gave out.
     fn place(&mut self, turned: Turned, jobs: &mut Vec<Job>) {
         let in_force = self.follower.in_force();
-        let deliveries = turned.deliveries.iter().chain(turned.failures.iter().map(|(delivery, _)| delivery));
+        let failures = turned.failures.iter().map(|(delivery, _)| delivery).chain(turned.buried.iter().map(|(delivery, _)| delivery));
+        let deliveries = turned.deliveries.iter().chain(failures);
         for user in deliveries.map(|delivery| &delivery.user).chain(turned.fetches.iter().map(|fetching| &fetching.user)) {
             *self.busy.entry_ref(user).or_insert(0) += 1;
         }
@@ -263,7 +272,11 @@ impl Lane {
             self.held.hold(until, user);
         }
         jobs.extend(turned.postponed.into_iter().map(|(message, ticket)| Job::Repark(message, ticket)));
+        if !turned.passed.is_empty() {
+            jobs.push(Job::Pass(turned.passed, turned.decided));
+        }
         jobs.extend(turned.failures.into_iter().map(|(delivery, cause)| Job::GiveUp(delivery, cause)));
+        jobs.extend(turned.buried.into_iter().map(|(delivery, ending)| Job::Bury(delivery, ending)));
         for fetching in turned.fetches {
             self.offer(Waiting::Fetch(fetching), &in_force, jobs);
         }
@@ -275,6 +288,10 @@ impl Lane {
                     let (_, _, slot) = granted.swap_remove(at);
                     let manner = manner(&in_force, &delivery);
                     jobs.push(Job::Attempt(delivery, slot, manner));
+                }
+                // Its members' `sent` lines are not repeated, for which a take-over waits while the log is away: here the retry topic is.
+                None if !delivery.members.is_empty() && delivery.entry.phase.attempt() > 1 => {
+                    jobs.push(Job::Park(delivery, Parking::Busy(self.clock.now())));
                 }
                 None => self.offer(Waiting::Delivery(delivery), &in_force, jobs),
             }
@@ -342,6 +359,14 @@ pub async fn run(job: Job, outside: &Outside) -> Option<Mail> {
         }
         Job::Park(delivery, parking) => (delivery.user.clone(), attempt::park(outside, delivery, parking).await),
         Job::GiveUp(delivery, cause) => (delivery.user.clone(), Some(attempt::give_up(outside, delivery, cause).await)),
+        Job::Bury(delivery, ending) => (delivery.user.clone(), Some(attempt::bury(outside, delivery, *ending).await)),
+        Job::Pass(passed, decided) => {
+            attempt::confirm_announced(outside, &passed, decided).await;
+            for (to, passed) in passed {
+                outside.destinations.hand_over(outside.settings.lane_of(&to), Mail::Passed(to, passed));
+            }
+            return None;
+        }
         Job::Fetch(fetching, slot) => {
             let user = fetching.user.clone();
             let input = links::fetch(outside, fetching, slot).await;

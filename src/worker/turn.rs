@@ -7,11 +7,11 @@ use std::sync::Arc;
 use hashbrown::HashMap;
 
 use crate::engine::catalog::InForce;
-use crate::engine::effect::{Effect, FailCause};
+use crate::engine::effect::{Effect, FailCause, Passed};
 use crate::engine::id::{DeliveryId, UserId, stable_hash};
-use crate::engine::record::Pending;
 use crate::engine::record::codec::{self, CodecError};
-use crate::engine::step::{self, Ask, Counter, Input, Known, Stepped};
+use crate::engine::record::{Ending, Member, Pending};
+use crate::engine::step::{self, Input, Known, Stepped};
 use crate::engine::time::Timestamp;
 
 use super::appending::{Ack, append_surely};
@@ -22,7 +22,7 @@ use super::dispatch::Delivery;
 use super::links::Fetching;
 use super::offsets::Ticket;
 use super::outcomes::{self, DeadEvent};
-use super::ports::{Append, Change, Line, ProfileChange, State, StateError, Stored, Token};
+use super::ports::{Append, Change, Line, ProfileChange, State, StateError, Stored};
 use super::retry::RetryMessage;
 use super::settings::Settings;
 use super::store_clock::StoreClock;
@@ -47,6 +47,12 @@ pub struct Origin {
 pub struct Turned {
     pub deliveries: Vec<Delivery>,
     pub failures: Vec<(Delivery, FailCause)>,
+    /// What failed with the batch that made its request.
+    pub buried: Vec<(Delivery, Box<Ending>)>,
+    /// What records have to say to others, in turn.
+    pub passed: Vec<(UserId, Box<Passed>)>,
+    /// When the lines of this turn are acknowledged.
+    pub decided: Ack,
     /// Linked content that sends wait for.
     pub fetches: Vec<Fetching>,
     /// Users with a timer that waits for the events topics to be read up to this time.
@@ -72,41 +78,26 @@ pub struct Turn {
     /// The store's sequence after our last commit.
     sequence: u64,
     metrics: Counters,
+    places: KnownPlaces,
     step: Step,
 }
 
-/// A user being turned.
-struct Turning {
-    user: UserId,
-    token: Option<Token>,
-    /// The wake that is known to be stored.
-    wake: Option<Timestamp>,
-    known: Known,
-    profile_changed: bool,
-    /// Something is to be written.
-    changed: bool,
-    effects: Vec<Effect>,
-    held_until_read: Option<Timestamp>,
-    /// What its step must know of the store first.
-    asks: Vec<Ask>,
-    /// What the store answered so far. It holds for this turn only.
-    admitted: Vec<(Counter, bool)>,
-    /// The broker time of its first event.
-    since: Option<Timestamp>,
-    /// Only walks over all users brought it here.
-    passing: bool,
-    /// Positions in the turn's work, in order of arrival.
-    inputs: Vec<usize>,
-}
-
-/// A delivery that a turn gives out, or gives up.
+/// A delivery that a turn gives out, gives up, or has buried.
 struct Starting {
     user: UserId,
     entry: Pending,
-    failure: Option<FailCause>,
+    members: Vec<Member>,
+    doing: Doing,
     since: Option<Timestamp>,
     /// As in [`Delivery::before`].
     before: u32,
+}
+
+/// What is to be done about it.
+enum Doing {
+    Send,
+    Fail(FailCause),
+    Bury(Box<Ending>),
 }
 
 /// A retry message that cannot start now.
@@ -126,7 +117,8 @@ impl Turn {
         settings: Arc<Settings>,
         metrics: Counters,
     ) -> Turn {
-        Turn { state, cache: Cache::new(REMEMBERED_USERS), append, clock, follower, settings, sequence: 0, metrics, step: step::step }
+        let (cache, places) = (Cache::new(REMEMBERED_USERS), KnownPlaces::default());
+        Turn { state, cache, append, clock, follower, settings, sequence: 0, metrics, places, step: step::step }
     }
 
     pub fn sequence(&self) -> u64 {
@@ -167,11 +159,12 @@ impl Turn {
     }
 
     /// Step 3. What is remembered may be older than what another worker stored. Inputs that are written find that out at their commit; a
-    /// retry message that does not win is not written but dropped, and must not lose against a record that never knew its delivery.
+    /// retry message that does not win is not written but dropped, and must not lose against a record that never knew its delivery. Nor must
+    /// what records say to each other.
     async fn load(&mut self, grouped: Vec<(UserId, Vec<usize>)>, work: &[Work]) -> Result<Vec<Turning>, StateError> {
-        let is_retry = |at: &usize| matches!(work[*at].input, Input::Retry { .. } | Input::Redrive(_));
-        let mut remembered: Vec<Option<Remembered>> =
-            grouped.iter().map(|(user, inputs)| self.cache.take(user).filter(|_| !inputs.iter().any(is_retry))).collect();
+        let suffices = |inputs: &[usize], known: &Known| inputs.iter().all(|at| turning::suffices(&work[*at].input, known));
+        let take = |(user, inputs): &(UserId, Vec<usize>)| self.cache.take(user).filter(|remembered| suffices(inputs, &remembered.known));
+        let mut remembered: Vec<Option<Remembered>> = grouped.iter().map(take).collect();
         let missing: Vec<UserId> =
             grouped.iter().zip(&remembered).filter(|(_, known)| known.is_none()).map(|((user, _), _)| user.clone()).collect();
         if !missing.is_empty() {
@@ -236,6 +229,8 @@ impl Turn {
             let mut known = std::mem::take(&mut turning.known);
             // A step forgets the answers of the one before.
             known.admitted.clone_from(&turning.admitted);
+            known.standing.clone_from(&turning.standing);
+            known.places = self.places.now(now);
             if let (Input::Wake { .. }, Some(due)) = (input, known.record.timers.iter().map(|timer| timer.due).min()) {
                 self.metrics.timer_overdue(now.since(due));
             }
@@ -351,9 +346,10 @@ impl Turn {
         for turning in turning {
             let Turning { user, token, wake, mut known, effects, held_until_read, since, passing, changed, .. } = turning;
             known.admitted = Vec::new();
+            known.places = None;
             for effect in effects {
                 self.count(&effect);
-                let (id, failure) = match effect {
+                let (id, doing) = match effect {
                     Effect::Decided(decision) => {
                         match outcomes::decision(&self.settings, &decision) {
                             Some(line) => lines.push(line),
@@ -365,11 +361,17 @@ impl Turn {
                         lines.push(outcomes::conversion(&self.settings.topics, &conversion));
                         continue;
                     }
-                    Effect::Send(id) => (id, None),
-                    Effect::Fail(id, cause) => (id, Some(cause)),
+                    Effect::Send(id) => (id, Doing::Send),
+                    Effect::Fail(id, cause) => (id, Doing::Fail(cause)),
+                    Effect::Bury(id, ending) => (id, Doing::Bury(ending)),
                     Effect::Postpone { id, until } => {
                         let expires = known.record.pending.iter().find(|entry| entry.id == id).map(|entry| entry.expires);
                         postponed.push(Postponed { id, until, expires });
+                        continue;
+                    }
+                    Effect::Pass { to, passed } => {
+                        self.places.hear(&known.record, &passed, self.clock.now());
+                        turned.passed.push((to, passed));
                         continue;
                     }
                     Effect::Fetch(fetch) => {
@@ -380,8 +382,9 @@ impl Turn {
                 };
                 // What is sent is what the stored record holds, never what `step` returned on the way there.
                 if let Some(entry) = known.record.pending.iter().find(|entry| entry.id == id) {
+                    let members = known.record.batch.as_ref().map_or_else(Vec::new, |batch| batch.members.clone());
                     let before = known.record.resumed.find(id).map_or(0, |resumed| resumed.before);
-                    starting.push(Starting { user: user.clone(), entry: entry.clone(), failure, since, before });
+                    starting.push(Starting { user: user.clone(), entry: entry.clone(), members, doing, since, before });
                 }
             }
             if let Some(until) = held_until_read {
@@ -393,11 +396,13 @@ impl Turn {
             }
         }
         let decided = if lines.is_empty() { Ack::done() } else { Ack::of(self.append.append(&lines)) };
-        for Starting { user, entry, failure, since, before } in starting {
-            let delivery = Delivery { since, before, ..Delivery::new(user, entry, decided.clone()) };
-            match failure {
-                None => turned.deliveries.push(delivery),
-                Some(cause) => turned.failures.push((delivery, cause)),
+        turned.decided = decided.clone();
+        for Starting { user, entry, members, doing, since, before } in starting {
+            let delivery = Delivery { since, members, before, ..Delivery::new(user, entry, decided.clone()) };
+            match doing {
+                Doing::Send => turned.deliveries.push(delivery),
+                Doing::Fail(cause) => turned.failures.push((delivery, cause)),
+                Doing::Bury(ending) => turned.buried.push((delivery, ending)),
             }
         }
         (turned, postponed)
@@ -408,41 +413,20 @@ impl Turn {
             Effect::Decided(decision) => self.metrics.decided(decision),
             Effect::VariableMissing { campaign, count } => self.metrics.variable_missing(campaign, *count),
             Effect::TraitsRefused { count } => self.metrics.traits_refused(*count),
-            Effect::Converted(_) | Effect::Send(_) | Effect::Fail(..) | Effect::Fetch(_) | Effect::Postpone { .. } | Effect::Skipped => {}
+            Effect::Converted(_)
+            | Effect::Send(_)
+            | Effect::Fail(..)
+            | Effect::Bury(..)
+            | Effect::Fetch(_)
+            | Effect::Pass { .. }
+            | Effect::Postpone { .. }
+            | Effect::Skipped => {}
         }
     }
 
     /// Forgets everything after an answer that leaves open what is stored.
     pub fn forget(&mut self) {
         self.cache.clear();
-    }
-}
-
-impl Turning {
-    fn new(user: UserId, inputs: Vec<usize>, remembered: Remembered) -> Turning {
-        let Remembered { token, wake, known } = remembered;
-        Turning {
-            user,
-            token,
-            wake,
-            known,
-            profile_changed: false,
-            changed: false,
-            effects: Vec::new(),
-            held_until_read: None,
-            asks: Vec::new(),
-            admitted: Vec::new(),
-            since: None,
-            passing: false,
-            inputs,
-        }
-    }
-
-    /// Begins again with what is stored now, and with what the store has answered.
-    fn restart(&mut self, remembered: Remembered) {
-        let (inputs, admitted) = (std::mem::take(&mut self.inputs), std::mem::take(&mut self.admitted));
-        let passing = self.passing;
-        *self = Turning { admitted, passing, ..Turning::new(self.user.clone(), inputs, remembered) };
     }
 }
 
@@ -488,9 +472,13 @@ pub fn known(stored: &Stored) -> Result<Known, StateError> {
     Ok(Known { record, profile: profile.unwrap_or_default(), ..Known::default() })
 }
 
+mod places;
 mod questions;
+mod turning;
 
+use places::KnownPlaces;
 pub use questions::CAMPAIGN_KEPT;
+use turning::Turning;
 
 #[cfg(test)]
 mod tests;

@@ -38,6 +38,7 @@ mod corpus_live;
 mod deploy;
 mod docs;
 mod e2e_backfill;
+mod e2e_batches;
 mod e2e_cli;
 mod e2e_cluster;
 mod e2e_control;

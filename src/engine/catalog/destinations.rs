@@ -6,7 +6,7 @@ use std::time::Duration;
 use hashbrown::HashMap;
 
 use super::Policy;
-use crate::engine::definition::{Destination, Rate, Webhook};
+use crate::engine::definition::{Batch, Destination, Rate, Webhook};
 use crate::engine::delivery::Credentials;
 use crate::engine::record::{Piece, Request};
 
@@ -27,6 +27,8 @@ pub struct Route<'a> {
     pub max_in_flight: u32,
     /// Over all workers.
     pub rate: Option<Rate>,
+    /// Several users share a request.
+    pub batch: Option<Batch>,
 }
 
 impl<'a> Route<'a> {
@@ -37,6 +39,7 @@ impl<'a> Route<'a> {
             max_retries: destination.and_then(|destination| destination.max_retries).unwrap_or(policy.max_retries),
             slow_retries: destination.map_or(&[], |destination| &destination.slow_retries),
             rate: destination.and_then(|destination| destination.rate),
+            batch: destination.and_then(|destination| destination.batch),
             max_in_flight: destination.and_then(|destination| destination.max_in_flight).unwrap_or(DEFAULT_MAX_IN_FLIGHT),
         }
     }

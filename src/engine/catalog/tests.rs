@@ -323,7 +323,8 @@ fn routes_have_the_destinations_limits_else_the_defaults() {
     );
     let in_force = InForce::compile(&catalog, policy()).map_err(|problems| lines(&problems)).expect("sound");
     let route = |key: &str| in_force.destination_of(&in_force.by_key(key).expect(key).definition.webhook);
-    let own = Route { name: "d", timeout: Duration::from_secs(9), max_retries: 0, slow_retries: &[], max_in_flight: 8, rate: None };
+    let own =
+        Route { name: "d", timeout: Duration::from_secs(9), max_retries: 0, slow_retries: &[], max_in_flight: 8, rate: None, batch: None };
     let default = |name| Route {
         name,
         timeout: Duration::from_secs(3),
@@ -331,6 +332,7 @@ fn routes_have_the_destinations_limits_else_the_defaults() {
         slow_retries: &[],
         max_in_flight: DEFAULT_MAX_IN_FLIGHT,
         rate: None,
+        batch: None,
     };
     assert_eq!((route("a"), route("b"), route("n")), (own, default("other.example"), default("t1")));
     assert_eq!(

@@ -67,7 +67,7 @@ pub(super) static DESTINATION: Shape = Shape::new(
         ),
         key("headers", Type::Map(&HEADERS), "Headers of every request; templates over `secret` and `campaign`."),
         key("ca", Type::Named(&CREDENTIAL), "A certificate authority that is trusted as well: PEM text or {secret: name}."),
-        key("batch", Type::Map(&BATCH), "Several users in one request; only with a `profiles` body."),
+        key("batch", Type::Map(&BATCH), "Several users in one request; every campaign it is for needs a `profiles` body."),
     ],
 );
 
@@ -101,10 +101,14 @@ static BASIC: Shape = Shape::new(
 static BATCH: Shape = Shape::new(
     "batch",
     "`batch`",
-    "Several users in one request.",
+    "Several users of a campaign in one request, where all of it but their entries in `profiles` is equal.",
     &[
-        required("max", Type::Integer(2, MAX_BATCH as i64), "How many users at most."),
-        key("linger", Type::Duration, "How long the first may wait for others. Default 1s."),
+        required(
+            "max",
+            Type::Integer(2, MAX_BATCH as i64),
+            "How many users at most. It goes out earlier when the next would make it larger than 128 KiB.",
+        ),
+        key("linger", Type::Duration, "How long the first waits for others, up to 60s. Default 1s."),
     ],
 );
 

@@ -5,7 +5,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::problem::{Place, Problem, Problems, meant};
+use super::problem::{Place, Problem, Problems, Severity, meant};
 use super::text::{Data, Entry, Node, documents};
 use super::{Definition, Members, campaign, cohort, destination, reader, rule, trigger, workspace};
 use crate::engine::value::{Object, Text, Value};
@@ -82,6 +82,11 @@ impl Document {
     /// A problem of one of its fields.
     pub fn error(&self, field: &str, message: impl Into<String>) -> Problem {
         Problem::error(&self.file, self.places.of(field), message)
+    }
+
+    /// The same, where the document is sound all the same.
+    pub fn warning(&self, field: &str, message: impl Into<String>) -> Problem {
+        Problem { severity: Severity::Warning, ..self.error(field, message) }
     }
 
     /// Puts the users of its file in their place: from then on they are as if they were written here. Sorted, each once, as

@@ -47,4 +47,4 @@ pub use document::{Document, Kind, Places, ReadOptions, WORKSPACE_KEY, read, rea
 pub use problem::{Place, Problem, Severity};
 pub use reference::reference;
 pub use schema::schema;
-pub use together::{check_some_together, check_together};
+pub use together::{check_batches, check_some_together, check_together, never_shared};

@@ -3,6 +3,7 @@
 
 pub mod admission;
 mod answer;
+pub mod batch;
 pub mod breaker;
 pub mod credentials;
 pub mod lease;

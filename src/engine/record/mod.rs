@@ -1,10 +1,12 @@
 //! All that is known of a user's behaviour, as one value that is stored whole. Its parts are opaque here: the rooms that own
 //! them hold the rules (`fatigue` the ledger, `trigger` the timers, `history` the past, `delivery` the pending entries).
 
+mod batch;
 pub mod codec;
 mod history;
 mod resumed;
 
+pub use batch::{Batch, BatchPhase, Ending, Member};
 pub use history::{Backfilled, Bucket, Data, Distinct, Early, Instants, Kept, Sample, Samples, Totals, Tracked, ValueHash};
 pub use resumed::{Dead, MAX_RESUMED, Resumed, ResumedDelivery};
 
@@ -45,6 +47,9 @@ pub struct Record {
     /// Deliveries that went on after a dead letter may have called them over. Seldom any: the codec writes them behind the rest.
     #[serde(skip)]
     pub resumed: Resumed,
+    /// This is no user's record but a batch's. Encoded behind the rest, and only if there is one.
+    #[serde(skip)]
+    pub batch: Option<Box<Batch>>,
 }
 
 /// How many message ids a record remembers (contract, section 4).
@@ -293,12 +298,16 @@ pub enum Phase {
     /// Over without another attempt. Its failed line and dead letter are asked for, and again at `again` unless
     /// they are reported written by then.
     Failing { attempt: u32, cause: FailCause, again: Timestamp },
+    /// Handed to the batch of this place, which makes the attempts once it is closed. Nobody has told what came of it until `again`: the
+    /// batch is asked. The profile begins at this byte of the last piece of the request's body, which stays here until the end.
+    Batched { place: u32, profile_at: u32, again: Timestamp },
 }
 
 impl Phase {
     pub fn attempt(self) -> u32 {
         match self {
             Phase::Sending { attempt, .. } | Phase::Parked { attempt, .. } | Phase::Failing { attempt, .. } => attempt,
+            Phase::Batched { .. } => 0,
         }
     }
 

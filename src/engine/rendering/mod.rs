@@ -124,6 +124,8 @@ pub struct Rendered {
     pub request: Request,
     /// Outputs that had neither a value nor a `default`.
     pub missing: u32,
+    /// At which byte of the last piece of a `profiles` body its profile begins.
+    pub profile_at: Option<u32>,
 }
 
 /// Why nothing is sent.
@@ -202,7 +204,7 @@ pub fn render(template: &Template, scope: &Scope<'_>) -> Result<Rendered, Held> 
         content_type: template.content_type,
         body,
     };
-    Ok(Rendered { request, missing: renderer.missing() })
+    Ok(Rendered { request, missing: renderer.missing(), profile_at: renderer.profile_at() })
 }
 
 /// The URLs of a webhook's links, in order.

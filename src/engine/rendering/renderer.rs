@@ -29,13 +29,14 @@ pub struct Renderer<'s> {
     scope: Scope<'s>,
     started: bool,
     missing: u32,
+    profile_at: Option<u32>,
     /// What is left of the request's size, in bytes.
     left: usize,
 }
 
 impl<'s> Renderer<'s> {
     pub fn new(scope: Scope<'s>, limit: usize) -> Renderer<'s> {
-        Renderer { run: Run::new(scope), scope, started: false, missing: 0, left: limit }
+        Renderer { run: Run::new(scope), scope, started: false, missing: 0, profile_at: None, left: limit }
     }
 
     /// Renders parts, one after the other. `capacity` is a guess at the size.
@@ -60,6 +61,11 @@ impl<'s> Renderer<'s> {
     /// How many outputs had neither value nor default.
     pub fn missing(&self) -> u32 {
         self.missing + if self.started { self.run.outcome().0 } else { 0 }
+    }
+
+    /// At which byte of its piece the profile begins that was rendered. No secret follows it, so that is the last piece.
+    pub fn profile_at(&self) -> Option<u32> {
+        self.profile_at
     }
 
     fn flush(&mut self, text: &mut String, pieces: &mut SmallVec<[Piece; 3]>) -> Result<(), Stop> {
@@ -89,7 +95,10 @@ impl<'s> Renderer<'s> {
                     text.truncate(start);
                 }
             }
-            Part::Profile(profile) => profile.push(text, &self.scope),
+            Part::Profile(profile) => {
+                self.profile_at = u32::try_from(text.len()).ok();
+                profile.push(text, &self.scope);
+            }
             // Handled by the caller: it ends a piece.
             Part::Secret(..) => {}
         }

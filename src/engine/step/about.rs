@@ -68,7 +68,7 @@ pub struct Delivering {
     pub phase: &'static str,
     /// As [`Phase`] counts.
     pub attempt: u32,
-    /// The end of its lease, or not before when it is tried again.
+    /// The end of its lease, not before when it is tried again, or when its batch is asked what became of it.
     pub until: Timestamp,
     pub expires: Timestamp,
 }
@@ -120,6 +120,7 @@ fn delivering(entry: &Pending) -> Delivering {
         Phase::Sending { lease, .. } => ("sending", lease),
         Phase::Parked { until, .. } => ("parked", until),
         Phase::Failing { again, .. } => ("failing", again),
+        Phase::Batched { again, .. } => ("batched", again),
     };
     let (delivery_id, campaign, attempt) = (entry.id, entry.claim.campaign.clone(), entry.phase.attempt());
     Delivering { delivery_id, campaign, phase, attempt, until, expires: entry.expires }

@@ -158,7 +158,7 @@ impl Work<'_> {
                 self.hold(campaign, occasion, Reason::StateFull.into());
             }
             Ok(rendered) => match unanswered {
-                Some((counter, limit)) => self.asks.push(Ask { counter, limit: limit.users }),
+                Some((counter, limit)) => self.asks.push(Ask::Admitted { counter, limit: limit.users }),
                 None => self.claim(campaign, occasion, id, rendered),
             },
         }
@@ -198,15 +198,22 @@ impl Work<'_> {
 
     /// The `sent` line, which says so when it is repeated, and the dispatch.
     pub(super) fn send(&mut self, claim: &Claim, id: DeliveryId) {
-        // What is pending already was announced when it came to be.
-        let again = self.known.record.pending.iter().any(|entry| entry.id == id);
-        let line = Decision { again, ..Decision::of_claim(self.user, claim, Some(id)) };
-        self.effects.push(Effect::Decided(Box::new(line)));
+        self.announce(claim, id);
         self.effects.push(Effect::Send(id));
     }
 
+    /// The `sent` line alone. A batch has none: those of its members are written.
+    pub(super) fn announce(&mut self, claim: &Claim, id: DeliveryId) {
+        if self.known.record.batch.is_none() {
+            // What is pending already was announced when it came to be.
+            let again = self.known.record.pending.iter().any(|entry| entry.id == id);
+            let line = Decision { again, ..Decision::of_claim(self.user, claim, Some(id)) };
+            self.effects.push(Effect::Decided(Box::new(line)));
+        }
+    }
+
     pub(super) fn case<'b>(&'b self, campaign: &'b Campaign, occasion: Option<&'b Occasion<'b>>) -> Case<'b> {
-        let Known { record, profile, admitted } = &self.known;
+        let Known { record, profile, admitted, .. } = &self.known;
         let key = occasion.and_then(|occasion| exposure_key(campaign, occasion.properties));
         let decided = occasion.and_then(|occasion| occasion.decided).unwrap_or(self.now);
         let InForce { trackers, tracked, .. } = self.in_force;
@@ -274,8 +281,13 @@ impl Work<'_> {
         let counts = fatigue::note_send(ledger, definition, exposure_key(definition, occasion.properties), caps, self.now);
         fatigue::open_goal(ledger, definition, Some(id), self.now);
         let claim = claim_of(definition, occasion, self.now);
-        let lease = self.now.after(lease::length(self.in_force.destination_of(&definition.webhook).timeout));
-        self.send(&claim, id);
+        let route = self.in_force.destination_of(&definition.webhook);
+        let lease = self.now.after(lease::length(route.timeout));
+        let profile_at = rendered.profile_at.filter(|_| route.batch.is_some());
+        self.announce(&claim, id);
+        if profile_at.is_none() {
+            self.effects.push(Effect::Send(id));
+        }
         self.chain_sent(&claim, id, occasion);
         if let Some(run) = occasion.scheduled_run() {
             self.note_occurrence(definition.id, run);
@@ -294,6 +306,9 @@ impl Work<'_> {
             origin,
             request: Some(Arc::new(rendered.request)),
         });
+        if let Some(profile_at) = profile_at {
+            self.hand_to_batch(self.known.record.pending.len() - 1, profile_at);
+        }
     }
 }
 

@@ -20,6 +20,7 @@ impl<'a> Work<'a> {
     pub(super) fn look(&mut self, read_to: Timestamp) {
         self.fire_timers(read_to);
         self.look_at_pending();
+        self.look_at_batch();
         self.prune(read_to);
     }
 

@@ -4,13 +4,14 @@
 //! Spurious inputs are safe: an event, an early or repeated wake, a retry message or a result that comes twice changes nothing.
 //! It performs nothing: effects are carried out by the worker, after the record is stored.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
 use super::catalog::InForce;
 use super::definition::Status;
-use super::effect::Effect;
+use super::effect::{Effect, Passed};
 use super::event::{Event, Position};
 use super::history::{self, Plan};
 use super::id::{CampaignId, DeliveryId, UserId};
@@ -23,6 +24,7 @@ mod about;
 mod actions;
 mod applied;
 mod backfill;
+mod batch;
 mod belongs;
 pub mod bounds;
 mod chain;
@@ -35,6 +37,7 @@ mod explain;
 mod gates;
 mod goals;
 mod happening;
+mod joining;
 mod linking;
 mod memberships;
 mod pending;
@@ -63,16 +66,25 @@ pub struct Known {
     pub profile: Profile,
     /// What the store answered to [`Stepped::asks`]: whether the user is among those that the counter lets in.
     pub admitted: Vec<(Counter, bool)>,
+    /// What it answered too: whether these deliveries still are their batch's.
+    pub standing: Vec<(DeliveryId, bool)>,
+    /// Where this worker last heard of room in a batch.
+    pub places: Option<Arc<Places>>,
 }
+
+/// By [`super::delivery::batch::key`], the place to ask first; 0 where nothing is said. No more than a guess.
+pub type Places = BTreeMap<u64, u32>;
 
 /// A bounded set of users in the store: a campaign's key, for a limit per run `<key>/<run>`.
 pub type Counter = Box<str>;
 
-/// A question to the store: is this user among the first `limit` of this counter? Who is in stays in, however often it is asked.
+/// A question to the store.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Ask {
-    pub counter: Counter,
-    pub limit: u64,
+pub enum Ask {
+    /// Is this user among the first `limit` of this counter? Who is in stays in, however often it is asked.
+    Admitted { counter: Counter, limit: u64 },
+    /// Is this delivery of another user still this batch's to make?
+    Stands { user: UserId, id: DeliveryId },
 }
 
 /// One time that a schedule names.
@@ -112,6 +124,8 @@ pub enum Input {
     /// An event that is read again for trackers that did not see it. Only history learns of it: nothing is sent, no clock starts, and
     /// no profile changes.
     Backfill { event: Arc<Event>, plan: Arc<Plan> },
+    /// What another record has to say, a batch or one of its deliveries.
+    Passed(Box<Passed>),
 }
 
 /// Linked content by the link's name, null where it failed and may be empty. Or why there is none.
@@ -135,7 +149,7 @@ pub struct Stepped {
     pub profile_changed: bool,
     pub effects: Vec<Effect>,
     /// What the store must be asked first. Not empty: this result counts for nothing; step again with the answers in
-    /// [`Known::admitted`].
+    /// [`Known::admitted`] and [`Known::standing`].
     pub asks: Vec<Ask>,
     /// The earliest timer that is due but must wait until all events up to its due time are read. [`wake`] goes on saying that it
     /// is due: look again when the positions read have passed this.
@@ -164,6 +178,7 @@ pub fn step(in_force: &InForce, user: &UserId, mut known: Known, input: &Input, 
         Input::Arm { campaign } => work.arm(*campaign),
         Input::Poisoned { position, message_id } => work.poisoned(*position, message_id),
         Input::Backfill { event, plan } => work.backfill(event, plan),
+        Input::Passed(passed) => work.passed(passed),
     }
     work.follow_chain();
     let Work { mut known, trace, profile_changed, effects, asks, held_until_read, .. } = work;
@@ -171,6 +186,7 @@ pub fn step(in_force: &InForce, user: &UserId, mut known: Known, input: &Input, 
     // An answer holds for one input: limits are edited, and asking again lets nobody else in.
     if asks.is_empty() {
         known.admitted.clear();
+        known.standing.clear();
     }
     // Also where a judgement changed nothing: nobody with older definitions shall come to another. Not for a walk, which would write
     // the records of all users; its one reader repeats a part of it at most.

@@ -11,7 +11,7 @@ use crate::engine::delivery::lease;
 use crate::engine::effect::{Effect, FailCause, Reason};
 use crate::engine::fatigue;
 use crate::engine::id::DeliveryId;
-use crate::engine::record::{Arm, Pending, Phase, Request};
+use crate::engine::record::{Arm, Ending, Pending, Phase, Request};
 use crate::engine::time::Timestamp;
 
 /// A first attempt that starts later than this after its claim claims again.
@@ -43,7 +43,7 @@ impl Work<'_> {
             }
             Phase::Sending { attempt: current, .. } => current == attempt,
             Phase::Parked { attempt: made, .. } => made == attempt,
-            Phase::Failing { .. } => false,
+            Phase::Failing { .. } | Phase::Batched { .. } => false,
         };
         if !wins {
             return self.skip();
@@ -64,7 +64,10 @@ impl Work<'_> {
         if let Some(end) = self.quiet_until(entry).filter(|_| started) {
             return self.postpone(id, end);
         }
-        if !started && self.now.since(entry.claim.at) > CLAIM_FRESH {
+        if !started && self.known.record.batch.is_some() && self.batch_is_stale(request) {
+            return self.dissolve();
+        }
+        if !started && self.known.record.batch.is_none() && self.now.since(entry.claim.at) > CLAIM_FRESH {
             match self.claim_again(place) {
                 Ok(()) => {}
                 Err(stop) if stop.defers_until().is_some() => return self.postpone(id, stop.defers_until().unwrap_or(self.now)),
@@ -82,7 +85,7 @@ impl Work<'_> {
     pub(super) fn parked(&mut self, id: DeliveryId, attempt: u32, until: Timestamp, unstarted: bool) {
         let fits = |phase: Phase| match phase {
             Phase::Sending { attempt: current, .. } => current == attempt.saturating_add(u32::from(unstarted)),
-            Phase::Parked { .. } | Phase::Failing { .. } => false,
+            Phase::Parked { .. } | Phase::Failing { .. } | Phase::Batched { .. } => false,
         };
         let Some(place) = self.place(id).filter(|place| fits(self.known.record.pending[*place].phase)) else {
             return self.skip();
@@ -100,8 +103,17 @@ impl Work<'_> {
             return self.skip();
         };
         let entry = self.known.record.pending.remove(place);
-        // Another attempt may end in a dead letter all the same, or has ended so.
-        if verdict == Verdict::Delivered && !matches!(entry.phase, Phase::Sending { attempt: current, .. } if current == attempt) {
+        if self.known.record.batch.is_some() {
+            let delivered = verdict == Verdict::Delivered;
+            return self.settle_batch(Ending { delivered, attempt, status, cause: cause.map(Into::into) });
+        }
+        // Another attempt may end in a dead letter all the same, or has ended so. Of what was in a batch none is written before that ended.
+        let is_last = match entry.phase {
+            Phase::Sending { attempt: current, .. } => current == attempt,
+            Phase::Batched { .. } => true,
+            Phase::Parked { .. } | Phase::Failing { .. } => false,
+        };
+        if verdict == Verdict::Delivered && !is_last {
             self.known.record.resumed.note(id, entry.phase.attempt(), None, self.now);
         }
         let refunds = self.in_force.campaign(entry.campaign).is_some_and(|campaign| campaign.definition.fatigue.refund_on_failure);
@@ -118,7 +130,9 @@ impl Work<'_> {
             let over = over(entry, self.status(entry.campaign), self.now);
             match (entry.phase, over) {
                 (Phase::Sending { lease, .. }, _) if lease > self.now => {}
-                (Phase::Failing { again, .. }, _) if again > self.now => {}
+                (Phase::Failing { again, .. } | Phase::Batched { again, .. }, _) if again > self.now => {}
+                // Whatever has become of it, its batch knows better.
+                (Phase::Batched { .. }, _) => self.ask_batch_again(place),
                 (Phase::Failing { cause, .. }, _) => self.fail(place, cause),
                 (Phase::Parked { .. }, Some(FailCause::Expired)) if self.now < given_up(entry) => {}
                 (Phase::Sending { .. } | Phase::Parked { .. }, Some(cause)) => self.fail(place, cause),
@@ -144,7 +158,10 @@ impl Work<'_> {
         match entry.request.take() {
             Some(request) => {
                 self.send(&claim, id);
-                self.known.record.resumed.note(id, attempt, None, self.now);
+                // No dead letter is a batch's: its members have theirs when it has ended.
+                if self.known.record.batch.is_none() {
+                    self.known.record.resumed.note(id, attempt, None, self.now);
+                }
                 self.start(place, attempt.saturating_add(1), request);
             }
             // Never stored so: whoever is sending has the request. There is nothing left to send.
@@ -159,7 +176,7 @@ impl Work<'_> {
         entry.request = Some(request);
     }
 
-    fn fail(&mut self, place: usize, cause: FailCause) {
+    pub(super) fn fail(&mut self, place: usize, cause: FailCause) {
         let entry = &mut self.known.record.pending[place];
         entry.phase = Phase::Failing { attempt: entry.phase.attempt(), cause, again: self.now.after(FAIL_LOOK) };
         self.effects.push(Effect::Fail(entry.id, cause));
@@ -207,7 +224,7 @@ impl Work<'_> {
     }
 
     /// A claim that never started and never will: as if it had not been.
-    fn take_back(&mut self, place: usize, stop: Stop) {
+    pub(super) fn take_back(&mut self, place: usize, stop: Stop) {
         let mut entry = self.known.record.pending.remove(place);
         let ledger = &mut self.known.record.ledger;
         fatigue::close_goal(ledger, entry.id);
@@ -222,7 +239,7 @@ impl Work<'_> {
         self.drop_pending(&entry, stop);
     }
 
-    fn place(&self, id: DeliveryId) -> Option<usize> {
+    pub(super) fn place(&self, id: DeliveryId) -> Option<usize> {
         self.known.record.pending.iter().position(|entry| entry.id == id)
     }
 }
@@ -233,7 +250,7 @@ pub(super) fn given_up(entry: &Pending) -> Timestamp {
 }
 
 /// Why no further attempt of this entry may start, if so.
-fn over(entry: &Pending, status: Status, now: Timestamp) -> Option<FailCause> {
+pub(super) fn over(entry: &Pending, status: Status, now: Timestamp) -> Option<FailCause> {
     if status == Status::Ended {
         Some(FailCause::Ended)
     } else if entry.expires <= now {

@@ -9,7 +9,7 @@ use crate::engine::definition::Status;
 use crate::engine::fatigue;
 use crate::engine::history;
 use crate::engine::id::UserId;
-use crate::engine::record::Phase;
+use crate::engine::record::{BatchPhase, Phase};
 use crate::engine::time::{Timestamp, millis};
 
 /// How soon a clock that is due is looked at again while its campaign is paused.
@@ -34,9 +34,13 @@ pub fn wake(user: &UserId, known: &Known, in_force: &InForce, now: Timestamp) ->
         Phase::Sending { lease, .. } => lease,
         Phase::Parked { .. } if super::status_of(in_force, entry.campaign) == Status::Ended => now,
         Phase::Parked { .. } => given_up(entry),
-        Phase::Failing { again, .. } => again,
+        Phase::Failing { again, .. } | Phase::Batched { again, .. } => again,
     });
-    if let Some(next) = timers.chain(pending).min() {
+    let batch = record.batch.as_ref().and_then(|batch| match batch.phase {
+        BatchPhase::Open { until: wake, .. } | BatchPhase::Settled { again: wake, .. } => Some(wake),
+        BatchPhase::Closed => None,
+    });
+    if let Some(next) = timers.chain(pending).chain(batch).min() {
         return Some(next);
     }
     let collected =

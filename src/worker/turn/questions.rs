@@ -1,10 +1,11 @@
-//! What steps must know of the store before they can decide: whether a user is among those that a bounded set lets in. Asked for all
-//! users of a batch at once; a step never waits.
+//! What steps must know of the store before they can decide: whether a user is among those that a bounded set lets in, whether a delivery
+//! still is its batch's. Asked for all that are turned together at once; a step never waits.
 
 use std::time::Duration;
 
 use super::{StateError, Turning, remember};
 use crate::engine::catalog::InForce;
+use crate::engine::delivery::batch;
 use crate::engine::id::UserId;
 use crate::engine::step::Ask;
 use crate::worker::ports::{Admit, State};
@@ -30,19 +31,37 @@ pub(super) async fn answer(
 ) -> Result<(), StateError> {
     let mut asked = Vec::new();
     let mut whose = Vec::new();
+    let mut members = Vec::new();
     for &at in asking {
         let user = turning[at].user.clone();
         for ask in std::mem::take(&mut turning[at].asks) {
-            whose.push((at, ask.counter.clone()));
-            asked.push(Admit { keep: kept(in_force, &ask), set: ask.counter, user: user.clone(), limit: ask.limit });
+            match ask {
+                Ask::Admitted { counter, limit } => {
+                    whose.push((at, counter.clone()));
+                    asked.push(Admit { keep: kept(in_force, &counter), set: counter, user: user.clone(), limit });
+                }
+                Ask::Stands { user, id } => members.push((at, user, id)),
+            }
         }
     }
     if round >= ROUNDS {
         let sets: Vec<&str> = asked.iter().take(3).map(|one| &*one.set).collect();
-        return Err(StateError::Refused(format!("steps ask about {sets:?} after {round} rounds of answers: this is a defect")));
+        let members = members.len();
+        return Err(StateError::Refused(format!(
+            "steps ask about {sets:?} and {members} members of batches after {round} rounds of answers: this is a defect"
+        )));
     }
-    for ((at, counter), answer) in whose.into_iter().zip(state.admit(&asked).await?) {
-        turning[at].admitted.push((counter, answer));
+    if !asked.is_empty() {
+        for ((at, counter), answer) in whose.into_iter().zip(state.admit(&asked).await?) {
+            turning[at].admitted.push((counter, answer));
+        }
+    }
+    if !members.is_empty() {
+        let users: Vec<UserId> = members.iter().map(|(_, user, _)| user.clone()).collect();
+        for ((at, _, id), stored) in members.into_iter().zip(state.load(&users).await?.users) {
+            let stands = batch::stands(&remember(stored)?.known.record, id, &turning[at].user);
+            turning[at].standing.push((id, stands));
+        }
     }
     let users: Vec<UserId> = asking.iter().map(|&at| turning[at].user.clone()).collect();
     for (&at, stored) in asking.iter().zip(state.load(&users).await?.users) {
@@ -52,8 +71,8 @@ pub(super) async fn answer(
 }
 
 /// How long the asked set must at least live.
-fn kept(in_force: &InForce, ask: &Ask) -> Duration {
-    let Some((campaign, _)) = ask.counter.split_once('/') else { return CAMPAIGN_KEPT };
+fn kept(in_force: &InForce, counter: &str) -> Duration {
+    let Some((campaign, _)) = counter.split_once('/') else { return CAMPAIGN_KEPT };
     let deferral = in_force.by_key(campaign).and_then(|campaign| campaign.definition.fatigue.defer_on_cap);
     2 * (RUN_KEPT + deferral.unwrap_or_default())
 }

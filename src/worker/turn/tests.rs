@@ -1,4 +1,5 @@
-//! Number 4 of the turn: a step that panics costs its own input and nothing else.
+//! Number 3 of the turn: what is remembered answers for no batch that may be gone. Number 4: a step that panics costs its own input and
+//! nothing else.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,8 +8,12 @@ use futures_util::FutureExt;
 
 use super::*;
 use crate::engine::catalog::Policy;
+use crate::engine::definition::{ContentType, Method};
 use crate::engine::delivery::Backoff;
+use crate::engine::effect::Joining;
 use crate::engine::event::{Body, Event, Position, SourceId};
+use crate::engine::id::CampaignId;
+use crate::engine::record::{Arm, Batch, BatchPhase, Claim, Frozen, Record, Request};
 use crate::engine::value::Object;
 use crate::simulator::ports::{MemoryLog, MemoryStore, SharedFaults, VirtualClock};
 use crate::telemetry::metrics::{CampaignLabel, Metrics};
@@ -52,6 +57,30 @@ fn work(progress: &Arc<Progress>, user: &str, offset: i64) -> Work {
     Work { user: user.into(), input: Input::Event(Arc::new(event)), origin: Some(origin) }
 }
 
+/// A lane on a store and a log in memory.
+struct World {
+    store: MemoryStore,
+    log: MemoryLog,
+    turn: Turn,
+}
+
+fn world() -> World {
+    let clock = VirtualClock::new(NOW);
+    let shared: Arc<dyn Clock> = Arc::new(clock.clone());
+    let store = MemoryStore::new("s", shared.clone(), SharedFaults::default());
+    let log = MemoryLog::new(1, shared.clone(), SharedFaults::default());
+    let metrics = Arc::new(Metrics::new(CampaignLabel::Auto).unwrap());
+    let turn = Turn::new(
+        store.session().now_or_never().unwrap().unwrap(),
+        Arc::new(log.clone()),
+        Arc::new(StoreClock::new(shared)),
+        Arc::new(Follower::new(policy())),
+        Arc::new(Settings::of_one_lane()),
+        Counters::new(metrics),
+    );
+    World { store, log, turn }
+}
+
 /// The engine with a defect: the second message makes it panic.
 fn defective(in_force: &InForce, user: &UserId, known: Known, input: &Input, now: Timestamp) -> Stepped {
     if let Input::Event(event) = input {
@@ -62,19 +91,7 @@ fn defective(in_force: &InForce, user: &UserId, known: Known, input: &Input, now
 
 #[test]
 fn a_step_that_panics_buries_its_input_and_the_others_go_on() {
-    let clock = VirtualClock::new(NOW);
-    let shared: Arc<dyn Clock> = Arc::new(clock.clone());
-    let store = MemoryStore::new("s", shared.clone(), SharedFaults::default());
-    let log = MemoryLog::new(1, shared.clone(), SharedFaults::default());
-    let metrics = Arc::new(Metrics::new(CampaignLabel::Auto).unwrap());
-    let mut turn = Turn::new(
-        store.session().now_or_never().unwrap().unwrap(),
-        Arc::new(log.clone()),
-        Arc::new(StoreClock::new(shared)),
-        Arc::new(Follower::new(policy())),
-        Arc::new(Settings::of_one_lane()),
-        Counters::new(metrics),
-    );
+    let World { store, log, mut turn } = world();
     turn.step = defective;
     let progress = Progress::new(0);
     let mut batch = vec![work(&progress, "a", 0), work(&progress, "a", 1), work(&progress, "a", 2), work(&progress, "b", 3)];
@@ -94,4 +111,65 @@ fn a_step_that_panics_buries_its_input_and_the_others_go_on() {
         })
         .collect();
     assert_eq!(marks, [("a".to_owned(), 3, 2), ("b".to_owned(), 1, 3)], "also what was buried is marked as applied");
+}
+
+/// A batch that is under way with this member.
+fn closed_batch(member: &Member) -> Record {
+    let claim = Arc::new(Claim {
+        at: NOW,
+        campaign: "k".into(),
+        version: 1,
+        channel: None,
+        tags: Vec::new(),
+        event_id: "m1".into(),
+        run: None,
+        arm: Arm::Treatment,
+    });
+    let batch = Batch { campaign: CampaignId(1), claim, members: vec![member.clone()], phase: BatchPhase::Closed };
+    Record { batch: Some(Box::new(batch)), ..Record::default() }
+}
+
+#[test]
+fn a_batch_answers_as_it_is_stored_and_not_as_it_is_remembered() {
+    let World { store, mut turn, .. } = world();
+    let id: UserId = "\u{1}batch/k/0/0".into();
+    let member = |number: u8| Member {
+        user: format!("u{number}").into(),
+        id: DeliveryId([number; 16]),
+        asked: NOW,
+        claimed: NOW,
+        expires: NOW.after(Duration::from_secs(60)),
+        profile: "".into(),
+    };
+    let request = Request {
+        destination: "d".into(),
+        method: Method::Post,
+        url: Frozen::default(),
+        headers: Vec::new(),
+        content_type: ContentType::Json,
+        body: None,
+    };
+    let mut other = store.session().now_or_never().unwrap().unwrap();
+    let mut put = |expected, member: &Member| {
+        let record = Some(codec::encode(&closed_batch(member)));
+        let wake = Some(NOW.after(Duration::from_secs(60)));
+        let change = Change { user: id.clone(), expected, record, profile: ProfileChange::Keep, wake };
+        let committed = other.commit(&[change]).now_or_never().unwrap().unwrap();
+        assert!(committed.conflicts.is_empty());
+        committed.token
+    };
+    let mut ask = |member: Member| {
+        let claim = closed_batch(&member).batch.unwrap().claim;
+        let joining = Joining { campaign: CampaignId(1), claim, shared: request.clone(), member, tries: 0, announced: true };
+        let input = Input::Passed(Box::new(Passed::Join(Box::new(joining))));
+        let turned = turn.turn(&mut vec![Work { user: id.clone(), input, origin: None }]).now_or_never().unwrap().unwrap();
+        turned.passed.into_iter().map(|(_, passed)| *passed).collect::<Vec<_>>()
+    };
+    let kept = |member: &Member| vec![Passed::Kept { id: member.id, place: 0 }];
+    let token = put(None, &member(1));
+    assert_eq!(ask(member(1)), kept(&member(1)));
+    assert!(matches!(ask(member(2))[..], [Passed::TurnedAway { .. }]), "it is in no batch");
+    // Another worker has ended that batch and closed the next one under its id: turned away now, u2 would be in two requests.
+    put(Some(token), &member(2));
+    assert_eq!(ask(member(2)), kept(&member(2)));
 }

@@ -9,7 +9,7 @@ mod schema;
 mod together;
 mod triggers;
 
-use super::{Definition, Document, Problem, ReadOptions, check_together, read};
+use super::{Definition, Document, Problem, ReadOptions, check_batches, check_together, read};
 
 /// A trigger and a webhook without anything special, for cases about the rest.
 const API: &str = "trigger: {api: {}}";

@@ -1,6 +1,6 @@
 //! What shows only when documents are seen together.
 
-use super::{API, clash};
+use super::{API, accepted, check_batches, clash, shown};
 
 #[test]
 fn clashes_show_only_together() {
@@ -117,24 +117,42 @@ fn cohorts_that_are_missing_or_go_round() {
 }
 
 #[test]
-fn a_batch_needs_profiles_and_is_not_sent_yet() {
+fn a_batch_needs_profiles() {
     let texts = |body: &str| {
         format!(
             "kind: campaign\nkey: k\n{API}\nwebhook:\n  url: https://h.example/\n  {body}\n---\nkind: destination\nkey: d\nmatch: h.example\nbatch: {{max: 10}}"
         )
     };
-    let refused = |line: u32| {
-        format!(
-            "{line}:1: error: `batch` is not supported by this version yet (help: leave it out: each user gets a request of their own, with one entry in `profiles`)"
-        )
-    };
-    clash(&texts("body: {profiles: {}}"), &refused(11));
     let expect = |place: &str| {
         format!(
-            "{place}: error: the destination `d` sends batches, which need a `profiles` body (help: write `body: {{profiles: {{...}}}}`, or name a destination without `batch`)\n{}",
-            refused(11)
+            "{place}: error: the destination `d` sends batches, which need a `profiles` body (help: write `body: {{profiles: {{...}}}}`, or name a destination without `batch`)"
         )
     };
     clash(&texts("body: {a: 1}"), &expect("6:9"));
     clash(&texts("method: PUT"), &expect("5:3"));
+    clash(&texts("body: {profiles: {}}"), "");
+}
+
+#[test]
+fn who_would_always_be_alone_in_a_batch_is_warned() {
+    let check = |webhook: &str, destination: &str, expect: &str| {
+        let text =
+            format!("kind: campaign\nkey: k\n{API}\nwebhook:\n{webhook}\n---\nkind: destination\nkey: d\nmatch: h.example\n{destination}");
+        assert_eq!(shown(&check_batches(&accepted(&text))), expect, "{text}");
+    };
+    let batch = "batch: {max: 10}";
+    let expect = |place: &str, own: &str| {
+        format!(
+            "{place}: warning: each user is alone in a request of `d`, which sends batches: `{own}` is not the same for all (help: what is a user's own belongs into the entry of `profiles`: name the trait in `profile_data`, send the property with the event)"
+        )
+    };
+    let with = |url: &str, more: &str| format!("  url: \"https://h.example/{url}\"\n  {more}");
+    let profiles = |inside: &str| with("", &format!("body: {{profiles: {{{inside}}}}}"));
+    check(&profiles(""), batch, "");
+    check(&profiles("key_values: {a: '{{ campaign.key }}', b: 1}"), batch, "");
+    check(&profiles("key_values: {a: {b: ['{{ user.name }}']}}"), batch, &expect("6:9", "user.name"));
+    check(&profiles("key_values: {a: '{{ user.name }}'}"), "max_in_flight: 2", "");
+    check(&profiles("target_id: '{{ event.target }}'"), batch, &expect("6:9", "event.target"));
+    check(&with("{{ user.id }}", "body: {profiles: {}}"), batch, &expect("5:8", "user.id"));
+    check(&with("", "params: {u: '{{ user.id }}'}\n  body: {profiles: {}}"), batch, &expect("6:11", "user.id"));
 }

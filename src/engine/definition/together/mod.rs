@@ -1,5 +1,6 @@
 //! What only shows when all documents are seen together: names that clash, references to what is not there, and circles.
 
+mod batches;
 mod chains;
 mod cohorts;
 mod cycles;
@@ -8,8 +9,10 @@ use std::collections::BTreeMap;
 
 use super::document::{Document, Kind};
 use super::problem::{Problem, meant, sort};
-use super::{Body, Campaign, Definition, Destination, Status};
+use super::{Campaign, Definition, Destination, Status};
 use crate::engine::id::CampaignId;
+
+pub use batches::{check_batches, never_shared};
 
 /// Every problem among these documents, which are all there are. Ended campaigns refer to nothing any more.
 pub fn check_together(documents: &[Document]) -> Vec<Problem> {
@@ -25,7 +28,7 @@ pub fn check_some_together(documents: &[Document], whole: bool) -> Vec<Problem> 
     let campaigns: Vec<(&Document, &Campaign)> = documents.iter().filter_map(|document| Some((document, in_use(document)?))).collect();
     for (document, campaign) in &campaigns {
         match destinations.of_campaign(document, campaign) {
-            Ok(destination) => problems.extend(destination.and_then(|destination| batch_problem(document, campaign, destination))),
+            Ok(destination) => problems.extend(destination.and_then(|destination| batches::batch_problem(document, campaign, destination))),
             Err(problem) if whole => problems.push(problem),
             Err(_) => {}
         }
@@ -33,7 +36,6 @@ pub fn check_some_together(documents: &[Document], whole: bool) -> Vec<Problem> 
     problems.extend(cohorts::cohort_problems(documents, whole));
     problems.extend(chains::chain_problems(&campaigns));
     problems.extend(documents.iter().filter_map(not_uploaded));
-    problems.extend(documents.iter().filter_map(batching));
     sort(&mut problems);
     problems
 }
@@ -50,14 +52,6 @@ fn not_uploaded(document: &Document) -> Option<Problem> {
     let file = document.users_file.as_ref()?;
     let message = format!("the users of `{file}` are not here");
     Some(document.error("users_file", message).help("apply it with `campanile apply`, which reads and uploads the file, or write `users`"))
-}
-
-/// Several users in one request: read, but nothing sends so.
-fn batching(document: &Document) -> Option<Problem> {
-    let Definition::Destination(destination) = &document.definition else { return None };
-    destination.batch.as_ref()?;
-    let help = "leave it out: each user gets a request of their own, with one entry in `profiles`";
-    Some(document.error("batch", "`batch` is not supported by this version yet").help(help))
 }
 
 fn repeated(documents: &[Document], problems: &mut Vec<Problem>) {
@@ -135,16 +129,6 @@ impl<'a> Destinations<'a> {
             }
         }
     }
-}
-
-/// Only a body that is a list of profiles can carry several users.
-fn batch_problem(document: &Document, campaign: &Campaign, destination: &Destination) -> Option<Problem> {
-    if destination.batch.is_none() || matches!(campaign.webhook.body, Body::Profiles(_)) {
-        return None;
-    }
-    let message = format!("the destination `{}` sends batches, which need a `profiles` body", destination.key);
-    let help = "write `body: {profiles: {...}}`, or name a destination without `batch`";
-    Some(document.error("webhook.body", message).help(help))
 }
 
 #[cfg(test)]

@@ -33,6 +33,7 @@ use crate::engine::value::{Object, Value};
 mod absence;
 mod actions;
 mod backfill;
+mod batches;
 mod bounds;
 mod campaigns;
 mod chain;
@@ -276,11 +277,12 @@ impl Bench {
                 return stepped;
             }
             for ask in stepped.asks {
-                let inside = self.limits.entry(ask.counter.clone()).or_default();
-                let admitted = inside.contains(&self.user) || (inside.len() as u64) < ask.limit;
+                let Ask::Admitted { counter, limit } = ask else { panic!("a user's step asks {ask:?}") };
+                let inside = self.limits.entry(counter.clone()).or_default();
+                let admitted = inside.contains(&self.user) || (inside.len() as u64) < limit;
                 inside.extend(admitted.then(|| self.user.clone()));
-                assert!(known.admitted.iter().all(|(counter, _)| *counter != ask.counter), "asked twice: {}", ask.counter);
-                known.admitted.push((ask.counter, admitted));
+                assert!(known.admitted.iter().all(|(known, _)| *known != counter), "asked twice: {counter}");
+                known.admitted.push((counter, admitted));
             }
         }
     }
@@ -364,6 +366,7 @@ impl Bench {
                 Phase::Sending { attempt, .. } => format!("{campaign} sending {attempt}{kept}"),
                 Phase::Parked { attempt, .. } => format!("{campaign} parked {attempt}{kept}"),
                 Phase::Failing { attempt, .. } => format!("{campaign} failing {attempt}{kept}"),
+                Phase::Batched { place, .. } => format!("{campaign} in batch {place}{kept}"),
             }
         });
         entries.collect::<Vec<_>>().join(", ")
@@ -394,6 +397,7 @@ fn show(effect: &Effect, known: &Known, deliveries: &BTreeMap<String, (DeliveryI
             format!("{}#{}", entry.claim.campaign, entry.phase.attempt())
         }
         Effect::Fail(id, cause) => format!("fail {} {cause:?}", name(id)),
+        Effect::Bury(id, ending) => format!("bury {} {ending:?}", name(id)),
         Effect::Postpone { id, until } => format!("postpone {} {}", name(id), show_time(*until)),
         Effect::VariableMissing { campaign, count } => format!("missing {campaign} {count}"),
         Effect::TraitsRefused { count } => format!("refused {count} traits"),
@@ -401,6 +405,7 @@ fn show(effect: &Effect, known: &Known, deliveries: &BTreeMap<String, (DeliveryI
             let urls: Vec<&str> = fetch.wanted.iter().map(|wanted| wanted.url.trim_start_matches("https://w.example")).collect();
             format!("fetch {} {} by {}", fetch.key, urls.join(" "), show_time(fetch.lease))
         }
+        Effect::Pass { to, passed } => panic!("to {to:?}: {passed:?}"),
         Effect::Skipped => "skipped".to_owned(),
     }
 }
