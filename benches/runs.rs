@@ -93,7 +93,7 @@ async fn run(url: Option<&str>, users: usize) -> Result<(), StateError> {
     let (mut passed, mut sent, mut turning) = (0, 0, Duration::ZERO);
     let began = Instant::now();
     while passed < users {
-        due.look().await?.agendas.into_iter().for_each(|id| walker.take(id));
+        due.look(true).await?.agendas.into_iter().for_each(|id| walker.take(id));
         walker.turn().await?;
         let mut work: Vec<Work> = Vec::new();
         reader.turn(Duration::ZERO, &mut commits, |_| 0, |one| work.push(one)).expect("the embedded log");
