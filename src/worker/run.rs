@@ -225,11 +225,8 @@ pub fn run(ports: Ports, settings: Settings, follower: Arc<Follower>, metrics: A
     match start(&common, ports.exchange, ports.secrets, sources) {
         Ok(threads) => {
             common.health.ready("worker");
-            for thread in threads {
-                if thread.join().is_err() {
-                    common.give_up(Ended::Failed("a thread of the worker panicked: this is a defect, see the log before this line".into()));
-                }
-            }
+            // One that panicked has said so.
+            threads.into_iter().for_each(|thread| drop(thread.join()));
         }
         Err(error) => common.give_up_state(error),
     }
@@ -266,55 +263,71 @@ fn start(
         queues.push(queue);
         let (wake_queue, wakes) = mpsc::channel(LANE_WAKES);
         wake_queues.push(wake_queue);
-        let (common, exchange, secrets) = (common.clone(), exchange.clone(), secrets.clone());
+        let (shared, exchange, secrets) = (common.clone(), exchange.clone(), secrets.clone());
         let (destinations, links, status) = (destinations.clone(), links.clone(), status[number].clone());
-        threads.push(named(&format!("lane-{number}"), move || {
+        threads.push(named(common, &format!("lane-{number}"), move || {
             let outside = Outside {
-                append: common.append.clone(),
+                append: shared.append.clone(),
                 exchange: exchange(),
-                clock: common.clock.clone(),
+                clock: shared.clock.clone(),
                 destinations: destinations.clone(),
                 links,
                 secrets,
-                settings: common.settings.clone(),
-                metrics: Counters::new(common.metrics.clone()),
+                settings: shared.settings.clone(),
+                metrics: Counters::new(shared.metrics.clone()),
                 complaints: Complaints::default(),
                 exchanging: std::cell::Cell::default(),
             };
             let driver = Driver { number, work, wakes, mail, sender, status, jobs: Rc::default(), outside: Rc::new(outside) };
-            LocalSet::new().block_on(&runtime(), driver.run(&common, destinations));
-            common.lanes_left.fetch_sub(1, Ordering::AcqRel);
+            LocalSet::new().block_on(&runtime(), driver.run(&shared, destinations));
+            shared.lanes_left.fetch_sub(1, Ordering::AcqRel);
         }));
     }
     let commits =
         |common: &Arc<Common>| Commits::new(status.clone(), common.clock.clone(), ask_identity(common), common.settings.accept_state);
     let (event_commits, retry_commits, run_commits) = (commits(common)?, commits(common)?, commits(common)?);
     let shared = common.clone();
-    threads.push(named("events", move || read_events(&shared, events, event_commits, queues)));
+    threads.push(named(common, "events", move || read_events(&shared, events, event_commits, queues)));
     let (shared, lanes) = (common.clone(), senders.clone());
-    threads.push(named("retries", move || read_retries(&shared, retries, retry_commits, &lanes)));
+    threads.push(named(common, "retries", move || read_retries(&shared, retries, retry_commits, &lanes)));
     let (shared, lanes, crowds) = (common.clone(), senders.clone(), destinations.clone());
-    threads.push(named("runs", move || walks::read_runs(&shared, runs, run_commits, &lanes, &crowds)));
+    threads.push(named(common, "runs", move || walks::read_runs(&shared, runs, run_commits, &lanes, &crowds)));
     let shared = common.clone();
-    threads.push(named("stats", move || stats::keep(&shared, &outcomes)));
+    threads.push(named(common, "stats", move || stats::keep(&shared, &outcomes)));
     let (shared, rated) = (common.clone(), destinations.clone());
-    threads.push(named("rates", move || runtime().block_on(rates::lease(&shared, rated))));
+    threads.push(named(common, "rates", move || runtime().block_on(rates::lease(&shared, rated))));
     let (agendas, due_agendas) = mpsc::unbounded_channel();
     let shared = common.clone();
-    threads.push(named("walks", move || runtime().block_on(walks::walk(&shared, due_agendas))));
+    threads.push(named(common, "walks", move || runtime().block_on(walks::walk(&shared, due_agendas))));
     let shared = common.clone();
-    threads.push(named("definitions", move || runtime().block_on(follow::follow(&shared))));
+    threads.push(named(common, "definitions", move || runtime().block_on(follow::follow(&shared))));
     let shared = common.clone();
-    threads.push(named("control", move || {
+    threads.push(named(common, "control", move || {
         LocalSet::new().block_on(&starting, control(&shared, Wakes::new(wake_queues), &destinations, &agendas))
     }));
     Ok(threads)
 }
 
-fn named(name: &str, body: impl FnOnce() + Send + 'static) -> JoinHandle<()> {
+/// A thread without which the worker cannot go on: it ends when this one panics.
+fn named(common: &Arc<Common>, name: &str, body: impl FnOnce() + Send + 'static) -> JoinHandle<()> {
+    let needed = Needed(common.clone());
+    let body = move || {
+        let _needed = needed;
+        body();
+    };
     // The system refuses threads only when it is out of them: nothing can be done then.
     #[expect(clippy::expect_used, reason = "out of threads at start")]
     thread::Builder::new().name(name.into()).spawn(body).expect("the system starts a thread")
+}
+
+struct Needed(Arc<Common>);
+
+impl Drop for Needed {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            self.0.give_up(Ended::Failed("a thread of the worker panicked: this is a defect, see the log before this line".into()));
+        }
+    }
 }
 
 fn runtime() -> Runtime {

@@ -46,6 +46,7 @@ fn measured() -> BTreeMap<String, BTreeSet<String>> {
     metrics.reader().read("events", "handled", 1);
     metrics.ingest.counted("accepted", 1);
     metrics.outcomes.dead("not_json");
+    metrics.outcomes.traits_refused.inc();
     metrics.delivery.waiting("sms", 1);
     metrics.delivery.breaker("sms", true);
     let mut lane = metrics.lane();
@@ -174,6 +175,12 @@ trigger: {{action: {{event: launched}}}}
 limit: 10
 webhook: {{url: \"http://{endpoint}/\"}}
 ---
+kind: campaign
+key: later
+status: ready
+trigger: {{action: {{event: launched}}}}
+webhook: {{url: \"http://{endpoint}/\"}}
+---
 kind: destination
 key: nobody
 match: {endpoint}
@@ -187,6 +194,9 @@ rate: {{per_second: 5}}
     until("both users are decided and tried", WORKS_WITHIN, || {
         worker.metric("campanile_decisions_total", "sent") >= 2.0 && worker.metric("campanile_attempts_total", "") >= 2.0
     });
+    // The estimate of an audience draws users.
+    let overview = worker.post("/v1/campaigns/later/start?dry_run=true", "");
+    assert!(overview.status == 200 && overview.body.contains("estimated_audience"), "{overview:?}");
     worker.stop();
     let mut denied: Vec<redis::Value> = redis.command(&["ACL", "LOG"]);
     // The client library gives its name and passes over the answer; Redis knows the command since 7.2.

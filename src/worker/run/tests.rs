@@ -106,3 +106,19 @@ fn definitions_are_followed_whatever_the_other_threads_wait_for() {
     }
     stop.ask();
 }
+
+#[test]
+fn a_thread_that_panics_ends_the_worker() {
+    let clock = VirtualClock::new(Timestamp(1_000_000));
+    let store = MemoryStore::new("s", Arc::new(clock.clone()), SharedFaults::default());
+    let ports = Ports {
+        store: Arc::new(store.clone()),
+        exchange: Arc::new(|| panic!("no descriptors are left for a lane's client")),
+        ..ports(store, &clock)
+    };
+    let (follower, metrics) = (Arc::new(Follower::new(policy())), Arc::new(Metrics::new(CampaignLabel::Auto).unwrap()));
+    let (tell, told) = std::sync::mpsc::channel();
+    thread::spawn(move || tell.send(run(ports, Settings::of_one_lane(), follower, metrics, Health::new(), Stop::default())));
+    let ended = told.recv_timeout(WITHIN).expect("it ends by itself");
+    assert!(matches!(ended, Ended::Failed(_)), "{ended:?}");
+}
