@@ -208,7 +208,7 @@ fn a_missing_topic_stops_with_the_way_out() {
     assert!(matches!(&asked, Err(SourceError::Fatal(text)) if text.contains("campanile init")), "{asked:?}");
     let line = vec![Line { topic: name.as_str().into(), key: None, value: b"v".to_vec() }];
     let written = wait(append_on(shared()).append(&line));
-    assert!(matches!(&written, Err(AppendError::Refused(text)) if text.contains(&name) && text.contains("campanile init")), "{written:?}");
+    assert!(matches!(&written, Err(AppendError::Blocked(text)) if text.contains(&name) && text.contains("campanile init")), "{written:?}");
 }
 
 #[test]
