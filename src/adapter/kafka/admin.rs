@@ -220,6 +220,18 @@ impl Admin {
     }
 
     async fn settings_of(&self, topic: &Topic, replicas: usize) -> Vec<State> {
+        let begun = Instant::now();
+        loop {
+            let states = self.described(topic, replicas).await;
+            // A broker that was told of the topic a moment ago may describe it without any setting.
+            if !states.iter().any(|state| *state == State::Failed(NO_SETTINGS.into())) || begun.elapsed() >= KNOWN_WITHIN {
+                return states;
+            }
+            drop(self.probe.poll(LOOK_AGAIN));
+        }
+    }
+
+    async fn described(&self, topic: &Topic, replicas: usize) -> Vec<State> {
         let options = AdminOptions::new().request_timeout(Some(self.wait));
         let described = self.client.describe_configs([&ResourceSpecifier::Topic(&topic.name)], &options).await;
         let config = match described.map(|results| results.into_iter().next()) {
@@ -256,8 +268,14 @@ impl Admin {
     }
 }
 
+const NO_SETTINGS: &str = "its settings cannot be read: the broker that was asked names none, as it does not know the topic yet";
+
 /// Which settings of an existing topic do not fit. `value` answers a setting's value, empty where the broker names none.
 fn judge(topic: &Topic, replicas: usize, value: &dyn Fn(&str) -> String) -> Vec<State> {
+    // No topic is without.
+    if value("retention.ms").is_empty() {
+        return vec![State::Failed(NO_SETTINGS.into())];
+    }
     let mut wrong = Vec::new();
     let mut need = |fits: bool, name: &'static str, is: String, needed: String, why: &'static str| {
         if !fits {
@@ -326,6 +344,7 @@ mod tests {
                 .map(|state| match state {
                     State::Setting { name, .. } => *name,
                     State::Advice { .. } => "advice",
+                    State::Failed(why) if why == NO_SETTINGS => "nothing is said",
                     other => panic!("{other:?}"),
                 })
                 .collect();
@@ -340,7 +359,7 @@ mod tests {
         check(["compact", "86400000", "1000", "1"], 1, &["cleanup.policy"]);
         check(["compact,delete", "86400000", "1000", "1"], 1, &["cleanup.policy"]);
         check(["delete", "86399999", "1000", "1"], 1, &["retention.ms"]);
-        check(["delete", "", "1000", "1"], 1, &["retention.ms"]);
+        check(["", "", "", ""], 1, &["nothing is said"]);
         check(["delete", "86400000", "999", "1"], 1, &["max.message.bytes"]);
         check(["delete", "86400000", "1000", "1"], 3, &["min.insync.replicas"]);
         check(["delete", "86400000", "1000", "4"], 3, &["min.insync.replicas"]);
