@@ -84,8 +84,8 @@ impl Finder {
 /// What the destinations ask for, for requests that were frozen before.
 #[derive(Debug, Default)]
 pub(super) struct Keyring {
-    /// At the positions of the destinations.
-    known: Vec<Option<Arc<Credentials>>>,
+    /// At the positions of the destinations: the host that they are for, and what is asked for there.
+    known: Vec<(Box<str>, Option<Arc<Credentials>>)>,
     /// Of destinations that could not be read, by key and by host.
     unknown: HashMap<Box<str>, Arc<Credentials>>,
 }
@@ -93,7 +93,8 @@ pub(super) struct Keyring {
 impl Keyring {
     /// `lost` are key and host of the destinations that could not be read.
     pub(super) fn of<'a>(list: &[Destination], lost: impl IntoIterator<Item = (&'a str, Option<&'a str>)>) -> Keyring {
-        let known = list.iter().map(|destination| Credentials::of(destination).map(Arc::new)).collect();
+        let known = |destination: &Destination| (destination.host.clone(), Credentials::of(destination).map(Arc::new));
+        let known = list.iter().map(known).collect();
         let mut unknown = HashMap::new();
         for (key, host) in lost {
             let credentials = Arc::new(Credentials::unknown(key));
@@ -103,17 +104,23 @@ impl Keyring {
         Keyring { known, unknown }
     }
 
-    /// Those of the destination that the request names. Where that one has left since: of the one that its host has alone.
+    /// Those of the destination that the request names. Where that one has left since, or is for another host by now: of the one that the
+    /// request's host has alone. What a host is sent is never what another one asks for.
     pub(super) fn of_request(&self, finder: &Finder, request: &Request) -> Option<Arc<Credentials>> {
-        if let Some(at) = finder.of_key(&request.destination) {
-            return self.known.get(at).cloned().flatten();
-        }
         let host = host(request);
+        let named = finder.of_key(&request.destination).and_then(|at| self.known.get(at));
+        if let Some((_, asked)) = named.filter(|(of, _)| Some(of) == host.as_ref()) {
+            return asked.clone();
+        }
         let by_host = host.as_ref().and_then(|host| self.unknown.get(host));
         if let Some(unknown) = self.unknown.get(&request.destination).or(by_host) {
             return Some(unknown.clone());
         }
-        self.known.get(finder.of_host(&host?)?).cloned().flatten()
+        match host.as_ref().and_then(|host| finder.of_host(host)).and_then(|at| self.known.get(at)) {
+            Some((_, asked)) => asked.clone(),
+            // It asked for something while it was for this host, and nobody knows that any longer.
+            None => named.and_then(|(_, asked)| asked.as_ref()).map(|_| Arc::new(Credentials::moved(&request.destination))),
+        }
     }
 }
 
@@ -163,9 +170,12 @@ mod tests {
         };
         let of = |at: usize| Credentials::of(&list[at]);
         check("a", "https://a.example/x", of(0));
-        // By its name, whatever the host is.
-        check("a", "https://b.example:8443/x", of(0));
-        check("open", "https://a.example/x", None);
+        // It is for another host by now: by the host, if anybody has that.
+        check("a", "https://b.example:8443/x", of(1));
+        check("a", "https://former.example/x", Some(Credentials::moved("a")));
+        check("a", "https://twin.example/x", Some(Credentials::moved("a")));
+        check("open", "https://former.example/x", None);
+        check("open", "https://open.example/x", None);
         check("twin-2", "https://twin.example/", of(4));
         // One that was renamed, or came later: by the host.
         check("gone", "https://A.example?x", of(0));

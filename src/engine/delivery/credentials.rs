@@ -27,6 +27,11 @@ pub enum SecretError {
     /// A request without what it asks for would be refused, or trusted for the wrong reasons.
     #[error("destination `{key}` cannot be read by this version: mend it, or upgrade this worker")]
     Destination { key: Box<str> },
+    /// What is asked for elsewhere is not sent to this host.
+    #[error(
+        "destination `{key}` is for another host by now than this request: define a destination for that host, or wait until the request expires"
+    )]
+    Moved { key: Box<str> },
 }
 
 /// A destination's credentials, as defined. Does not print what is written out in it.
@@ -42,6 +47,8 @@ enum Asked {
     },
     /// Nobody knows what the destination with this key asks for.
     Unknown(Box<str>),
+    /// The destination with this key is for another host by now.
+    Moved(Box<str>),
 }
 
 #[derive(Clone, PartialEq, Eq)]
@@ -86,11 +93,17 @@ impl Credentials {
         Credentials(Asked::Unknown(key.into()))
     }
 
+    /// Those of a destination that is for another host by now than its request.
+    pub fn moved(key: &str) -> Credentials {
+        Credentials(Asked::Moved(key.into()))
+    }
+
     /// Puts the secrets in. A request that has an `authorization` of its own keeps it, as it does with other headers of a destination.
     pub(super) fn resolve(&self, secrets: Secrets<'_>, has_authorization: bool) -> Result<Resolved, SecretError> {
         let (auth, sign, ca) = match &self.0 {
             Asked::These { auth, sign, ca } => (auth, sign, ca),
             Asked::Unknown(key) => return Err(SecretError::Destination { key: key.clone() }),
+            Asked::Moved(key) => return Err(SecretError::Moved { key: key.clone() }),
         };
         let auth = auth.as_ref().filter(|_| !has_authorization);
         Ok(Resolved {
