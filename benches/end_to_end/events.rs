@@ -18,6 +18,8 @@ pub const CAMPAIGNS: u64 = 10;
 
 const USERS: usize = 100_000;
 const ZIPF_EXPONENT: f64 = 0.8;
+/// All users alike.
+const EVEN: f64 = 0.0;
 
 /// Names that no campaign asks for.
 const OTHER_NAMES: [&str; 6] = ["page_scrolled", "video_progressed", "product_viewed", "search_performed", "session_started", "heartbeat"];
@@ -38,7 +40,7 @@ impl Log {
     pub fn fill(brokers: &str, topic: &str, events: u64, share: f64) -> Result<Log> {
         let is_new = create(brokers, topic)?;
         let producer = is_new.then(|| producer(brokers)).transpose()?;
-        let mut shape = Shape::new(share, CAMPAIGNS);
+        let mut shape = Shape::new(share, CAMPAIGNS, ZIPF_EXPONENT);
         let mut log = Log { topic: topic.to_owned(), events, wanted: 0, mean_bytes: 0 };
         let (mut key, mut payload, mut bytes) = (String::new(), String::new(), 0);
         markers(producer.as_ref(), topic, "bench_start")?;
@@ -69,10 +71,18 @@ pub struct Stream {
 }
 
 impl Stream {
+    /// Of all users alike: of one with dozens of events a second, what waits for dead destinations would fill its record, and its further
+    /// sends would be refused (`state_full`), to whichever destination.
     pub fn open(brokers: &str, topic: &str, campaigns: u64) -> Result<Stream> {
         create(brokers, topic)?;
         let producer = config(brokers).set("linger.ms", "5").create()?;
-        Ok(Stream { topic: topic.to_owned(), producer, shape: Shape::new(1.0, campaigns), key: String::new(), payload: String::new() })
+        Ok(Stream {
+            topic: topic.to_owned(),
+            producer,
+            shape: Shape::new(1.0, campaigns, EVEN),
+            key: String::new(),
+            payload: String::new(),
+        })
     }
 
     /// Writes one event; answers its campaign.
@@ -154,11 +164,11 @@ struct Shape {
 }
 
 impl Shape {
-    fn new(share: f64, campaigns: u64) -> Shape {
+    fn new(share: f64, campaigns: u64, exponent: f64) -> Shape {
         let mut total = 0.0;
         let mut cumulative: Vec<f64> = (1..=USERS)
             .map(|rank| {
-                total += (rank as f64).powf(-ZIPF_EXPONENT);
+                total += (rank as f64).powf(-exponent);
                 total
             })
             .collect();

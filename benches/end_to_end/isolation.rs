@@ -131,6 +131,10 @@ fn one(options: &Options, case: &Case, rate: f64) -> Result<Figures> {
     waits.resize(offered as usize, f64::INFINITY);
     waits.sort_by(f64::total_cmp);
     let quantile = |share: f64| waits.get(((waits.len() as f64 * share) as usize).min(waits.len() - 1)).copied().unwrap_or(f64::INFINITY);
+    let suppressed = worker.suppressed();
+    if !suppressed.is_empty() {
+        eprintln!("{}: held back by the worker: {suppressed:?}", case.name);
+    }
     // What was sent last cannot arrive before the end: it has as long as the healthy ones take when all is well.
     let in_time = counted.iter().filter(|(_, at)| *at <= ended_ms + 50).count() as f64 / offered.max(1) as f64;
     Ok(Figures {
@@ -138,7 +142,8 @@ fn one(options: &Options, case: &Case, rate: f64) -> Result<Figures> {
         in_time,
         p50_ms: quantile(0.5),
         p99_ms: quantile(0.99),
-        missing: offered - counted.len() as u64,
+        // The last one of the warm-up may have been written in the same millisecond.
+        missing: offered.saturating_sub(counted.len() as u64),
         peak_rss_mb: worker.usage()?.peak_rss_mb,
     })
 }
