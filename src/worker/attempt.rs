@@ -188,14 +188,16 @@ fn request(outside: &Outside, delivery: &Delivery, number: u32, manner: &Manner)
 /// now. In the end it expires.
 async fn wait_for_secret(outside: &Outside, delivery: Delivery, lifetime: Duration, why: &SecretError) -> Option<(UserId, Input)> {
     outside.complaints.hear(delivery.destination(), why, outside.clock.monotonic());
-    let now = outside.clock.now();
-    let wait = secret_wait(delivery.entry.expires.since(now), lifetime);
-    park(outside, delivery, Parking::Busy(now.after(wait))).await
+    wait_as_long_again(outside, delivery, lifetime).await
 }
 
 /// A delivery for which this machine had no connection waits likewise: it is not the destination that failed.
 async fn wait_for_room(outside: &Outside, delivery: Delivery, lifetime: Duration) -> Option<(UserId, Input)> {
     outside.complaints.no_room(outside.clock.monotonic());
+    wait_as_long_again(outside, delivery, lifetime).await
+}
+
+async fn wait_as_long_again(outside: &Outside, delivery: Delivery, lifetime: Duration) -> Option<(UserId, Input)> {
     let now = outside.clock.now();
     let wait = secret_wait(delivery.entry.expires.since(now), lifetime);
     park(outside, delivery, Parking::Busy(now.after(wait))).await

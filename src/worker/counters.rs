@@ -226,7 +226,7 @@ impl ReaderCounters {
 mod tests {
     use super::*;
     use crate::engine::id::DeliveryId;
-    use crate::engine::record::{Arm, Claim};
+    use crate::engine::record::Claim;
     use crate::telemetry::metrics::CampaignLabel;
 
     fn at(seconds: i64) -> Timestamp {
@@ -249,16 +249,7 @@ mod tests {
     fn a_decision_is_counted_once_however_often_its_line_is_written() {
         let metrics = Arc::new(Metrics::new(CampaignLabel::Auto).unwrap());
         let counters = Counters::new(metrics.clone());
-        let claim = Claim {
-            at: at(0),
-            campaign: "cart".into(),
-            version: 1,
-            channel: None,
-            tags: Vec::new(),
-            event_id: "m1".into(),
-            run: None,
-            arm: Arm::Treatment,
-        };
+        let claim = Claim::of_test("cart", at(0));
         let first = Decision::sent(&"u1".into(), &claim, DeliveryId([1; 16]));
         counters.decided(&first);
         counters.decided(&Decision { again: true, ..first });

@@ -99,17 +99,9 @@ impl Driver {
             received = self.work.recv_many(&mut work, TURN_INPUTS), if takes_events && !self.work.is_closed() => { let _ = received; }
             () = sleep_until(look_again.min(Instant::now() + CONFIRM_EVERY)) => {}
         }
-        while takes_events && wakes.len() < TURN_WAKES {
-            match self.wakes.try_recv() {
-                Ok(more) => wakes.push(more),
-                Err(_) => break,
-            }
-        }
-        while takes_events && work.len() < TURN_INPUTS {
-            match self.work.try_recv() {
-                Ok(more) => work.push(more),
-                Err(_) => break,
-            }
+        if takes_events {
+            fill(&mut self.wakes, &mut wakes, TURN_WAKES);
+            fill(&mut self.work, &mut work, TURN_INPUTS);
         }
         mail.extend(wakes.into_iter().map(|Wake { user, read_to }| Mail::Wake { user, read_to }));
         mail.extend(work.into_iter().map(Mail::Work));
@@ -162,5 +154,15 @@ impl Driver {
             && self.wakes.is_empty()
             && self.work.is_empty()
             && self.work.is_closed()
+    }
+}
+
+/// Takes what is there without waiting, until so many are taken.
+fn fill<T>(from: &mut mpsc::Receiver<T>, taken: &mut Vec<T>, most: usize) {
+    while taken.len() < most {
+        match from.try_recv() {
+            Ok(more) => taken.push(more),
+            Err(_) => break,
+        }
     }
 }

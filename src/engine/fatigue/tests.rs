@@ -251,16 +251,7 @@ mod capping {
     }
 
     fn claim_at(at: i64) -> Claim {
-        Claim {
-            at: Timestamp(at),
-            campaign: "a".into(),
-            version: 1,
-            channel: None,
-            tags: Vec::new(),
-            event_id: "m".into(),
-            run: None,
-            arm: Arm::Treatment,
-        }
+        Claim::of_test("a", Timestamp(at))
     }
 }
 

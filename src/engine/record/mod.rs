@@ -335,6 +335,23 @@ pub struct Claim {
     pub arm: Arm,
 }
 
+#[cfg(test)]
+impl Claim {
+    /// Of a campaign without channel or tags, by the event `m1`.
+    pub fn of_test(campaign: &str, at: Timestamp) -> Claim {
+        Claim {
+            at,
+            campaign: campaign.into(),
+            version: 1,
+            channel: None,
+            tags: Vec::new(),
+            event_id: "m1".into(),
+            run: None,
+            arm: Arm::Treatment,
+        }
+    }
+}
+
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Arm {

@@ -4,7 +4,7 @@ use futures_util::FutureExt;
 
 use super::*;
 use crate::engine::definition::{ContentType, Method};
-use crate::engine::record::{Arm, Claim, Counts, Frozen, Phase, Piece, codec};
+use crate::engine::record::{Claim, Counts, Frozen, Phase, Piece, codec};
 use crate::simulator::ports::{MemoryLog, SharedFaults, VirtualClock};
 use crate::worker::commits::LaneStatus;
 use crate::worker::ports::Identity;
@@ -28,16 +28,7 @@ fn text(message: &RetryMessage) -> String {
 }
 
 fn redriven() -> RetryMessage {
-    let claim = Claim {
-        at: NOW,
-        campaign: "c".into(),
-        version: 1,
-        channel: None,
-        tags: Vec::new(),
-        event_id: "m1".into(),
-        run: None,
-        arm: Arm::Treatment,
-    };
+    let claim = Claim::of_test("c", NOW);
     let entry = Pending {
         id: DeliveryId([1; 16]),
         campaign: crate::engine::id::CampaignId::of("c"),

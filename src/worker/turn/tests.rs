@@ -13,7 +13,7 @@ use crate::engine::delivery::Backoff;
 use crate::engine::effect::Joining;
 use crate::engine::event::{Body, Event, Position, SourceId};
 use crate::engine::id::CampaignId;
-use crate::engine::record::{Arm, Batch, BatchPhase, Claim, Frozen, Record, Request};
+use crate::engine::record::{Batch, BatchPhase, Claim, Frozen, Record, Request};
 use crate::engine::value::Object;
 use crate::simulator::ports::{MemoryLog, MemoryStore, SharedFaults, VirtualClock};
 use crate::telemetry::metrics::{CampaignLabel, Metrics};
@@ -115,16 +115,7 @@ fn a_step_that_panics_buries_its_input_and_the_others_go_on() {
 
 /// A batch that is under way with this member.
 fn closed_batch(member: &Member) -> Record {
-    let claim = Arc::new(Claim {
-        at: NOW,
-        campaign: "k".into(),
-        version: 1,
-        channel: None,
-        tags: Vec::new(),
-        event_id: "m1".into(),
-        run: None,
-        arm: Arm::Treatment,
-    });
+    let claim = Arc::new(Claim::of_test("k", NOW));
     let batch = Batch { campaign: CampaignId(1), claim, members: vec![member.clone()], phase: BatchPhase::Closed };
     Record { batch: Some(Box::new(batch)), ..Record::default() }
 }
