@@ -79,6 +79,7 @@ pub struct Turn {
     sequence: u64,
     metrics: Counters,
     places: KnownPlaces,
+    full: FullSets,
     step: Step,
 }
 
@@ -117,8 +118,8 @@ impl Turn {
         settings: Arc<Settings>,
         metrics: Counters,
     ) -> Turn {
-        let (cache, places) = (Cache::new(REMEMBERED_USERS), KnownPlaces::default());
-        Turn { state, cache, append, clock, follower, settings, sequence: 0, metrics, places, step: step::step }
+        let (cache, places, full) = (Cache::new(REMEMBERED_USERS), KnownPlaces::default(), FullSets::default());
+        Turn { state, cache, append, clock, follower, settings, sequence: 0, metrics, places, full, step: step::step }
     }
 
     pub fn sequence(&self) -> u64 {
@@ -197,7 +198,7 @@ impl Turn {
             if asking.is_empty() {
                 break;
             }
-            questions::answer(&mut *self.state, &self.follower.in_force(), turning, &asking, round).await?;
+            questions::answer(&mut *self.state, &self.follower.in_force(), turning, &asking, round, &mut self.full).await?;
             waiting = asking;
         }
         Ok(())
@@ -478,6 +479,7 @@ mod turning;
 
 use places::KnownPlaces;
 pub use questions::CAMPAIGN_KEPT;
+use questions::FullSets;
 use turning::Turning;
 
 #[cfg(test)]
