@@ -194,6 +194,8 @@ impl Lane {
                     self.unanswered.extend(input.map(|input| Work { user, input, origin: None }));
                 }
                 Mail::Retry(message, ticket) if message.is_over(self.clock.now()) => ticket.finish(),
+                // There is nothing to send any more: no slot is waited for, of a destination that may be halted for long.
+                Mail::Retry(message, ticket) if message.is_expired(self.clock.now()) => self.step_retry(message, ticket),
                 Mail::Retry(message, ticket) => self.offer(Waiting::Retry(message, ticket), &in_force, &mut jobs),
                 Mail::Granted(waiting, slot) => self.start(waiting, slot, &in_force, &mut jobs),
                 Mail::Park(waiting, parking) => self.park(waiting, parking, &mut jobs),
@@ -345,6 +347,8 @@ impl Lane {
     fn park(&mut self, waiting: Waiting, parking: Parking, jobs: &mut Vec<Job>) {
         match waiting {
             Waiting::Delivery(delivery) => jobs.push(Job::Park(delivery, parking)),
+            // Its time to come back is over: its step fails it, now that its request is at hand.
+            Waiting::Retry(message, ticket) if message.is_expired(self.clock.now()) => self.step_retry(message, ticket),
             Waiting::Retry(mut message, ticket) => {
                 message.park(parking, self.clock.now());
                 jobs.push(Job::Repark(message, ticket));
@@ -364,10 +368,15 @@ impl Lane {
             Waiting::Fetch(fetching) => jobs.push(Job::Fetch(fetching, slot)),
             Waiting::Retry(message, ticket) => {
                 self.granted.push((message.delivery_id, message.request.destination.clone(), slot));
-                let (user, input) = message.into_input();
-                self.unanswered.push(Work { user, input, origin: Some(Origin { ticket, raw: None }) });
+                self.step_retry(message, ticket);
             }
         }
+    }
+
+    /// Has the record say what becomes of it.
+    fn step_retry(&mut self, message: Box<RetryMessage>, ticket: Ticket) {
+        let (user, input) = message.into_input();
+        self.unanswered.push(Work { user, input, origin: Some(Origin { ticket, raw: None }) });
     }
 }
 

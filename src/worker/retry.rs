@@ -94,12 +94,13 @@ impl RetryMessage {
         Some(RetryMessage { v: REDRIVE, expires, redrive: Some(Box::new(dead)), ..message })
     }
 
-    /// Of what a turn has put off; `None` for inputs that no message brings.
-    pub fn of_input(user: UserId, input: Input, until: Timestamp, expires: Option<Timestamp>) -> Option<RetryMessage> {
+    /// Of what a turn at `now` has put off; `None` for inputs that no message brings.
+    pub fn of_input(user: UserId, input: Input, until: Timestamp, expires: Option<Timestamp>, now: Timestamp) -> Option<RetryMessage> {
         match input {
             Input::Retry { id, attempt, unstarted, request } => {
                 let message = RetryMessage { unstarted, expires, ..RetryMessage::new(user, id, attempt, until, request) };
-                Some(message.before_expiry())
+                // What has expired and is put off all the same would come back at once, again and again.
+                Some(if message.is_expired(now) { message } else { message.before_expiry() })
             }
             Input::Redrive(dead) => RetryMessage::redriving(user, *dead, until, expires),
             _ => None,
@@ -121,8 +122,13 @@ impl RetryMessage {
 
     /// Whether it has waited for too long and is to be dropped. A retry never is: its delivery ends in a dead letter, this one has one.
     pub fn is_over(&self, now: Timestamp) -> bool {
-        let over = |dead: &Dead| dead.at.after(LETTERS_COUNT) <= now || self.expires.is_some_and(|expires| expires <= now);
+        let over = |dead: &Dead| dead.at.after(LETTERS_COUNT) <= now || self.is_expired(now);
         self.redrive.as_ref().is_some_and(|dead| over(dead))
+    }
+
+    /// Whether its delivery has come to its end: its step fails it and needs no slot for that.
+    pub fn is_expired(&self, now: Timestamp) -> bool {
+        self.expires.is_some_and(|expires| expires <= now)
     }
 
     /// Sets it for later, without an attempt. What is halted again and again comes back ever more rarely.

@@ -153,8 +153,9 @@ impl Turn {
         self.step_all(&mut turning, all, work).await?;
         self.commit(&mut turning, work).await?;
         let (mut turned, postponed) = self.carry_out(turning);
+        let now = self.clock.now();
         for done in work.drain(..) {
-            finish(done, &postponed, &mut turned);
+            finish(done, &postponed, now, &mut turned);
         }
         Ok(turned)
     }
@@ -432,7 +433,7 @@ impl Turn {
 }
 
 /// Step 7 for one input: its place in the log is finished, unless its retry message must be written again first.
-fn finish(done: Work, postponed: &[Postponed], turned: &mut Turned) {
+fn finish(done: Work, postponed: &[Postponed], now: Timestamp, turned: &mut Turned) {
     let Some(Origin { ticket, .. }) = done.origin else { return };
     let id = match &done.input {
         Input::Retry { id, .. } => Some(*id),
@@ -440,7 +441,7 @@ fn finish(done: Work, postponed: &[Postponed], turned: &mut Turned) {
         _ => None,
     };
     let put_off = id.and_then(|id| postponed.iter().find(|postponed| postponed.id == id));
-    match put_off.and_then(|put_off| RetryMessage::of_input(done.user, done.input, put_off.until, put_off.expires)) {
+    match put_off.and_then(|put_off| RetryMessage::of_input(done.user, done.input, put_off.until, put_off.expires, now)) {
         Some(message) => turned.postponed.push((Box::new(message), ticket)),
         None => ticket.finish(),
     }

@@ -23,6 +23,8 @@ const BATCH: usize = 128;
 const DEFINITIONS: &str = "{kind: campaign, key: a, status: running, trigger: {action: {event: go}}, fatigue: {resend: always}, \
     webhook: {url: 'https://shop.example/', body: {text: hello}}}";
 
+mod halted;
+
 /// A lane whose attempts end when the test says so.
 struct Bench {
     lane: Lane,
