@@ -254,7 +254,8 @@ pub struct RetryReader {
     heap_bytes: usize,
     /// Everything is paused until the heap has room again.
     full: bool,
-    /// Paused partitions of tiers: what was read of them, with the time at which it is ready, in order.
+    /// Paused partitions of tiers: what was read of them, with the time at which it is ready, in order. One message each, but for what a
+    /// source gives out of a partition that it was told to hold: it takes nothing of the heap's room.
     tiers: BTreeMap<Partition, VecDeque<(Timestamp, Held)>>,
     appending: Appending,
 }
@@ -292,14 +293,28 @@ impl RetryReader {
         let offsets = &self.offsets;
         let room = HEAP_BYTES.saturating_sub(self.heap_bytes);
         let (mut bytes, mut newer) = (0, None);
+        let topics = &self.settings.topics;
         let polled = self.source.poll(wait, &mut |message| {
             match take(offsets, &message, &mut read) {
                 Ok(taken) => bytes += taken,
                 Err(error) => newer = Some(error),
             }
-            if bytes > room || newer.is_some() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+            // The first message of a tier that is not ready has its partition rest: nothing behind it is to be read.
+            let rests = ready_at(topics, message.topic, message.time).is_some_and(|ready| ready > now);
+            if bytes > room || newer.is_some() || rests { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         });
+        let taken: Vec<Partition> = match &polled {
+            Ok(polled) => {
+                // Should one come back it is read again, from what was committed on, and rests no longer.
+                polled.revoked.iter().for_each(|partition| drop(self.tiers.remove(partition)));
+                polled.assigned.iter().map(|assigned| assigned.partition.clone()).collect()
+            }
+            Err(_) => Vec::new(),
+        };
         commits.polled(&mut self.offsets, polled)?;
+        if self.full {
+            self.source.hold(&taken, true)?;
+        }
         if let Some(error) = newer {
             return Err(error);
         }
@@ -323,9 +338,9 @@ impl RetryReader {
         commits.commit(&mut *self.source, &mut self.offsets)
     }
 
-    /// How much it holds, in bytes: never more than [`HEAP_BYTES`] and one record.
+    /// How much it holds, in bytes: never more than [`HEAP_BYTES`] and one record, and a record of each partition of a tier.
     pub fn held_bytes(&self) -> usize {
-        self.heap_bytes
+        self.heap_bytes + self.tiers.values().flatten().map(|(_, held)| held.bytes).sum::<usize>()
     }
 
     /// When the first message wants to move on: from the heap, or out of its tier.
@@ -336,11 +351,9 @@ impl RetryReader {
 
     /// Finds a place for a message: its tier until it is ready, the heap, or a shorter tier.
     fn accept(&mut self, partition: Partition, time: Timestamp, held: Held, now: Timestamp) -> Result<(), SourceError> {
-        let delay = self.settings.topics.retry_tiers.iter().find(|(topic, _)| *topic == partition.topic).map(|(_, delay)| *delay);
-        match delay.map(|delay| time.after(delay)) {
+        match ready_at(&self.settings.topics, &partition.topic, time) {
             // Messages of a tier become ready in their order: the partition rests until its first one is.
             Some(ready) if ready > now || self.tiers.contains_key(&partition) => {
-                self.heap_bytes += held.bytes;
                 if !self.tiers.contains_key(&partition) {
                     self.source.hold(std::slice::from_ref(&partition), true)?;
                 }
@@ -369,10 +382,7 @@ impl RetryReader {
                 ready.extend(waiting.pop_front().map(|(_, held)| held));
             }
         }
-        for held in ready {
-            self.heap_bytes -= held.bytes;
-            self.place(held, now);
-        }
+        ready.into_iter().for_each(|held| self.place(held, now));
         let empty: Vec<Partition> =
             self.tiers.iter().filter(|(_, waiting)| waiting.is_empty()).map(|(partition, _)| partition.clone()).collect();
         self.tiers.retain(|_, waiting| !waiting.is_empty());
@@ -389,6 +399,11 @@ impl RetryReader {
         }
         Ok(())
     }
+}
+
+/// When a record of a tier, written at `time`, is ready to move on; `None` where there is no delay.
+fn ready_at(topics: &Topics, topic: &str, time: Timestamp) -> Option<Timestamp> {
+    topics.retry_tiers.iter().find(|(tier, _)| **tier == *topic).map(|(_, delay)| time.after(*delay))
 }
 
 /// Notes a record and parses it; answers its size. One of a newer form ends this worker and is never finished here.
