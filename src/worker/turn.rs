@@ -3,6 +3,7 @@
 use std::ops::ControlFlow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::time::Duration;
 
 use hashbrown::HashMap;
 
@@ -233,8 +234,8 @@ impl Turn {
             known.admitted.clone_from(&turning.admitted);
             known.standing.clone_from(&turning.standing);
             known.places = self.places.now(now);
-            if let (Input::Wake { .. }, Some(due)) = (input, known.record.timers.iter().map(|timer| timer.due).min()) {
-                self.metrics.timer_overdue(now.since(due));
+            if matches!(input, Input::Wake { .. }) && !known.record.timers.is_empty() {
+                self.metrics.timer_overdue(step::due(&known, in_force).map_or(Duration::ZERO, |due| now.since(due)));
             }
             let Ok(stepped) = catch_unwind(AssertUnwindSafe(|| (self.step)(in_force, &turning.user, known, input, now))) else {
                 return ControlFlow::Break(at);
