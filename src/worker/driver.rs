@@ -28,6 +28,12 @@ const LANE_JOBS: usize = 2048;
 
 const CONFIRM_EVERY: Duration = Duration::from_millis(500);
 
+/// While something found everything busy.
+const LOOK_AGAIN: Duration = Duration::from_millis(5);
+
+/// While the worker stops: the other lanes tell nobody that they are through.
+const LOOK_WHETHER_OVER: Duration = Duration::from_millis(20);
+
 /// One lane's thread.
 pub(super) struct Driver {
     pub number: usize,
@@ -53,12 +59,16 @@ impl Driver {
         let (append, clock, follower) = (common.append.clone(), common.clock.clone(), common.follower.clone());
         let counters = Counters::new(common.metrics.clone()).noting(common.not_written.clone());
         let turn = Turn::new(state, append, clock.clone(), follower.clone(), common.settings.clone(), counters);
-        let mut lane = Lane::new(self.number, turn, destinations, follower, clock, common.held.clone());
+        let mut lane = Lane::new(self.number, turn, destinations.clone(), follower, clock, common.held.clone());
         let progress = common.watch(format!("lane-{}", self.number));
         let mut confirm_at = Instant::now();
-        let mut drain_until = None;
+        let (mut drain_until, mut resting) = (None, false);
         while !common.aborted() {
-            let mail = self.gather(&lane, confirm_at).await;
+            let mail = self.gather(&lane, confirm_at, drain_until.is_some()).await;
+            if resting && !mail.is_empty() {
+                resting = false;
+                destinations.unfinished.begin();
+            }
             lane.receive(mail).into_iter().for_each(|job| self.spawn(job));
             match lane.turn().await {
                 Ok(jobs) => jobs.into_iter().for_each(|job| self.spawn(job)),
@@ -76,7 +86,11 @@ impl Driver {
             }
             if common.stop.asked() {
                 let until = *drain_until.get_or_insert_with(|| Instant::now() + common.settings.drain);
-                if self.is_idle(&lane) || Instant::now() >= until {
+                if !resting && self.is_idle(&lane) {
+                    resting = true;
+                    destinations.unfinished.end();
+                }
+                if destinations.unfinished.is_over() || Instant::now() >= until {
                     if self.confirm(&mut lane, common).await? {
                         self.status.leave();
                     }
@@ -88,10 +102,14 @@ impl Driver {
     }
 
     /// Waits for something to do and takes what there is.
-    async fn gather(&mut self, lane: &Lane, confirm_at: Instant) -> Vec<Mail> {
+    async fn gather(&mut self, lane: &Lane, confirm_at: Instant, leaving: bool) -> Vec<Mail> {
         let (mut mail, mut wakes, mut work) = (Vec::new(), Vec::new(), Vec::new());
         let takes_events = lane.takes_events() && self.jobs.get() < LANE_JOBS && self.unsettled() < self.max_unsettled();
-        let look_again = if lane.has_leftovers() { Instant::now() + Duration::from_millis(5) } else { confirm_at };
+        let look_again = match (lane.has_leftovers(), leaving) {
+            (true, _) => Instant::now() + LOOK_AGAIN,
+            (false, true) => Instant::now() + LOOK_WHETHER_OVER,
+            (false, false) => confirm_at,
+        };
         tokio::select! {
             biased;
             _ = self.mail.recv_many(&mut mail, TURN_INPUTS) => {}
