@@ -10,9 +10,9 @@ use serde_json::json;
 use super::Failure;
 use super::settings::{join, read_file};
 use crate::adapter::clock::SystemClock;
-use crate::engine::catalog::{Apply, Catalog, apply, check_sound, secrets_named};
+use crate::engine::catalog::{Apply, Catalog, check, secrets_named};
 use crate::engine::definition::problem::{nearest, sort};
-use crate::engine::definition::{Document, Problem, ReadOptions, Severity, check_batches, read, users_of_file};
+use crate::engine::definition::{Document, Problem, ReadOptions, Reading, Severity, check_batches, read, users_of_file};
 use crate::engine::delivery::credentials::variable;
 use crate::engine::runs::past_schedules;
 use crate::secrets::{Secret, Secrets};
@@ -54,22 +54,17 @@ pub enum Format {
 
 pub fn run(args: &ValidateArgs) -> Result<(), Failure> {
     let options = ReadOptions { allow_http: args.allow_http };
-    let (documents, mut problems) = read_paths(&args.paths, &options)?;
-    let count = documents.len();
-    if let Some(path) = &args.secrets {
-        problems.extend(missing_secrets(&documents, &Kept::open(path)?));
-    }
+    let reading = read_paths(&args.paths, &options)?;
+    let count = reading.documents.len();
     let now = SystemClock::new().now();
-    problems.extend(past_schedules(&documents, now));
-    let shared = check_batches(&documents);
-    let found = if problems.iter().any(Problem::is_error) {
-        check_sound(documents, options)
-    } else {
-        let options = Apply { read: options, ..Apply::default() };
-        apply(&Catalog::default(), documents, &options, now).err().unwrap_or_default()
-    };
-    problems.extend(found);
-    problems.extend(shared);
+    let mut more = past_schedules(&reading.documents, now);
+    more.extend(check_batches(&reading.documents));
+    if let Some(path) = &args.secrets {
+        let kept = Kept::open(path)?;
+        more.extend(reading.parts().flat_map(|document| missing_secrets(document, &kept)));
+    }
+    let mut problems = check(&Catalog::default(), reading, &Apply { read: options, ..Apply::default() }, now);
+    problems.extend(more);
     sort(&mut problems);
     let errors = problems.iter().filter(|problem| problem.is_error()).count();
     match args.format {
@@ -154,35 +149,32 @@ impl Kept {
     }
 }
 
-fn missing_secrets(documents: &[Document], kept: &Kept) -> Vec<Problem> {
-    let of_document = |document: &Document| {
-        let named = secrets_named(document).into_iter();
-        let faults = named.filter_map(|(name, place)| Some((place, kept.fault(&name)?)));
-        faults.map(|(place, (message, help))| Problem::error(&document.file, place, message).help(help)).collect::<Vec<_>>()
-    };
-    documents.iter().flat_map(of_document).collect()
+fn missing_secrets(document: &Document, kept: &Kept) -> Vec<Problem> {
+    let named = secrets_named(document).into_iter();
+    let faults = named.filter_map(|(name, place)| Some((place, kept.fault(&name)?)));
+    faults.map(|(place, (message, help))| Problem::error(&document.file, place, message).help(help)).collect()
 }
 
 /// All definitions below these paths, in the order of the file names.
-pub fn read_paths(paths: &[PathBuf], options: &ReadOptions) -> Result<(Vec<Document>, Vec<Problem>), Failure> {
-    let (mut documents, mut problems) = (Vec::new(), Vec::new());
+pub fn read_paths(paths: &[PathBuf], options: &ReadOptions) -> Result<Reading, Failure> {
+    let mut reading = Reading::default();
     for (file, text) in find_definitions(paths)? {
-        let (found, wrong) = read_text(&file, &text, options);
-        problems.extend(wrong);
-        documents.extend(found.into_iter().map(|(document, _)| document));
+        reading.extend(read_text(&file, &text, options).0);
     }
-    Ok((documents, problems))
+    Ok(reading)
 }
 
-/// The definitions of one file, each with whether its users were in a file of their own, from which they are put in.
-pub fn read_text(file: &Path, text: &str, options: &ReadOptions) -> (Vec<(Document, bool)>, Vec<Problem>) {
-    let (found, mut problems) = read(&file.display().to_string(), text, options);
-    let with_users = found.into_iter().map(|mut document| {
-        let had_users_file = document.users_file.is_some();
-        problems.extend(put_users(&mut document, file));
-        (document, had_users_file)
-    });
-    (with_users.collect(), problems)
+/// The definitions of one file, and whether users of any were in a file of their own, from which they are put in.
+pub fn read_text(file: &Path, text: &str, options: &ReadOptions) -> (Reading, bool) {
+    let mut reading = read(&file.display().to_string(), text, options);
+    let mut had_users_file = false;
+    let mut problems = Vec::new();
+    for document in reading.parts_mut() {
+        had_users_file |= document.users_file.is_some();
+        problems.extend(put_users(document, file));
+    }
+    reading.problems.extend(problems);
+    (reading, had_users_file)
 }
 
 /// The files of definitions below these paths, in the order of their names, with their texts. Scenarios that lie beside them are passed over.

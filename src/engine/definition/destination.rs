@@ -115,6 +115,7 @@ static BATCH: Shape = Shape::new(
     ],
 );
 
+/// A destination; what of it cannot be read has a stand-in.
 pub(super) fn destination(node: &Node, problems: &Problems) -> Option<Destination> {
     let mut reader = Reader::of(node, &DESTINATION, problems)?;
     reader.get("kind");
@@ -138,7 +139,8 @@ pub(super) fn destination(node: &Node, problems: &Problems) -> Option<Destinatio
     let ca = reader.get("ca").and_then(|node| ca(node, problems));
     let batch = batch(&mut reader);
     reader.close();
-    let (key, host) = (key?.into(), host?);
+    let key = problems.or_stand_in(key, || part::UNKNOWN).into();
+    let host = problems.or_stand_in(host, || part::UNKNOWN.into());
     Some(Destination { key, host, max_in_flight, timeout, max_retries, rate, slow_retries, auth, sign, ca, batch, headers })
 }
 

@@ -2,7 +2,7 @@
 
 use super::{Change, Committed, ProfileChange, State, Store, Stored, Token};
 use crate::engine::catalog::{Apply, Catalog, apply};
-use crate::engine::definition::{ReadOptions, read};
+use crate::engine::definition::{ReadOptions, Reading, read};
 use crate::engine::id::UserId;
 use crate::engine::time::Timestamp;
 
@@ -30,7 +30,7 @@ pub fn load(session: &mut dyn State, user: &str) -> Option<Stored> {
 
 /// Puts definitions, as they are written in a file, into a store that has none.
 pub fn define(store: &dyn Store, definitions: &str, now: Timestamp) {
-    let (documents, problems) = read("definitions.yaml", definitions, &ReadOptions::default());
+    let Reading { documents, problems, .. } = read("definitions.yaml", definitions, &ReadOptions::default());
     assert!(problems.is_empty(), "{problems:?}");
     let (catalog, _) = apply(&Catalog::default(), documents, &Apply::default(), now).unwrap();
     block_on(session(store).put_documents(0, &catalog.encode())).unwrap();
