@@ -289,6 +289,12 @@ impl Destinations {
         }
     }
 
+    /// Whether the requests to this destination are kept to a rate.
+    pub fn has_rate(&self, destination: &str) -> bool {
+        let inner = self.lock();
+        inner.sharing != Sharing::Unguarded && inner.by_name.get(destination).is_some_and(|entry| entry.limits.rate.is_some())
+    }
+
     /// Asks whether a request that has its slot may begin by its destination's rate: at once (`None`), or when this says so. Should it
     /// say nothing until `latest`, it fails: then it is too late to begin.
     pub fn may_begin(&self, destination: &str, latest: Timestamp, now: Timestamp) -> Option<oneshot::Receiver<()>> {
@@ -336,6 +342,11 @@ impl Destinations {
     /// How many wait for this destination.
     pub fn queued(&self, destination: &str) -> usize {
         self.lock().by_name.get(destination).map_or(0, |entry| entry.admission.queued() + entry.beginning.len())
+    }
+
+    /// How many of what was halted for this destination may come back before their time; `None` while it is not called.
+    pub fn room_for_halted(&self, destination: &str) -> Option<usize> {
+        self.lock().by_name.get(destination)?.admission.room_for_halted()
     }
 
     /// How many wait for each destination, and whether it is halted.

@@ -74,6 +74,19 @@ fn a_newer_message_is_told_from_a_broken_one() {
     check(&text(&redriven()).replace("\"redrive\":\"", "\"redrive\":\"AAAA"), false);
 }
 
+/// Nothing is to be given out.
+struct Nowhere;
+
+impl Outlet for Nowhere {
+    fn room(&self, _: &str) -> Option<usize> {
+        None
+    }
+
+    fn give(&mut self, (message, _): Due) -> Result<(), Due> {
+        panic!("{message:?} was given out")
+    }
+}
+
 /// During a rolling upgrade an old worker may meet it: whose delivery it is, it belongs to the workers that can read it.
 #[test]
 fn a_newer_message_ends_the_worker_and_stays_where_it_is() {
@@ -85,7 +98,7 @@ fn a_newer_message_ends_the_worker_and_stays_where_it_is() {
     let identity = Box::new(|| Ok(Identity { id: "s".into(), sequence: 0 }));
     let store_clock = Arc::new(StoreClock::new(clock));
     let mut commits = Commits::new(vec![Arc::new(LaneStatus::default())], store_clock, identity, false).unwrap();
-    let mut turn = || reader.turn(NOW, Duration::ZERO, &mut commits, |message, _| panic!("{message:?} was given out"));
+    let mut turn = || reader.turn(NOW, Duration::ZERO, &mut commits, &mut Nowhere);
     let put = |value: &str| {
         let line = Line { topic: "campanile.retry".into(), key: None, value: value.as_bytes().to_vec() };
         log.append(&[line]).now_or_never().unwrap().unwrap();
