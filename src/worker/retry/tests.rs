@@ -1,4 +1,4 @@
-//! What is on a retry topic and is not for this worker.
+//! What is on a retry topic: what is not for this worker, and when what is comes back.
 
 use futures_util::FutureExt;
 
@@ -74,46 +74,131 @@ fn a_newer_message_is_told_from_a_broken_one() {
     check(&text(&redriven()).replace("\"redrive\":\"", "\"redrive\":\"AAAA"), false);
 }
 
-/// Nothing is to be given out.
-struct Nowhere;
+/// A reader with a log of its own.
+struct Reading {
+    clock: VirtualClock,
+    log: MemoryLog,
+    reader: RetryReader,
+    commits: Commits,
+    lane: OneLane,
+}
 
-impl Outlet for Nowhere {
+/// A lane that takes so many, of destinations that may be called so often.
+#[derive(Default)]
+struct OneLane {
+    room_for_halted: Option<usize>,
+    room: usize,
+    given: Vec<u8>,
+}
+
+impl Outlet for OneLane {
     fn room(&self, _: &str) -> Option<usize> {
-        None
+        self.room_for_halted
     }
 
-    fn give(&mut self, (message, _): Due) -> Result<(), Due> {
-        panic!("{message:?} was given out")
+    fn give(&mut self, (message, ticket): Due) -> Result<(), Due> {
+        if self.room == 0 {
+            return Err((message, ticket));
+        }
+        self.room -= 1;
+        self.given.push(message.delivery_id.0[0]);
+        ticket.finish();
+        Ok(())
     }
+}
+
+impl Reading {
+    fn of(topic: &str) -> Reading {
+        let clock = VirtualClock::new(NOW);
+        let log = MemoryLog::new(1, Arc::new(clock.clone()), SharedFaults::default());
+        let reader =
+            RetryReader::new(Box::new(log.source("campanile.retry", &[topic])), Arc::new(log.clone()), Arc::new(Settings::of_one_lane()));
+        let identity = Box::new(|| Ok(Identity { id: "s".into(), sequence: 0 }));
+        let store_clock = Arc::new(StoreClock::new(Arc::new(clock.clone())));
+        let commits = Commits::new(vec![Arc::new(LaneStatus::default())], store_clock, identity, false).unwrap();
+        Reading { clock, log, reader, commits, lane: OneLane::default() }
+    }
+
+    fn put(&self, topic: &str, value: &str) {
+        let line = Line { topic: topic.into(), key: None, value: value.as_bytes().to_vec() };
+        self.log.append(&[line]).now_or_never().unwrap().unwrap();
+    }
+
+    /// What the lane was given in some turns at this moment.
+    fn given(&mut self) -> Vec<u8> {
+        (0..10).for_each(|_| self.turn().unwrap());
+        std::mem::take(&mut self.lane.given)
+    }
+
+    fn turn(&mut self) -> Result<(), SourceError> {
+        self.reader.turn(self.clock.now(), Duration::ZERO, &mut self.commits, &mut self.lane)
+    }
+}
+
+const TIER: &str = "campanile.retry.30m";
+
+/// Halted so often, and to come back after half an hour.
+fn halted(id: u8, halts: u32) -> String {
+    let not_before = NOW.after(Duration::from_secs(30 * 60));
+    text(&RetryMessage { halts, ..RetryMessage::new("u1".into(), DeliveryId([id; 16]), 0, not_before, request()) })
+}
+
+#[test]
+fn what_was_halted_comes_back_as_soon_as_its_destination_has_room() {
+    let mut reading = Reading::of(TIER);
+    reading.lane.room = usize::MAX;
+    // The fourth waits for half an hour of its own, and those behind it for the fourth.
+    (1..=3).for_each(|id| reading.put(TIER, &halted(id, 4)));
+    reading.put(TIER, &halted(4, 0));
+    reading.put(TIER, &halted(5, 1));
+    assert_eq!(reading.given(), [0_u8; 0], "its destination is not called");
+    assert_eq!(reading.reader.next_ready(), Some(NOW.after(Duration::from_secs(30 * 60))));
+
+    reading.lane.room_for_halted = Some(0);
+    assert_eq!(reading.given(), [0_u8; 0], "its destination has no room");
+    assert_eq!(reading.reader.next_ready(), Some(NOW.after(EARLY_EVERY)), "it looks again");
+    reading.clock.advance(EARLY_EVERY);
+    reading.lane.room_for_halted = Some(2);
+    assert_eq!(reading.given(), [1, 2], "as many as have room, and no more before they are on their way");
+    reading.clock.advance(EARLY_EVERY);
+    assert_eq!(reading.given(), [3]);
+    reading.clock.advance(Duration::from_secs(29 * 60));
+    assert_eq!(reading.given(), [0_u8; 0]);
+    reading.clock.advance(Duration::from_secs(60));
+    assert_eq!(reading.given(), [4, 5]);
+}
+
+#[test]
+fn what_a_lane_has_no_room_for_stays_where_it_counts() {
+    const RETRY: &str = "campanile.retry";
+    let mut reading = Reading::of(RETRY);
+    for id in 1..=3 {
+        reading.put(RETRY, &text(&RetryMessage::new("u1".into(), DeliveryId([id; 16]), 1, NOW, request())));
+    }
+    reading.lane.room = 1;
+    assert_eq!(reading.given().len(), 1);
+    assert!(reading.reader.is_stalled() && reading.reader.held_bytes() > 0);
+    reading.lane.room = 2;
+    assert_eq!(reading.given().len(), 2);
+    assert!(!reading.reader.is_stalled() && reading.reader.held_bytes() == 0);
 }
 
 /// During a rolling upgrade an old worker may meet it: whose delivery it is, it belongs to the workers that can read it.
 #[test]
 fn a_newer_message_ends_the_worker_and_stays_where_it_is() {
-    let clock = Arc::new(VirtualClock::new(NOW));
-    let log = MemoryLog::new(1, clock.clone(), SharedFaults::default());
-    let settings = Arc::new(Settings::of_one_lane());
-    let source = Box::new(log.source("campanile.retry", &["campanile.retry"]));
-    let mut reader = RetryReader::new(source, Arc::new(log.clone()), settings);
-    let identity = Box::new(|| Ok(Identity { id: "s".into(), sequence: 0 }));
-    let store_clock = Arc::new(StoreClock::new(clock));
-    let mut commits = Commits::new(vec![Arc::new(LaneStatus::default())], store_clock, identity, false).unwrap();
-    let mut turn = || reader.turn(NOW, Duration::ZERO, &mut commits, &mut Nowhere);
-    let put = |value: &str| {
-        let line = Line { topic: "campanile.retry".into(), key: None, value: value.as_bytes().to_vec() };
-        log.append(&[line]).now_or_never().unwrap().unwrap();
-    };
-    put("{\"v\":1}");
+    let mut reading = Reading::of("campanile.retry");
+    reading.put("campanile.retry", "{\"v\":1}");
     let letters = (0..10).find_map(|_| {
-        turn().unwrap();
-        Some(log.records("campanile.dead")).filter(|letters| !letters.is_empty())
+        reading.turn().unwrap();
+        Some(reading.log.records("campanile.dead")).filter(|letters| !letters.is_empty())
     });
     let letter: serde_json::Value = serde_json::from_slice(&letters.expect("a letter")[0].1).unwrap();
     assert_eq!(letter["reason"], NOT_A_RETRY);
 
-    put("{\"v\":3}");
-    let ended = (0..10).find_map(|_| turn().err());
+    reading.put("campanile.retry", "{\"v\":3}");
+    let ended = (0..10).find_map(|_| reading.turn().err());
     let expect = "the message at campanile.retry/0/1 cannot be read: written in form 3, this version of campanile reads up to 2";
     assert!(matches!(&ended, Some(SourceError::Fatal(why)) if why.starts_with(expect)), "{ended:?}");
-    assert_eq!(log.records("campanile.dead").len(), 1, "it is no dead letter");
+    assert_eq!(reading.log.records("campanile.dead").len(), 1, "it is no dead letter");
+    assert_eq!(reading.lane.given, [0_u8; 0], "nor is any given out");
 }
