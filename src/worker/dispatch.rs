@@ -15,12 +15,14 @@ use crate::engine::delivery::admission::{self, Admission, Around, Kind, Slot};
 use crate::engine::delivery::breaker::{self, Health};
 use crate::engine::delivery::lease;
 use crate::engine::delivery::rate::{self, Leased};
+use crate::engine::effect::Passed;
 use crate::engine::id::UserId;
 use crate::engine::record::{Member, Pending};
 use crate::engine::time::Timestamp;
 
 use super::appending::Ack;
 use super::lane::Mail;
+use super::leaving::Unfinished;
 use super::links::Fetching;
 use super::members::Share;
 use super::offsets::Ticket;
@@ -86,7 +88,7 @@ impl Waiting {
 pub enum Offered {
     /// It has a slot.
     Start(Waiting, Slot),
-    /// It waits; it comes back to its lane as [`Mail::Granted`] or [`Mail::Halted`].
+    /// It waits; it comes back to its lane as [`Mail::Granted`] or [`Mail::Park`].
     Queued,
     /// To the retry topic, without using an attempt.
     Park(Waiting, Parking),
@@ -177,12 +179,16 @@ pub struct Destinations {
     max_in_flight: u32,
     /// Something wants to begin for which no rate is leased.
     pub rate_wanted: Notify,
+    /// What the lanes have to do, for when the worker stops.
+    pub unfinished: Unfinished,
 }
 
 struct Inner {
     by_name: HashMap<Box<str>, Entry>,
     sharing: Sharing,
     in_flight: u32,
+    /// The worker stops: nothing waits here any longer.
+    closed: bool,
     /// Which destination was offered to last, and since when no other was.
     last: usize,
     alone_since: Option<Timestamp>,
@@ -208,10 +214,12 @@ impl Destinations {
                 by_name: HashMap::new(),
                 sharing: if guarded { Sharing::Guarded(None) } else { Sharing::Unguarded },
                 in_flight: 0,
+                closed: false,
                 last: 0,
                 alone_since: None,
                 turn: Duration::ZERO,
             }),
+            unfinished: Unfinished::of(lanes.len()),
             lanes,
             max_in_flight: u32::try_from(max_in_flight).unwrap_or(u32::MAX),
             rate_wanted: Notify::new(),
@@ -239,7 +247,7 @@ impl Destinations {
         if !inner.by_name.contains_key(waiting.destination()) {
             inner.by_name.insert(waiting.destination().into(), Entry::new(known, limits, own));
         }
-        let Inner { by_name, in_flight, last, alone_since, turn, .. } = &mut *inner;
+        let Inner { by_name, in_flight, closed, last, alone_since, turn, .. } = &mut *inner;
         let Some(entry) = by_name.get_mut(waiting.destination()) else { return Offered::Later(waiting) };
         entry.limits = limits;
         if entry.admission.limits() != own {
@@ -256,7 +264,13 @@ impl Destinations {
                 *in_flight += 1;
                 Offered::Start(waiting, slot)
             }
-            admission::Offered::Queued => Offered::Queued,
+            admission::Offered::Queued => {
+                if *closed {
+                    self.park_queued(entry, now);
+                }
+                Offered::Queued
+            }
+            admission::Offered::Wait((_, waiting)) if *closed => Offered::Park(waiting, Parking::Busy(now)),
             admission::Offered::Park((_, waiting), until) => Offered::Park(waiting, Parking::Busy(until)),
             admission::Offered::Halted((_, waiting)) => Offered::Park(waiting, Parking::Halted),
             admission::Offered::Wait((_, waiting)) => Offered::Later(waiting),
@@ -277,7 +291,7 @@ impl Destinations {
         let Some(entry) = by_name.get_mut(destination) else { return };
         for (lane, waiting) in entry.admission.released(now, slot, held, health) {
             // A lane that is gone is a worker that stops: the entry's lease will be taken over.
-            let _ = self.lanes[lane].send(Mail::Halted(waiting));
+            let _ = self.lanes[lane].send(Mail::Park(waiting, Parking::Halted));
         }
         self.start_waiting(entry, in_flight, is_alone(*alone_since, now));
     }
@@ -293,6 +307,24 @@ impl Destinations {
     pub fn has_rate(&self, destination: &str) -> bool {
         let inner = self.lock();
         inner.sharing != Sharing::Unguarded && inner.by_name.get(destination).is_some_and(|entry| entry.limits.rate.is_some())
+    }
+
+    /// The worker stops: what still waits for a slot is parked, for others to take at once. It would use an attempt if it were left to its
+    /// lease.
+    pub fn close(&self, now: Timestamp) {
+        let mut inner = self.lock();
+        inner.closed = true;
+        inner.by_name.values_mut().for_each(|entry| self.park_queued(entry, now));
+    }
+
+    fn park_queued(&self, entry: &mut Entry, now: Timestamp) {
+        for (lane, waiting) in entry.admission.take_queued() {
+            match waiting {
+                // It stands in the retry topic, unread.
+                Waiting::Retry(..) => {}
+                Waiting::Delivery(_) | Waiting::Fetch(_) => drop(self.lanes[lane].send(Mail::Park(waiting, Parking::Busy(now)))),
+            }
+        }
     }
 
     /// Asks whether a request that has its slot may begin by its destination's rate: at once (`None`), or when this says so. Should it
@@ -334,9 +366,12 @@ impl Destinations {
         }
     }
 
-    /// Hands something to a lane of this worker, be it another. One that is gone is a worker that stops.
-    pub fn hand_over(&self, lane: usize, mail: Mail) {
-        let _ = self.lanes[lane].send(mail);
+    /// Hands to a lane of this worker, be it another, what a record has to say. One that is gone is a worker that stops.
+    pub fn pass(&self, lane: usize, to: UserId, passed: Box<Passed>) {
+        self.unfinished.begin();
+        if self.lanes[lane].send(Mail::Passed(to, passed)).is_err() {
+            self.unfinished.end();
+        }
     }
 
     /// How many wait for this destination.

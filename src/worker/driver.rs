@@ -29,6 +29,12 @@ const LANE_JOBS: usize = 2048;
 
 const CONFIRM_EVERY: Duration = Duration::from_millis(500);
 
+/// While something found everything busy.
+const LOOK_AGAIN: Duration = Duration::from_millis(5);
+
+/// While the worker stops: the other lanes tell nobody that they are through.
+const LOOK_WHETHER_OVER: Duration = Duration::from_millis(20);
+
 /// One lane's thread.
 pub(super) struct Driver {
     pub number: usize,
@@ -57,12 +63,16 @@ impl Driver {
         let (append, clock, follower) = (common.append.clone(), common.clock.clone(), common.follower.clone());
         let counters = Counters::new(common.metrics.clone()).noting(common.not_written.clone());
         let turn = Turn::new(state, append, clock.clone(), follower.clone(), common.settings.clone(), counters);
-        let mut lane = Lane::new(self.number, turn, destinations, follower, clock, common.held.clone());
+        let mut lane = Lane::new(self.number, turn, destinations.clone(), follower, clock, common.held.clone());
         let progress = common.watch(format!("lane-{}", self.number));
         let mut confirm_at = Instant::now();
-        let mut drain_until = None;
+        let (mut drain_until, mut resting) = (None, false);
         while !common.aborted() {
-            let mail = self.gather(&lane, confirm_at).await;
+            let mail = self.gather(&lane, confirm_at, drain_until.is_some()).await;
+            if resting && !mail.is_empty() {
+                resting = false;
+                destinations.unfinished.begin();
+            }
             lane.receive(mail).into_iter().for_each(|job| self.spawn(job));
             match lane.turn().await {
                 Ok(jobs) => jobs.into_iter().for_each(|job| self.spawn(job)),
@@ -80,7 +90,11 @@ impl Driver {
             }
             if common.stop.asked() {
                 let until = *drain_until.get_or_insert_with(|| Instant::now() + common.settings.drain);
-                if self.is_idle(&lane) || Instant::now() >= until {
+                if !resting && self.is_idle(&lane) {
+                    resting = true;
+                    destinations.unfinished.end();
+                }
+                if destinations.unfinished.is_over() || Instant::now() >= until {
                     if self.confirm(&mut lane, common).await? {
                         self.status.leave();
                     }
@@ -92,21 +106,27 @@ impl Driver {
     }
 
     /// Waits for something to do and takes what there is.
-    async fn gather(&mut self, lane: &Lane, confirm_at: Instant) -> Vec<Mail> {
+    async fn gather(&mut self, lane: &Lane, confirm_at: Instant, leaving: bool) -> Vec<Mail> {
         let (mut mail, mut wakes, mut retries, mut work) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
         let has_room = !lane.has_leftovers() && self.jobs.get() < LANE_JOBS && self.unsettled() < self.max_unsettled();
         let takes_events = has_room && lane.takes_events();
-        let look_again = if lane.has_leftovers() { Instant::now() + Duration::from_millis(5) } else { confirm_at };
+        // Those that a stopping worker has read stand in the retry topic for the next one.
+        let takes_retries = has_room && !leaving;
+        let look_again = match (lane.has_leftovers(), leaving) {
+            (true, _) => Instant::now() + LOOK_AGAIN,
+            (false, true) => Instant::now() + LOOK_WHETHER_OVER,
+            (false, false) => confirm_at,
+        };
         tokio::select! {
             biased;
             _ = self.mail.recv_many(&mut mail, TURN_INPUTS) => {}
             _ = self.wakes.recv_many(&mut wakes, TURN_WAKES), if takes_events && !self.wakes.is_closed() => {}
-            _ = self.retries.recv_many(&mut retries, TURN_INPUTS), if has_room && !self.retries.is_closed() => {}
+            _ = self.retries.recv_many(&mut retries, TURN_INPUTS), if takes_retries && !self.retries.is_closed() => {}
             received = self.work.recv_many(&mut work, TURN_INPUTS), if takes_events && !self.work.is_closed() => { let _ = received; }
             () = self.eased.notified(), if !has_room => {}
             () = sleep_until(look_again.min(Instant::now() + CONFIRM_EVERY)) => {}
         }
-        if has_room {
+        if takes_retries {
             fill(&mut self.retries, &mut retries, TURN_INPUTS);
         }
         if takes_events {
@@ -164,7 +184,6 @@ impl Driver {
             && self.jobs.get() == 0
             && self.mail.is_empty()
             && self.wakes.is_empty()
-            && self.retries.is_empty()
             && self.work.is_empty()
             && self.work.is_closed()
     }

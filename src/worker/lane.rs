@@ -39,8 +39,8 @@ pub enum Mail {
     Wake { user: UserId, read_to: Timestamp },
     /// A slot is free for what waited.
     Granted(Waiting, Slot),
-    /// The destination of what waited is not called any longer.
-    Halted(Waiting),
+    /// What waited is not sent from here, for now.
+    Park(Waiting, Parking),
     /// A job of this user's delivery is over and its lines are acknowledged; the input that settles it, if there is one. Until that is
     /// stored it is in flight.
     Done(UserId, Option<Input>, Option<Counted>),
@@ -136,9 +136,9 @@ impl Lane {
         !self.overflow.is_empty() || !self.unanswered.is_empty()
     }
 
-    /// Whether nothing at all is left to do here.
+    /// Whether nothing at all is left to do here, and nothing waits for a slot.
     pub fn is_empty(&self) -> bool {
-        !self.has_leftovers() && self.patient_events == 0
+        !self.has_leftovers() && self.patient_events == 0 && self.busy.is_empty()
     }
 
     pub fn sequence(&self) -> u64 {
@@ -184,8 +184,11 @@ impl Lane {
                 Mail::Retry(message, ticket) if message.is_over(self.clock.now()) => ticket.finish(),
                 Mail::Retry(message, ticket) => self.offer(Waiting::Retry(message, ticket), &in_force, &mut jobs),
                 Mail::Granted(waiting, slot) => self.start(waiting, slot, &in_force, &mut jobs),
-                Mail::Halted(waiting) => self.park(waiting, Parking::Halted, &mut jobs),
-                Mail::Passed(user, passed) => self.unanswered.push(Work { user, input: Input::Passed(passed), origin: None }),
+                Mail::Park(waiting, parking) => self.park(waiting, parking, &mut jobs),
+                Mail::Passed(user, passed) => {
+                    self.destinations.unfinished.end();
+                    self.unanswered.push(Work { user, input: Input::Passed(passed), origin: None });
+                }
                 Mail::PutOff(user, input) => self.unanswered.push(Work { user, input, origin: None }),
             }
         }
@@ -363,7 +366,7 @@ pub async fn run(job: Job, outside: &Outside) -> Option<Mail> {
         Job::Pass(passed, decided) => {
             attempt::confirm_announced(outside, &passed, decided).await;
             for (to, passed) in passed {
-                outside.destinations.hand_over(outside.settings.lane_of(&to), Mail::Passed(to, passed));
+                outside.destinations.pass(outside.settings.lane_of(&to), to, passed);
             }
             return None;
         }

@@ -24,6 +24,7 @@ pub mod budgets;
 pub mod complaints;
 pub mod dispatch;
 pub mod lane;
+pub mod leaving;
 pub mod links;
 pub mod members;
 pub mod turn;

@@ -1,10 +1,10 @@
 //! Sending dead letters again. Each is judged by its user's record as it is now and, if it still stands, goes through the retry topic;
 //! there the record judges once more, when its turn comes. So nothing is sent twice, however often and by whomever it is asked for.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use crate::engine::id::UserId;
+use crate::engine::id::{DeliveryId, UserId};
 use crate::engine::record::Dead;
 use crate::engine::step;
 use crate::engine::time::Timestamp;
@@ -27,6 +27,7 @@ pub type Candidate = (UserId, Dead);
 
 const EVENT: &str = "an event: correct it and ingest it";
 const NO_REQUEST: &str = "its request was not kept";
+const WRITTEN_AGAIN: &str = "the same letter, written again after a crash";
 const TOO_LATE: &str = "after delivery.expires at this pace";
 
 /// One redrive: it goes through the letters that a filter means, the oldest of a partition first.
@@ -34,6 +35,8 @@ pub struct Redrive {
     topic: Box<dyn Topic>,
     filter: Filter,
     left: Vec<Span>,
+    /// Of the letters so far, the delivery and how many attempts it had: a worker that dies may leave one twice.
+    met: BTreeSet<(DeliveryId, u32)>,
     pace: Pace,
 }
 
@@ -66,14 +69,14 @@ impl Redrive {
                 span.begin = begins.get(&span.partition).map_or(span.end, |begin| (*begin).max(span.begin));
             }
         }
-        Ok(Ok(Redrive { topic, filter, left, pace }))
+        Ok(Ok(Redrive { topic, filter, left, met: BTreeSet::new(), pace }))
     }
 
     /// The next letters that are meant; `None`: there are no more. Waits for the log.
     pub fn letters(&mut self, skipped: &mut Skipped) -> Result<Option<Vec<Candidate>>, SourceError> {
         let Some(span) = self.left.iter_mut().find(|span| span.begin < span.end) else { return Ok(None) };
         let chunk = Span { end: span.end.min(span.begin + CHUNK), ..*span };
-        let mut letters = Vec::new();
+        let (met, mut letters) = (&mut self.met, Vec::new());
         self.topic.read(&[chunk], &mut |message| {
             let Some(letter) = message.value.and_then(Letter::read) else { return };
             let content = letter.content();
@@ -83,6 +86,9 @@ impl Redrive {
             match content {
                 Content::Event => skip(skipped, EVENT),
                 Content::Delivery(None) => skip(skipped, NO_REQUEST),
+                Content::Delivery(Some((_, dead))) if !met.insert((dead.entry.id, dead.entry.phase.attempt())) => {
+                    skip(skipped, WRITTEN_AGAIN)
+                }
                 Content::Delivery(Some((user, dead))) => letters.push((user, *dead)),
             }
         })?;

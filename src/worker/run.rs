@@ -119,6 +119,9 @@ const IDENTITY_WITHIN: Duration = Duration::from_secs(60);
 /// A loop that has not come round for so long hangs. A turn may wait long for a store that is away: the session gives up sooner.
 const STALLED_AFTER: Duration = Duration::from_secs(60);
 
+/// So long a stopping worker lets what has no slot yet wait for one: most have it within milliseconds.
+const QUEUED_FOR: Duration = Duration::from_secs(2);
+
 /// How often what is due is looked for.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 
@@ -455,8 +458,12 @@ async fn control(common: &Arc<Common>, mut wakes: Wakes, destinations: &Destinat
         }
     }
     // The readers' questions run on this runtime until they have left.
+    let close_at = Instant::now() + QUEUED_FOR.min(common.settings.drain / 2);
     while common.lanes_left.load(Ordering::Acquire) > 0 && !common.aborted() {
         beat(common, &mut members, &mut beat_at, due.state(), destinations).await;
+        if Instant::now() >= close_at {
+            destinations.close(common.clock.now());
+        }
         progress.stamp();
         sleep(Duration::from_millis(20)).await;
     }

@@ -121,12 +121,16 @@ fn sent_again_alone<'a>(worker: &Worker, endpoint: &Endpoint, dead: impl Iterato
         expect.insert(text(letter, "delivery_id"), (text(letter, "user_id"), attempts));
     }
     let redrive = || worker.post("/v1/dead/redrive", &json!({"campaign": "refused"}).to_string()).json();
+    // A worker that died may have left a letter twice; it counts once.
     assert_eq!(redrive()["redriven"].as_u64(), Some(USERS as u64));
-    until("all were sent again", SETTLED_WITHIN, || endpoint.count() >= before + USERS);
-    let again = &endpoint.seen()[before..];
+    // What a killed worker had in hand may come again even now: under the id of its batch.
+    let alone = |seen: &Seen| seen.webhook_id().is_some_and(|id| expect.contains_key(id));
+    let again = || endpoint.seen()[before..].iter().filter(|seen| alone(seen)).cloned().collect::<Vec<_>>();
+    until("all were sent again", SETTLED_WITHIN, || again().len() >= USERS);
+    let again = again();
     assert_eq!(again.len(), USERS);
-    for request in again {
-        let (user, attempts) = expect.remove(request.webhook_id().expect("a webhook-id")).expect("dead, and not sent again yet");
+    for request in &again {
+        let (user, attempts) = expect.remove(request.webhook_id().expect("a webhook-id")).expect("not sent again yet");
         assert_eq!(members(request), [(user.to_owned(), 0)]);
         assert_eq!(u64::from(request.attempt()), attempts + 1, "{user}");
     }

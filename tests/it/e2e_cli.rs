@@ -305,6 +305,26 @@ fn many_workers_apply_once_and_all_follow() {
 }
 
 #[test]
+fn what_waits_for_a_slot_is_left_to_the_next_worker_without_an_attempt() {
+    const USERS: usize = 60;
+    let stage = Stage::new();
+    // One slot: when the worker leaves, nearly all of them wait for it, in several lanes.
+    let narrow = format!("---\nkind: destination\nkey: narrow\nmatch: {}\nmax_in_flight: 1\n", stage.endpoint.address());
+    stage.deployment.define(&(definitions(&stage.endpoint).replace("/hello", "/pause/100") + &narrow));
+    let worker = stage.deployment.start();
+    let events: Vec<String> = (0..USERS).map(|n| launched(&format!("u{n}"), &format!("m{n}"))).collect();
+    stage.write(&events.iter().map(String::as_bytes).collect::<Vec<_>>());
+    stage.arrived(3);
+    worker.stop();
+    assert!(stage.endpoint.count() < USERS, "leaving waited for all of them");
+    let worker = stage.deployment.start();
+    stage.arrived(USERS);
+    worker.stop();
+    let attempts: Vec<u32> = stage.endpoint.seen().iter().map(Seen::attempt).collect();
+    assert_eq!(attempts, vec![1; USERS], "one attempt each, and no number left out");
+}
+
+#[test]
 fn leaving_does_not_wait_for_an_endpoint_longer_than_the_drain() {
     let mut stage = Stage::new();
     stage.deployment.set("DELIVERY__TIMEOUT", "90s");

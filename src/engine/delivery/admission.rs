@@ -279,7 +279,7 @@ impl<T> Admission<T> {
     }
 
     /// Gives up all that is queued, in order of arrival.
-    fn take_queued(&mut self) -> Vec<T> {
+    pub fn take_queued(&mut self) -> Vec<T> {
         let mut all: Vec<(u64, T)> = self.first.queue.drain(..).chain(self.retry.queue.drain(..)).collect();
         all.sort_by_key(|(arrival, _)| *arrival);
         all.into_iter().map(|(_, item)| item).collect()

@@ -57,3 +57,22 @@ fn what_answers_as_fast_as_the_worker_turns_is_waited_for_and_not_parked() {
     check(32 * MS, 20 * MS, Duration::ZERO, false);
     check(300 * MS, 2_000 * MS, Duration::ZERO, true);
 }
+
+#[test]
+fn who_stops_keeps_nobody_waiting() {
+    let (sender, mut mail) = mpsc::unbounded_channel();
+    let destinations = Destinations::new(vec![sender], 1024, true);
+    destinations.shared(Some(Share { workers: 1, taken_until: Timestamp::MIN }), T0);
+    let one_slot = Limits { slots: 1, ..LIMITS };
+    let Offered::Start(_, slot) = destinations.offer(0, wants("d"), one_slot, T0) else { panic!("a slot is free") };
+    assert!(matches!(destinations.offer(0, wants("d"), one_slot, T0), Offered::Queued));
+    assert!(mail.try_recv().is_err(), "it waits");
+    destinations.close(T0);
+    let parked = |mail: Mail| matches!(mail, Mail::Park(_, Parking::Busy(T0)));
+    assert!(parked(mail.try_recv().expect("who waited is parked")));
+    assert!(matches!(destinations.offer(0, wants("d"), one_slot, T0), Offered::Queued));
+    assert!(parked(mail.try_recv().expect("and so is who comes later")));
+    destinations.released("d", slot, MS, Health::Answered, T0);
+    assert!(mail.try_recv().is_err(), "nobody is left who waits");
+    assert!(matches!(destinations.offer(0, wants("d"), one_slot, T0), Offered::Start(..)), "what is free is used");
+}

@@ -7,7 +7,7 @@ use crate::engine::definition::{ContentType, Method};
 use crate::engine::record::{Claim, Counts, Frozen, Phase, Piece, codec};
 use crate::simulator::ports::{MemoryLog, SharedFaults, VirtualClock};
 use crate::worker::commits::LaneStatus;
-use crate::worker::ports::Identity;
+use crate::worker::ports::{Clock, Identity};
 use crate::worker::store_clock::StoreClock;
 
 const NOW: Timestamp = Timestamp(1_795_168_800_000);
