@@ -9,11 +9,13 @@ use super::Failure;
 use super::assemble::state_failure;
 use super::client::{Client, Request, ServerArgs};
 use super::lifecycle::Format;
-use super::settings::{join, read_file};
-use super::validate::{find, read_paths, read_text};
+use super::settings::join;
+use super::validate::{find_definitions, read_paths, read_text};
 use crate::adapter::clock::SystemClock;
+use crate::api;
 use crate::engine::catalog::{Apply, Catalog, Change, What, apply};
 use crate::engine::definition::{Definition, Document, Problem, ReadOptions};
+use crate::worker::attempt::Secrets;
 use crate::worker::ports::{Clock, Put, Store};
 
 /// Adds and changes definitions on a deployment, all or nothing; removes nothing without --prune
@@ -98,9 +100,8 @@ impl Upload {
         let options = ReadOptions { allow_http: true };
         let mut upload = Upload { body: String::new(), places: Vec::new() };
         let mut problems = Vec::new();
-        for path in find(paths)? {
+        for (path, text) in find_definitions(paths)? {
             let file = path.display().to_string();
-            let text = read_file(&path)?;
             let (documents, wrong) = read_text(&path, &text, &options);
             problems.extend(wrong);
             if documents.iter().any(|(_, had_users_file)| *had_users_file) {
@@ -164,7 +165,7 @@ fn with_status(document: &Document) -> String {
 }
 
 /// Applies all definitions below `path`, or none. Running campaigns are paused, changed and resumed in one step.
-pub async fn apply_directory(store: &dyn Store, path: &PathBuf, allow_http: bool) -> Result<Vec<Change>, Failure> {
+pub async fn apply_directory(store: &dyn Store, path: &PathBuf, allow_http: bool, secrets: &Secrets) -> Result<Vec<Change>, Failure> {
     if is_empty_directory(path) {
         tracing::warn!(directory = %path.display(), "there is nothing to apply: what is stored stays in force");
         return Ok(Vec::new());
@@ -177,6 +178,9 @@ pub async fn apply_directory(store: &dyn Store, path: &PathBuf, allow_http: bool
         return Err(refused(&problems));
     }
     problems.iter().for_each(|problem| eprintln!("{problem}"));
+    for missing in api::missing_secrets(&documents, secrets) {
+        tracing::warn!("{missing}");
+    }
     let mut state = store.session().await.map_err(state_failure)?;
     loop {
         let stored = state.documents(None).await.map_err(state_failure)?;

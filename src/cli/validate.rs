@@ -1,7 +1,7 @@
 //! `campanile validate`: checks definitions offline, all problems at once, and (for `run --apply`) reads a directory of them,
 //! with the files of users that cohorts name.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use clap::ValueEnum;
@@ -17,6 +17,7 @@ use crate::engine::delivery::credentials::variable;
 use crate::engine::runs::past_schedules;
 use crate::secrets::{Secret, Secrets};
 use crate::simulator::rules::read_secrets;
+use crate::simulator::scenario::is_scenario;
 use crate::worker::ports::Clock;
 
 /// Checks definitions offline: file, line, column, what is wrong, what was probably meant
@@ -164,10 +165,9 @@ fn missing_secrets(documents: &[Document], kept: &Kept) -> Vec<Problem> {
 
 /// All definitions below these paths, in the order of the file names.
 pub fn read_paths(paths: &[PathBuf], options: &ReadOptions) -> Result<(Vec<Document>, Vec<Problem>), Failure> {
-    let files = find(paths)?;
     let (mut documents, mut problems) = (Vec::new(), Vec::new());
-    for file in files {
-        let (found, wrong) = read_text(&file, &read_file(&file)?, options);
+    for (file, text) in find_definitions(paths)? {
+        let (found, wrong) = read_text(&file, &text, options);
         problems.extend(wrong);
         documents.extend(found.into_iter().map(|(document, _)| document));
     }
@@ -185,17 +185,35 @@ pub fn read_text(file: &Path, text: &str, options: &ReadOptions) -> (Vec<(Docume
     (with_users.collect(), problems)
 }
 
-/// The files below these paths that can hold YAML or JSON, in the order of their names.
+/// The files of definitions below these paths, in the order of their names, with their texts. Scenarios that lie beside them are passed over.
+pub fn find_definitions(paths: &[PathBuf]) -> Result<Vec<(PathBuf, String)>, Failure> {
+    let mut found = Vec::new();
+    for file in find(paths)? {
+        let text = read_file(&file)?;
+        if !is_scenario(&text) {
+            found.push((file, text));
+        } else if paths.contains(&file) {
+            let shown = file.display();
+            return Err(Failure::Refused(format!("{shown} is a scenario, not definitions: `campanile test {shown}` runs it")));
+        }
+    }
+    if found.is_empty() { Err(Failure::Refused(format!("there are only scenarios in {}", shown(paths)))) } else { Ok(found) }
+}
+
+/// The files below these paths that can hold YAML or JSON, each once, in the order of their names.
 pub fn find(paths: &[PathBuf]) -> Result<Vec<PathBuf>, Failure> {
-    let mut files = Vec::new();
+    let (mut files, mut met) = (Vec::new(), BTreeSet::new());
     for path in paths {
-        collect(path, &mut files)?;
+        collect(path, &mut met, &mut files)?;
     }
     if files.is_empty() {
-        let shown: Vec<String> = paths.iter().map(|path| path.display().to_string()).collect();
-        return Err(Failure::Refused(format!("no .yaml, .yml or .json file in {}", join(&shown))));
+        return Err(Failure::Refused(format!("no .yaml, .yml or .json file in {}", shown(paths))));
     }
     Ok(files)
+}
+
+fn shown(paths: &[PathBuf]) -> String {
+    join(&paths.iter().map(|path| path.display().to_string()).collect::<Vec<_>>())
 }
 
 /// Puts the users of a cohort's file into its document. The file's path is seen from the definition's.
@@ -220,8 +238,12 @@ fn put_users(document: &mut Document, definition: &Path) -> Vec<Problem> {
     }
 }
 
-fn collect(path: &Path, files: &mut Vec<PathBuf>) -> Result<(), Failure> {
+/// `met`: what was come to already, as it lies on the disk. A link may lead back to where it lies.
+fn collect(path: &Path, met: &mut BTreeSet<PathBuf>, files: &mut Vec<PathBuf>) -> Result<(), Failure> {
     let unreadable = |error: std::io::Error| unreadable(path, &error);
+    if !met.insert(std::fs::canonicalize(path).map_err(unreadable)?) {
+        return Ok(());
+    }
     if !std::fs::metadata(path).map_err(unreadable)?.is_dir() {
         files.push(path.to_owned());
         return Ok(());
@@ -236,7 +258,7 @@ fn collect(path: &Path, files: &mut Vec<PathBuf>) -> Result<(), Failure> {
         let hidden = path.file_name().is_some_and(|name| name.to_string_lossy().starts_with('.'));
         let definitions = path.extension().is_some_and(|extension| ["yaml", "yml", "json"].iter().any(|known| extension == *known));
         if !hidden && (definitions || path.is_dir()) {
-            collect(&path, files)?;
+            collect(&path, met, files)?;
         }
     }
     Ok(())

@@ -185,6 +185,22 @@ fn validate_says_how_much_is_sound() {
 }
 
 #[test]
+fn validate_takes_each_definition_once_and_nothing_that_lies_beside() {
+    let desk = tempfile::tempdir().expect("a temporary directory");
+    let write = |name: &str, text: &[u8]| std::fs::write(desk.path().join(name), text).expect("a directory of our own");
+    let validate = |paths: &[&str]| run(campanile(desk.path(), &[&["validate"], paths].concat()));
+    std::fs::create_dir(desk.path().join("inner")).expect("a directory of our own");
+    write("inner/a.yaml", SOUND.as_bytes());
+    write("inner/try.yaml", b"name: n\nfrom: 2026-11-01T00:00:00Z\nto: 2026-11-02T00:00:00Z\ndefinitions: []\n");
+    // A link that leads back up, and a file that is named beside its directory.
+    std::os::unix::fs::symlink("..", desk.path().join("inner/loop")).expect("a directory of our own");
+    validate(&[".", "inner/a.yaml"]).expect(0, &["1 definition, sound"]);
+    validate(&["inner/try.yaml"]).expect(1, &["inner/try.yaml is a scenario, not definitions: `campanile test inner/try.yaml` runs it"]);
+    write("latin.yaml", b"kind: campaign\nkey: caf\xe9\n");
+    validate(&["."]).expect(1, &["latin.yaml:2:9: error: this is not UTF-8"]);
+}
+
+#[test]
 fn validate_looks_for_the_secrets_that_are_named() {
     let desk = tempfile::tempdir().expect("a temporary directory");
     let write = |name: &str, text: &str| std::fs::write(desk.path().join(name), text).expect("a directory of our own");

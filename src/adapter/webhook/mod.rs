@@ -17,6 +17,7 @@ use std::cell::RefCell;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
 use http_body_util::Full;
 use hyper::Request;
@@ -108,7 +109,7 @@ impl WebhookClient {
         Ok(WebhookClient { opener, allow_http: settings.allow_http, trust, everyone, apart: RefCell::default() })
     }
 
-    async fn attempt(&self, mut request: HttpRequest, reply: &mut Reply) -> Result<u16, Failure> {
+    async fn attempt(&self, mut request: HttpRequest, reply: &mut Reply) -> Result<(), Failure> {
         let (ca, keep_bytes) = (request.ca.take(), request.keep_bytes);
         let (origin, wire) = prepare(request)?;
         self.admit(&origin)?;
@@ -124,7 +125,7 @@ impl WebhookClient {
         turn: &dyn Turn,
         deadline: &mut Instant,
         reply: &mut Reply,
-    ) -> Result<u16, Failure> {
+    ) -> Result<(), Failure> {
         let (ca, keep_bytes) = (request.ca.take(), request.keep_bytes);
         let (origin, mut wire) = prepare(request)?;
         self.admit(&origin)?;
@@ -211,7 +212,8 @@ impl Circle {
     /// Keeps a connection that may serve again.
     fn keep(&self, origin: &Origin, connection: Connection) {
         if connection.is_open() {
-            self.idle.keep(&origin.text, connection, Instant::now());
+            let opened = connection.opened();
+            self.idle.keep(&origin.text, connection, opened, Instant::now());
         }
     }
 }
@@ -222,8 +224,7 @@ impl Exchange for WebhookClient {
             let begun = Instant::now();
             let mut reply = Reply::default();
             let attempt = timeout_at(begun + request.timeout, self.attempt(request, &mut reply)).await;
-            let status = attempt.unwrap_or(Err(Failure::Timeout));
-            Answer { status, retry_after: reply.retry_after, latency: begun.elapsed(), body_excerpt: reply.excerpt }
+            reply.answer(attempt.unwrap_or(Err(Failure::Timeout)), begun.elapsed())
         })
     }
 
@@ -232,9 +233,8 @@ impl Exchange for WebhookClient {
             let begun = Instant::now();
             let (timely, mut reply) = (begun + request.timeout, Reply::default());
             let mut deadline = timely;
-            let status = self.attempt_in_turn(request, turn, &mut deadline, &mut reply).await;
-            let latency = begun.elapsed().saturating_sub(deadline - timely);
-            Answer { status, retry_after: reply.retry_after, latency, body_excerpt: reply.excerpt }
+            let attempt = self.attempt_in_turn(request, turn, &mut deadline, &mut reply).await;
+            reply.answer(attempt, begun.elapsed().saturating_sub(deadline - timely))
         })
     }
 }
@@ -251,22 +251,35 @@ async fn finish(
     response: hyper::Response<Incoming>,
     keep_bytes: usize,
     reply: &mut Reply,
-) -> Result<u16, Failure> {
-    let status = response.status().as_u16();
+) -> Result<(), Failure> {
+    reply.status = Some(response.status().as_u16());
     reply.retry_after = retry_after(response.headers());
     let (excerpt, read) = read_body(response.into_body(), keep_bytes).await?;
     reply.excerpt = excerpt;
     if read == Read::ToItsEnd {
         circle.keep(origin, connection);
     }
-    Ok(status)
+    Ok(())
 }
 
-/// What is known beside the status, also of an exchange that did not finish.
+/// What is known of an answer, also of an exchange that did not finish.
 #[derive(Default)]
 struct Reply {
+    status: Option<u16>,
     retry_after: Option<Box<str>>,
     excerpt: Option<Box<str>>,
+}
+
+impl Reply {
+    /// Who answered with a status has judged: what follows it changes nothing, and to ask again would be to send twice.
+    fn answer(self, attempt: Result<(), Failure>, latency: Duration) -> Answer {
+        let failure = attempt.err();
+        let (status, cut) = match self.status {
+            Some(status) => (Ok(status), failure),
+            None => (Err(failure.unwrap_or(Failure::Protocol)), None),
+        };
+        Answer { status, cut, retry_after: self.retry_after, latency, body_excerpt: self.excerpt }
+    }
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]

@@ -61,10 +61,19 @@ pub fn read(file: &str, source: &str, open: OpenDirectory<'_>) -> Result<Scenari
 
 /// Whether a text holds definitions: a directory of scenarios may have theirs beside them.
 pub fn is_definitions(source: &str) -> bool {
+    has_keys(source, |has| has("kind"))
+}
+
+/// Whether a text holds a scenario, sound or not: a directory of definitions may have theirs beside them.
+pub fn is_scenario(source: &str) -> bool {
+    has_keys(source, |has| !has("kind") && has("from") && has("to") && (has("definitions") || has("definitions_dir")))
+}
+
+fn has_keys(source: &str, which: impl Fn(&dyn Fn(&str) -> bool) -> bool) -> bool {
     let problems = Problems::of("");
     let trees = text::documents(source, &problems);
     trees.first().is_some_and(|tree| match &tree.root.data {
-        Data::Map(entries) => entries.iter().any(|entry| &*entry.key == "kind"),
+        Data::Map(entries) => which(&|key| entries.iter().any(|entry| &*entry.key == key)),
         Data::Scalar(_) | Data::List(_) | Data::Broken => false,
     })
 }

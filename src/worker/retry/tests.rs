@@ -1,4 +1,4 @@
-//! What is on a retry topic: what is not for this worker, and when what is comes back.
+//! What is on a retry topic: what is not for this worker, what rests in a tier, and when it comes back.
 
 use futures_util::FutureExt;
 
@@ -147,10 +147,10 @@ fn halted(id: u8, halts: u32) -> String {
 fn what_was_halted_comes_back_as_soon_as_its_destination_has_room() {
     let mut reading = Reading::of(TIER);
     reading.lane.room = usize::MAX;
-    // The fourth waits for half an hour of its own, and those behind it for the fourth.
-    (1..=3).for_each(|id| reading.put(TIER, &halted(id, 4)));
-    reading.put(TIER, &halted(4, 0));
-    reading.put(TIER, &halted(5, 1));
+    // The fifth waits for half an hour of its own, and those behind it for the fifth.
+    (1..=4).for_each(|id| reading.put(TIER, &halted(id, 4)));
+    reading.put(TIER, &halted(5, 0));
+    reading.put(TIER, &halted(6, 1));
     assert_eq!(reading.given(), [0_u8; 0], "its destination is not called");
     assert_eq!(reading.reader.next_ready(), Some(NOW.after(Duration::from_secs(30 * 60))));
 
@@ -159,13 +159,15 @@ fn what_was_halted_comes_back_as_soon_as_its_destination_has_room() {
     assert_eq!(reading.reader.next_ready(), Some(NOW.after(EARLY_EVERY)), "it looks again");
     reading.clock.advance(EARLY_EVERY);
     reading.lane.room_for_halted = Some(2);
-    assert_eq!(reading.given(), [1, 2], "as many as have room, and no more before they are on their way");
+    assert_eq!(reading.given(), [1], "those behind it were not read before");
     reading.clock.advance(EARLY_EVERY);
-    assert_eq!(reading.given(), [3]);
+    assert_eq!(reading.given(), [2, 3], "as many as have room, and no more before they are on their way");
+    reading.clock.advance(EARLY_EVERY);
+    assert_eq!(reading.given(), [4]);
     reading.clock.advance(Duration::from_secs(29 * 60));
     assert_eq!(reading.given(), [0_u8; 0]);
     reading.clock.advance(Duration::from_secs(60));
-    assert_eq!(reading.given(), [4, 5]);
+    assert_eq!(reading.given(), [5, 6]);
 }
 
 #[test]
@@ -181,6 +183,114 @@ fn what_a_lane_has_no_room_for_stays_where_it_counts() {
     reading.lane.room = 2;
     assert_eq!(reading.given().len(), 2);
     assert!(!reading.reader.is_stalled() && reading.reader.held_bytes() == 0);
+}
+
+/// A reader of the retry topics in a log of one partition each.
+struct World {
+    clock: Arc<VirtualClock>,
+    log: MemoryLog,
+    member: u64,
+    reader: RetryReader,
+    commits: Commits,
+}
+
+fn world() -> World {
+    let clock = Arc::new(VirtualClock::new(NOW));
+    let log = MemoryLog::new(1, clock.clone(), SharedFaults::default());
+    let settings = Arc::new(Settings::of_one_lane());
+    let topics = settings.topics.retries();
+    let source = log.source("campanile.retry", &topics.iter().map(|topic| &**topic).collect::<Vec<&str>>());
+    let member = source.member();
+    let reader = RetryReader::new(Box::new(source), Arc::new(log.clone()), settings);
+    let identity = Box::new(|| Ok(Identity { id: "s".into(), sequence: 0 }));
+    let store_clock = Arc::new(StoreClock::new(clock.clone()));
+    let commits = Commits::new(vec![Arc::new(LaneStatus::default())], store_clock, identity, false).unwrap();
+    World { clock, log, member, reader, commits }
+}
+
+/// Takes all of whose time has come.
+impl Outlet for Vec<UserId> {
+    fn room(&self, _: &str) -> Option<usize> {
+        None
+    }
+
+    fn give(&mut self, (message, ticket): Due) -> Result<(), Due> {
+        self.push(message.user);
+        ticket.finish();
+        Ok(())
+    }
+}
+
+impl World {
+    /// Some turns; what was given out.
+    fn turns(&mut self) -> Vec<UserId> {
+        let mut given = Vec::new();
+        for _ in 0..10 {
+            self.reader.turn(self.clock.now(), Duration::ZERO, &mut self.commits, &mut given).unwrap();
+        }
+        given
+    }
+
+    fn line(&self, message: &RetryMessage) -> Line {
+        message.line(&self.reader.settings.topics, NOW)
+    }
+
+    fn put(&self, message: &RetryMessage, times: usize) {
+        let line = self.line(message);
+        self.log.append(&vec![line; times]).now_or_never().unwrap().unwrap();
+    }
+}
+
+#[test]
+fn what_rests_in_a_tier_leaves_the_room_to_what_is_due() {
+    const RESTING: usize = 1000;
+    let mut world = world();
+    let wait = |minutes: u64| NOW.after(Duration::from_secs(minutes * 60));
+    let message = |user: &str, until: Timestamp| RetryMessage::new(user.into(), DeliveryId([1; 16]), 1, until, request());
+    let (soon, late) = (message("u1", wait(2)), message("u1", wait(7)));
+    assert_ne!(world.line(&soon).topic, world.line(&late).topic);
+    world.put(&soon, RESTING);
+    world.put(&late, RESTING);
+    world.put(&message("u2", NOW), 1);
+    assert_eq!(world.turns(), [UserId::from("u2")]);
+    assert_eq!(world.reader.heap_bytes, 0, "what rests takes none of its room");
+    assert_eq!(world.reader.held_bytes(), text(&soon).len() + text(&late).len(), "one of each tier is read");
+
+    world.clock.set(wait(2));
+    let mut given = 0;
+    while given < RESTING {
+        let more = world.turns().len();
+        assert!(more > 0, "{given} of {RESTING} were given out");
+        given += more;
+    }
+    assert_eq!((given, world.turns().len()), (RESTING, 0), "each once");
+}
+
+#[test]
+fn a_tier_that_comes_back_after_a_rebalance_rests_again() {
+    let mut world = world();
+    let message = RetryMessage::new("u1".into(), DeliveryId([1; 16]), 1, NOW.after(Duration::from_secs(120)), request());
+    world.put(&message, 1000);
+    for _ in 0..3 {
+        assert_eq!(world.turns().len(), 0);
+        assert_eq!(world.reader.held_bytes(), text(&message).len());
+        world.log.expel("campanile.retry", world.member);
+    }
+}
+
+/// It may be put off for as long as another holds its attempt, or for want of room in its record.
+#[test]
+fn what_has_expired_and_is_put_off_does_not_come_back_at_once() {
+    let later = NOW.after(Duration::from_secs(60));
+    let check = |expires: Timestamp, expect: Timestamp| {
+        let input = Input::Retry { id: DeliveryId([1; 16]), attempt: 1, unstarted: true, request: request() };
+        let message = RetryMessage::of_input("u1".into(), input, later, Some(expires), NOW).unwrap();
+        assert_eq!(message.not_before, expect, "expires {expires}");
+    };
+    check(NOW.after(Duration::from_secs(3600)), later);
+    check(NOW.after(Duration::from_secs(30)), NOW.after(Duration::from_secs(30)));
+    check(NOW, later);
+    check(NOW.before(Duration::from_secs(1)), later);
 }
 
 /// During a rolling upgrade an old worker may meet it: whose delivery it is, it belongs to the workers that can read it.
