@@ -51,7 +51,7 @@ pub struct World {
 pub enum Guard {
     /// An endpoint answers as it is told to, however often it fails: what a scenario expects.
     No,
-    Yes,
+    Breakers,
 }
 
 /// Why a simulated worker cannot go on.
@@ -114,8 +114,8 @@ impl SimulatedWorker {
         let mut control = ready(world.store.session())?;
         ready(follower.catch_up(&mut *control))?;
         let (sender, mail) = mpsc::unbounded_channel();
-        let destinations = Arc::new(Destinations::new(vec![sender.clone()], settings.max_in_flight, guard == Guard::Yes));
-        if guard == Guard::Yes {
+        let destinations = Arc::new(Destinations::new(vec![sender.clone()], settings.max_in_flight, guard == Guard::Breakers));
+        if guard == Guard::Breakers {
             destinations.shared(Some(Share { workers: 1, taken_until: Timestamp::MIN }), clock.now());
         }
         let status = Arc::new(LaneStatus::default());

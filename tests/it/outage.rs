@@ -47,7 +47,7 @@ const DEFINITIONS: &str = "{kind: campaign, key: a, status: running, trigger: {a
 fn an_hour_of_outage_costs_little_and_all_is_delivered_at_the_rate() {
     let start = Timestamp::parse("2026-11-20T10:00:00Z").expect("a time");
     let world = world(start);
-    let mut worker = SimulatedWorker::start_with(&world, &settings(), &policy(), Guard::Yes).expect("it starts");
+    let mut worker = SimulatedWorker::start_with(&world, &settings(), &policy(), Guard::Breakers).expect("it starts");
     let down = AnswerRule { status: 503, ..AnswerRule::default() };
     world.endpoints.answer_by(vec![down]);
     let (mut users, mut most) = (0, Most::default());
