@@ -228,6 +228,58 @@ const USER: &str = r#"{"type":"identify","userId":"u1","traits":{"phone":"+82","
 const CART: &str =
     r#"{"type":"track","messageId":"m1","userId":"u1","event":"cart_added","timestamp":"2026-11-02T10:00:00Z","properties":{"amount":7}}"#;
 
+#[test]
+fn what_comes_after_the_end_of_a_scenario_does_not_happen() {
+    let scenario = r#"name: nothing comes of what comes later
+from: 2026-11-02T00:00:00Z
+to: 2026-11-03T00:00:00Z
+definitions:
+  - {kind: campaign, key: hello, status: running, trigger: {action: {event: hi}}, webhook: {url: "https://h.example/"}}
+events:
+  - {type: track, userId: u1, event: hi, timestamp: 2026-11-03T00:00:00.001Z}
+expect: []
+"#;
+    let desk = Desk::new(&[("a.yaml", scenario)]);
+    let shown = "ok      a.yaml: nothing comes of what comes later\n        \
+                 a.yaml:7:5: warning: this event comes at 2026-11-03T00:00:00.001Z, after `to` (2026-11-03T00:00:00.000Z): it does not happen\n          \
+                 help: move `to`, or the event\n\
+                 1 ok, 0 failed\n";
+    desk.check(&["test", "a.yaml"], 0, shown, "");
+    // At the end it does.
+    desk.write("a.yaml", &edited(scenario, "00:00:00.001Z", "00:00:00Z"));
+    desk.run(&["test", "a.yaml"]).expect(1, &["not expected: sent hello to u1 at 2026-11-03T00:00:00.000Z"]);
+}
+
+#[test]
+fn a_conversion_that_did_not_follow_says_what_came_before() {
+    let scenario = |event: &str, goal: &str| {
+        format!(
+            r#"name: who is told buys
+from: 2026-11-02T00:00:00Z
+to: 2026-11-09T00:00:00Z
+definitions:
+  - {{kind: campaign, key: hello, status: running, trigger: {{action: {{event: hi}}}}, {goal}audience: {{user: {{id: u1}}}}, webhook: {{url: "https://h.example/"}}}}
+events:
+  - {{type: track, userId: {event}, event: hi, timestamp: 2026-11-02T10:00:00Z}}
+  - {{type: track, userId: u1, event: purchase, timestamp: 2026-11-03T10:00:01Z}}
+expect:
+  - {{outcome: sent, campaign: hello, user_id: u1}}
+  - {{campaign: hello, conversion: true}}
+"#
+        )
+    };
+    let goal = "goal: {event: purchase, within: 1d}, ";
+    let desk = Desk::new(&[]);
+    let check = |event: &str, goal: &str, expect: &str| {
+        desk.write("a.yaml", &scenario(event, goal));
+        desk.run(&["test", "a.yaml"]).expect(1, &[expect]);
+    };
+    let sent = "sent hello to u1 at 2026-11-02T10:00:00.000Z, but no `purchase` that is its goal within 1d after that";
+    check("u1", goal, sent);
+    check("u1", "", "campaign `hello` has no `goal`: nothing is a conversion of it");
+    check("u2", goal, "nothing was sent that could convert: suppressed hello to u2 at 2026-11-02T10:00:00.000Z, not_in_audience");
+}
+
 fn preview_desk() -> Desk {
     Desk::new(&[("campaigns/all.yaml", DEFINITIONS), ("user.json", USER), ("cart.json", CART)])
 }
