@@ -280,6 +280,65 @@ expect:
     check("u2", goal, "nothing was sent that could convert: suppressed hello to u2 at 2026-11-02T10:00:00.000Z, not_in_audience");
 }
 
+/// What a campaign would send may depend on its destination, and on several events.
+#[test]
+fn a_preview_shows_credentials_hidden_and_every_event_of_a_set() {
+    let definitions = r#"kind: destination
+key: sms
+match: sms.example
+auth: {bearer: {secret: sms_token}}
+---
+kind: campaign
+key: both
+trigger: {actions: {events: [{event: opened, where: {n: 1}}, {event: looked}]}}
+webhook: {url: "https://sms.example/v1", body: {n: "{{ events.opened.n }}", at: "{{ events.looked.at | upcase }}", of: "{{ trigger.event }}"}}
+---
+kind: campaign
+key: own
+trigger: {date: {event: looked}}
+webhook: {url: "https://sms.example/v1", headers: {authorization: "Key {{ secret.own }}"}, body: {}}
+---
+kind: campaign
+key: asked
+trigger: {api: {}}
+webhook: {url: "https://sms.example/v1", body: {}}
+"#;
+    let event = |name: &str, properties: &str| format!(r#"{{"type":"track","userId":"u1","event":"{name}","properties":{properties}}}"#);
+    let desk = Desk::new(&[("d.yaml", definitions), ("user.json", USER)]);
+    for (file, name, properties) in [("o1", "opened", r#"{"n":1}"#), ("o2", "opened", r#"{"n":2}"#), ("l", "looked", r#"{"at":"ten"}"#)] {
+        desk.write(file, &event(name, properties));
+    }
+    desk.write("send", r#"{"type":"send","campaign":"both","userId":"u1"}"#);
+    let check = |key: &str, events: &[&str], headers: &str, body: &str, warnings: &str| {
+        let given: Vec<&str> = events.iter().flat_map(|event| ["--event", event]).collect();
+        let arguments = [&["preview", key, "--definitions", "d.yaml", "--user", "user.json"], &given[..]].concat();
+        let curl = format!(
+            "curl --request POST \\\n  --url 'https://sms.example/v1' \\\n  --header 'content-type: application/json' \\\n  --header '{headers}' \\\n  --data-raw '{body}'\n"
+        );
+        desk.check(&arguments, 0, &curl, warnings);
+        let shown: Value =
+            serde_json::from_str(&desk.run(&[&arguments[..], &["--format", "json"]].concat()).expect(0, &[]).stdout).expect("JSON");
+        let (name, value) = headers.split_once(": ").expect("a header");
+        assert_eq!(shown["request"]["headers"][name], value, "{shown}");
+    };
+    let bearer = "authorization: Bearer ***";
+    check("both", &["o1", "l"], bearer, r#"{"n":1,"at":"TEN","of":"looked"}"#, "");
+    check("both", &["l", "o1"], bearer, r#"{"n":1,"at":"TEN","of":"opened"}"#, "");
+    let none = |name: &str| format!("warning: `{name}` has no value: it is empty in the request\n");
+    check("both", &["o1"], bearer, r#"{"n":1,"at":"","of":"opened"}"#, &none("events.looked.at"));
+    let not = |name: &str, key: &str| format!("warning: this event `{name}` would not trigger campaign `{key}`\n");
+    check("both", &["o2", "l"], bearer, r#"{"n":2,"at":"TEN","of":"looked"}"#, &not("opened", "both"));
+    let send = "warning: a send does not trigger campaign `both`: its trigger is another\n".to_owned();
+    let empty = r#"{"n":"","at":"","of":""}"#;
+    check("both", &["send"], bearer, empty, &(send + &none("events.opened.n") + &none("events.looked.at") + &none("trigger.event")));
+    check("own", &["l"], "authorization: Key ***", "{}", "");
+    let several = "warning: campaign `own` does not wait for several events: only the last that is given counts\n";
+    check("own", &["l", "l"], "authorization: Key ***", "{}", several);
+    check("own", &["o1"], "authorization: Key ***", "{}", &not("opened", "own"));
+    let asked = "warning: this event `looked` would not trigger campaign `asked`: that waits for a `send`\n";
+    check("asked", &["l"], bearer, "{}", asked);
+}
+
 fn preview_desk() -> Desk {
     Desk::new(&[("campaigns/all.yaml", DEFINITIONS), ("user.json", USER), ("cart.json", CART)])
 }

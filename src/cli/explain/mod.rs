@@ -21,7 +21,7 @@ use crate::engine::definition::{Campaign, Trigger};
 use crate::engine::event::{Body, Event, SourceId};
 use crate::engine::reading::{self, Limits, Place};
 use crate::engine::record::{Origin, TriggerKind};
-use crate::engine::step::{GateView, Part, SeenView, explain, seen};
+use crate::engine::step::{GateView, SeenView, explain, seen};
 use crate::engine::time::Timestamp;
 use crate::engine::value::Object;
 use crate::simulator::endpoints::{Endpoints, Secrets};
@@ -254,8 +254,7 @@ impl<'a> Watched<'a> {
             Body::Track { name, properties } => {
                 let known = replay.known(&self.user);
                 let parts = seen(self.in_force, &self.user, &known, self.campaign, (name, properties, event.timestamp));
-                let starts = |part: &SeenView| part.meets && !matches!(part.part, Part::Without | Part::Goal);
-                if parts.iter().any(starts) {
+                if parts.iter().any(SeenView::triggers) {
                     self.origin_of(name, properties);
                 }
                 if !parts.is_empty() {
