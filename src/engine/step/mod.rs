@@ -40,6 +40,7 @@ mod happening;
 mod joining;
 mod linking;
 mod memberships;
+mod moving;
 mod pending;
 mod redrive;
 mod run;
