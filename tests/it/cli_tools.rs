@@ -295,7 +295,7 @@ webhook: {url: "https://sms.example/v1", body: {n: "{{ events.opened.n }}", at: 
 ---
 kind: campaign
 key: own
-trigger: {date: {event: looked}}
+trigger: {date: {event: looked, offset: 1d}}
 webhook: {url: "https://sms.example/v1", headers: {authorization: "Key {{ secret.own }}"}, body: {}}
 ---
 kind: campaign
@@ -666,6 +666,70 @@ fn an_event_that_does_not_meet_its_conditions_is_compared() {
     let tests: Vec<_> = part["compared"].as_array().expect("tests").iter().map(|test| (&test["what"], &test["holds"])).collect();
     assert_eq!(tests, [(&"event.amount".into(), &false.into()), (&"event.item".into(), &true.into())], "{explained}");
     assert_eq!((explained["lines"].as_array().map(Vec::len), explained["gates"].as_array().map(Vec::len)), (Some(0), Some(12)));
+    // The same names as a worker's answer has.
+    assert_eq!(
+        (&explained["user_id"], &explained["verdict"], &explained["known"]),
+        (&"u1".into(), &"it would be sent".into(), &false.into())
+    );
+    for name in ["campaign", "at", "waiting", "pending", "exposures"] {
+        assert!(!explained[name].is_null(), "{name} in {explained}");
+    }
+}
+
+/// Sends of an API, and what became of other sends, are what a trigger saw.
+#[test]
+fn an_explanation_sees_requests_and_follows_chains() {
+    let definitions = r#"{kind: campaign, key: push, trigger: {action: {event: shipped}}, webhook: {url: "https://x.example/1"}}
+---
+{kind: campaign, key: sms, trigger: {action: {event: $failed, where: {campaign: push}}}, webhook: {url: "https://x.example/2", body: {o: "{{ event.trigger.order }}"}}}
+---
+{kind: campaign, key: mail, trigger: {inaction: {after: {event: $sent, where: {trigger.order: A}}, without: {event: read}, within: 1h}}, webhook: {url: "https://x.example/3", body: {o: "{{ event.trigger.order }}"}}}
+---
+{kind: campaign, key: points, trigger: {api: {}}, webhook: {url: "https://x.example/4", body: {n: "{{ event.n }}"}}}
+"#;
+    let events = r#"{"type":"track","messageId":"m1","userId":"u1","event":"shipped","timestamp":"2026-11-02T10:00:00Z","properties":{"order":"A"}}
+{"type":"send","campaign":"points","messageId":"s1","userId":"u1","timestamp":"2026-11-02T11:00:00Z","properties":{"n":1}}
+"#;
+    let desk = Desk::new(&[("d.yaml", definitions), ("e.ndjson", events), ("a.yaml", "[{campaign: push, status: 400}]\n")]);
+    let explain = |campaign: &str, more: &[&str], expect: &[&str]| {
+        let arguments = ["explain", "--definitions", "d.yaml", "--events", "e.ndjson", "--user", "u1", "--campaign", campaign];
+        desk.run(&[&arguments[..], more].concat()).expect(0, expect)
+    };
+    let answers = ["--answers", "a.yaml"];
+    explain("sms", &[], &["no event that it waits for", "nothing was decided"]);
+    let failed =
+        ["/$failed) is the action", "event.campaign: \"push\" | eq \"push\"  yes", "sent because of msg_", "variables without a value: 0"];
+    explain("sms", &answers, &failed);
+    // Of each send: that of `sms`, too, has the original event, and that of `points` another.
+    let steps = [
+        "event.trigger.order: \"A\" | eq \"A\"  yes",
+        "event.trigger.order: missing | eq \"A\"  no",
+        "inaction falls due because of $sent",
+    ];
+    explain("mail", &[&answers[..], &["--at", "2026-11-02T10:30:00Z"]].concat(), &[steps[0], steps[2]]);
+    let all = explain("mail", &answers, &[steps[0], steps[1], "sent because of msg_"]);
+    assert_eq!(all.stdout.matches("/$sent) is `after`").count(), 3, "its own send too: {}", all.stdout);
+    explain("points", &[], &["send (s1) is the request that it waits for", "sent because of s1", "variables without a value: 0"]);
+}
+
+/// Whether a linked service answers is not made up.
+#[test]
+fn an_explanation_does_not_know_what_nobody_says_of_links() {
+    let desk = Desk::new(&[("d.yaml", LINKED), ("e.ndjson", CART)]);
+    desk.write("l.yaml", "- {url: \"https://w.example/\", body: {temperature: 3}}\n");
+    let explain = |more: &[&str]| {
+        let arguments = ["explain", "--definitions", "d.yaml", "--events", "e.ndjson", "--user", "u1", "--campaign", "weather"];
+        desk.run(&[&arguments[..], more].concat())
+    };
+    let unknown = "unknown because of m1, what its links answer is not known: --links FILE says it";
+    let verdict = "it would be sent, if what its links answer lets it render (they are asked when it is sent)";
+    let ran = explain(&[]).expect(0, &[unknown, verdict]);
+    assert!(!ran.stdout.contains("link_failed"), "{}", ran.stdout);
+    explain(&["--links", "l.yaml"]).expect(0, &["sent because of m1"]);
+    desk.write("l.yaml", "- {url: \"https://w.example/\", status: 500}\n");
+    explain(&["--links", "l.yaml"]).expect(0, &["suppressed because of m1, link_failed"]);
+    let why = "--answers, --links and --secrets are of a replay: give --definitions and --events too";
+    desk.run(&["explain", "--user", "u1", "--campaign", "weather", "--links", "l.yaml"]).expect(1, &[why]);
 }
 
 #[test]

@@ -37,9 +37,10 @@ impl<'a> Work<'a> {
         let record = &self.known.record;
         let waits = |kind: TimerKind| matches!(kind, TimerKind::Deferred { .. } | TimerKind::Linking { .. });
         record.occurrences.iter().any(|known| known.campaign == campaign && *known.name >= *name)
-            || record.timers.iter().any(|timer| {
-                timer.campaign == campaign && waits(timer.kind) && timer.origin.run.as_deref().is_some_and(|run| run >= name)
-            })
+            || record
+                .timers
+                .iter()
+                .any(|timer| timer.campaign == campaign && waits(timer.kind) && timer.origin.run.as_deref().is_some_and(|run| run >= name))
     }
 
     /// Begins to watch a user for a campaign that has started. Coming twice changes nothing.

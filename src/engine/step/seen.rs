@@ -38,6 +38,8 @@ pub enum Part {
     After,
     Without,
     Date,
+    /// A request of an API: no conditions.
+    Api,
     Goal,
 }
 

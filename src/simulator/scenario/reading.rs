@@ -173,7 +173,11 @@ fn events(nodes: &[Node], from: Timestamp, to: Option<Timestamp>, problems: &Pro
         let Value::Object(event) = node.to_value() else { continue };
         let at = arrival(&event, from);
         if let Some(to) = to.filter(|to| at > *to) {
-            problems.warn(node.place, format!("this event comes at {at}, after `to` ({to}): it does not happen"), "move `to`, or the event");
+            problems.warn(
+                node.place,
+                format!("this event comes at {at}, after `to` ({to}): it does not happen"),
+                "move `to`, or the event",
+            );
         }
         for event in recipients(&event, node.place, problems).unwrap_or_else(|| vec![event]) {
             let json = Value::Object(event.clone()).to_string();
