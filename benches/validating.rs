@@ -21,9 +21,9 @@ fn main() {
         let start = Instant::now();
         let mut documents = Vec::new();
         for file in &files {
-            let (found, problems) = read("file", file, &ReadOptions::default());
-            assert!(problems.is_empty(), "{}", problems[0]);
-            documents.extend(found);
+            let reading = read("file", file, &ReadOptions::default());
+            assert!(reading.problems.is_empty(), "{}", reading.problems[0]);
+            documents.extend(reading.documents);
         }
         let read = start.elapsed();
         let count = documents.len();

@@ -58,7 +58,11 @@ impl Shared {
             let (body, told) = decided.await.map_err(|error| Problem::internal(error.to_string()))??;
             let Some(body) = body else { return Ok(Done { from, revision: from, told }) };
             match self.desk.run(async move |state| Ok(state.put_documents(from, &body).await?)).await? {
-                Put::Stored { revision } => return Ok(Done { from, revision, told }),
+                Put::Stored { revision } => {
+                    // Whoever asked goes on with what is in force here. It is stored: should this fail, it is followed a second later.
+                    let _ = self.in_force().await;
+                    return Ok(Done { from, revision, told });
+                }
                 Put::Conflict { revision } => match seen {
                     Some(seen) => return Err(Problem::other_revision(seen, revision)),
                     None => continue,

@@ -128,7 +128,7 @@ async fn redrive(admin: Admin, State(shared): State<Arc<Shared>>, request: Reque
     }
     let boxed = |text: Option<String>| text.map(String::into_boxed_str);
     let filter = Filter { kind: None, campaign: boxed(campaign), destination: boxed(destination), since, reason: boxed(reason) };
-    audit(&admin.caller, &format!("dead letters are sent again: {filter:?}"), None);
+    audit(&admin.caller, &format!("dead letters are sent again: {filter}"), None);
     let (until, now) = (Instant::now() + REDRIVE_FOR, shared.ingest.clock.now());
     let at = shared.clone();
     let mut redrive =

@@ -16,8 +16,8 @@ use super::extract::{Admin, IfMatch, Nothing, Parameters, Reader, Segments};
 use super::problem::{Mistake, Problem};
 use super::{MAX_DEFINITIONS_BYTES, Routes, Shared, body, secrets, shown};
 use crate::engine::catalog::{self, Apply, Catalog, Change, Refusal, What};
-use crate::engine::definition::problem::{meant, sort};
-use crate::engine::definition::{self, Document, Kind, ReadOptions, Status};
+use crate::engine::definition::problem::meant;
+use crate::engine::definition::{self, Kind, ReadOptions, Reading, Status};
 use crate::engine::time::Timestamp;
 use crate::worker::ports;
 
@@ -166,13 +166,13 @@ async fn put(
     body::expect_type(request.headers(), &MEDIA_TYPES)?;
     let body = body::read(request, MAX_DEFINITIONS_BYTES, &shared.room).await?;
     let options = Apply { cycle: applying.cycle, prune: applying.prune, read: shared.read_options() };
-    let (documents, warnings) = tokio::task::spawn_blocking(move || read(&body.bytes, options.read))
+    let reading = tokio::task::spawn_blocking(move || read(&body.bytes, options.read))
         .await
         .map_err(|error| Problem::internal(error.to_string()))??;
-    let missing = secrets::missing_in(&documents, &shared.trial.secrets);
-    let warnings = warnings.into_iter().chain(missing.iter().map(Mistake::from)).collect();
+    let missing = secrets::missing_in(&reading.documents, &shared.trial.secrets);
+    let warnings = reading.problems.iter().chain(&missing).map(Mistake::from).collect();
     let Done { from, revision, told } =
-        shared.change(seen, move |catalog, now| decide(catalog, &documents, &options, applying.dry_run, now)).await?;
+        shared.change(seen, move |catalog, now| decide(catalog, &reading, &options, applying.dry_run, now)).await?;
     if from != revision {
         let moved = told.iter().filter(|change| change.what != What::Unchanged).map(ToString::to_string);
         audit(&caller, &moved.collect::<Vec<_>>().join("; "), Some((from, revision)));
@@ -215,25 +215,24 @@ async fn delete(
     Ok((StatusCode::NO_CONTENT, [(header::ETAG, etag(revision))]).into_response())
 }
 
-/// The documents of a body and what may not be meant, or every problem.
-fn read(bytes: &[u8], options: ReadOptions) -> Result<(Vec<Document>, Vec<Mistake>), Problem> {
+/// What was read of a body.
+fn read(bytes: &[u8], options: ReadOptions) -> Result<Reading, Problem> {
     let text = std::str::from_utf8(bytes).map_err(|error| Problem::invalid(format!("the body is not UTF-8: {error}")))?;
-    let (documents, mut problems) = definition::read(BODY, text, &options);
-    if problems.iter().any(definition::Problem::is_error) {
-        problems.extend(catalog::check_sound(documents, options));
-        problems.retain(definition::Problem::is_error);
-        sort(&mut problems);
-        return Err(mistaken(&problems));
-    }
-    if documents.is_empty() {
+    let reading = definition::read(BODY, text, &options);
+    if reading == Reading::default() {
         return Err(Problem::invalid("the body has no definitions: send YAML or JSON documents, each with `kind`").at(BODY));
     }
-    Ok((documents, problems.iter().map(Mistake::from).collect()))
+    Ok(reading)
 }
 
 /// Every reason, or the changes.
-fn decide(catalog: &Catalog, documents: &[Document], options: &Apply, dry: bool, now: Timestamp) -> Result<Decided<Vec<Change>>, Problem> {
-    let apply = |options: &Apply| catalog::apply(catalog, documents.to_vec(), options, now);
+fn decide(catalog: &Catalog, reading: &Reading, options: &Apply, dry: bool, now: Timestamp) -> Result<Decided<Vec<Change>>, Problem> {
+    if !reading.is_sound() {
+        let mut problems = catalog::check(catalog, reading.clone(), options, now);
+        problems.retain(definition::Problem::is_error);
+        return Err(mistaken(&problems));
+    }
+    let apply = |options: &Apply| catalog::apply(catalog, reading.documents.clone(), options, now);
     match apply(options) {
         Ok((next, told)) => {
             let stores = !dry && told.iter().any(|change| change.what != What::Unchanged);

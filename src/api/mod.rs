@@ -57,6 +57,7 @@ pub use access::{Access, AccessError, Role, Tokens};
 pub use change::audit;
 pub use desk::Desk;
 use problem::Problem;
+pub use secrets::missing_in as missing_secrets;
 pub use trial::Trial;
 
 /// One event (contract, section 4).

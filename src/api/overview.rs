@@ -172,7 +172,7 @@ fn caps(campaign: &Campaign, in_force: &InForce) -> Vec<Cap> {
 
 fn warnings(document: &Document, campaign: &Campaign, in_force: &InForce, next_run: Option<Timestamp>, now: Timestamp) -> Vec<String> {
     let options = ReadOptions { allow_http: in_force.policy.allow_http };
-    let (_, read) = read("stored", &document.canonical, &options);
+    let read = read("stored", &document.canonical, &options).problems;
     let mut warnings: Vec<String> =
         read.into_iter().filter(|problem| problem.severity == Severity::Warning).map(|problem| problem.message).collect();
     let everyone = matches!(&campaign.audience, Rule::All(rules) if rules.is_empty());

@@ -26,7 +26,7 @@ pub fn document(canonical: &str, status: Option<&str>) -> Result<String, String>
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::definition::{ReadOptions, read};
+    use crate::engine::definition::{ReadOptions, Reading, read};
 
     #[test]
     fn what_is_written_reads_as_the_same_document() {
@@ -36,10 +36,10 @@ mod tests {
             "audience": {"user": {"plan": {"in": ["gold", 1.5, true]}}}, "fatigue": {"resend": "always"},
             "webhook": {"url": "https://h.example/{{ user.id }}", "headers": {"X-Z": "{% if user.a %}: {% endif %}", "X-A": ""},
                 "body": {"z": "{{ event.amount }}", "a": [{"nested": {}}, [], null], "m": "'\"&*!|>%@`"}}}"#;
-        let (documents, problems) = read("t", text, &ReadOptions::default());
+        let Reading { documents, problems, .. } = read("t", text, &ReadOptions::default());
         assert_eq!(problems, []);
         let yaml = document(&documents[0].canonical, Some("paused")).unwrap();
-        let (again, problems) = read("t", &yaml, &ReadOptions::default());
+        let Reading { documents: again, problems, .. } = read("t", &yaml, &ReadOptions::default());
         assert_eq!(problems, [], "{yaml}");
         assert_eq!(again[0].canonical, documents[0].canonical, "{yaml}");
         assert!(yaml.starts_with("kind: campaign\nkey: a\n") && yaml.contains("\nstatus: paused\n"), "{yaml}");

@@ -9,11 +9,13 @@ use super::Failure;
 use super::assemble::state_failure;
 use super::client::{Client, Request, ServerArgs};
 use super::lifecycle::Format;
-use super::settings::{join, read_file};
-use super::validate::{find, read_paths, read_text};
+use super::settings::join;
+use super::validate::{find_definitions, read_paths, read_text};
 use crate::adapter::clock::SystemClock;
-use crate::engine::catalog::{Apply, Catalog, Change, What, apply};
-use crate::engine::definition::{Definition, Document, Problem, ReadOptions};
+use crate::api;
+use crate::engine::catalog::{Apply, Catalog, Change, What, apply, check};
+use crate::engine::definition::{Definition, Document, Faulty, Problem, ReadOptions, Reading};
+use crate::worker::attempt::Secrets;
 use crate::worker::ports::{Clock, Put, Store};
 
 /// Adds and changes definitions on a deployment, all or nothing; removes nothing without --prune
@@ -97,24 +99,26 @@ impl Upload {
         // The worker says whether http is allowed there.
         let options = ReadOptions { allow_http: true };
         let mut upload = Upload { body: String::new(), places: Vec::new() };
-        let mut problems = Vec::new();
-        for path in find(paths)? {
+        let mut all = Reading::default();
+        for (path, text) in find_definitions(paths)? {
             let file = path.display().to_string();
-            let text = read_file(&path)?;
-            let (documents, wrong) = read_text(&path, &text, &options);
-            problems.extend(wrong);
-            if documents.iter().any(|(_, had_users_file)| *had_users_file) {
-                for (document, _) in &documents {
+            let (reading, had_users_file) = read_text(&path, &text, &options);
+            if had_users_file {
+                for document in &reading.documents {
                     upload.push(&file, Lines::OneOf(document.line), &with_status(document));
                 }
             } else {
                 upload.push(&file, Lines::Verbatim, &text);
             }
+            all.extend(reading);
         }
-        if problems.iter().any(Problem::is_error) {
-            return Err(Failure::Refused(format!("nothing was applied\n{}", join(&problems))));
+        if all.is_sound() {
+            return Ok(upload);
         }
-        Ok(upload)
+        // What they refer to may be stored at the worker.
+        all.faulty.push(Faulty::anything());
+        let problems = check(&Catalog::default(), all, &Apply { read: options, ..Apply::default() }, SystemClock::new().now());
+        Err(Failure::Refused(format!("nothing was applied\n{}", join(&problems))))
     }
 
     fn push(&mut self, file: &str, from: Lines, text: &str) {
@@ -164,28 +168,33 @@ fn with_status(document: &Document) -> String {
 }
 
 /// Applies all definitions below `path`, or none. Running campaigns are paused, changed and resumed in one step.
-pub async fn apply_directory(store: &dyn Store, path: &PathBuf, allow_http: bool) -> Result<Vec<Change>, Failure> {
+pub async fn apply_directory(store: &dyn Store, path: &PathBuf, allow_http: bool, secrets: &Secrets) -> Result<Vec<Change>, Failure> {
     if is_empty_directory(path) {
         tracing::warn!(directory = %path.display(), "there is nothing to apply: what is stored stays in force");
         return Ok(Vec::new());
     }
     let options = Apply { cycle: true, prune: false, read: ReadOptions { allow_http } };
-    let (documents, problems) = read_paths(std::slice::from_ref(path), &options.read)?;
+    let reading = read_paths(std::slice::from_ref(path), &options.read)?;
     let refused =
         |problems: &[Problem]| Failure::Refused(format!("the definitions in {} cannot be applied\n{}", path.display(), join(problems)));
-    if problems.iter().any(Problem::is_error) {
-        return Err(refused(&problems));
-    }
-    problems.iter().for_each(|problem| eprintln!("{problem}"));
+    let clock = SystemClock::new();
     let mut state = store.session().await.map_err(state_failure)?;
+    if reading.is_sound() {
+        reading.problems.iter().for_each(|problem| eprintln!("{problem}"));
+        for missing in api::missing_secrets(&reading.documents, secrets) {
+            tracing::warn!("{missing}");
+        }
+    }
     loop {
         let stored = state.documents(None).await.map_err(state_failure)?;
         let current = match &stored {
             Some(stored) => Catalog::decode(stored.revision, &stored.body).map_err(|error| Failure::Refused(error.to_string()))?,
             None => Catalog::default(),
         };
-        let (next, changes) =
-            apply(&current, documents.clone(), &options, SystemClock::new().now()).map_err(|problems| refused(&problems))?;
+        if !reading.is_sound() {
+            return Err(refused(&check(&current, reading, &options, clock.now())));
+        }
+        let (next, changes) = apply(&current, reading.documents.clone(), &options, clock.now()).map_err(|problems| refused(&problems))?;
         if changes.iter().all(|change| change.what == What::Unchanged) {
             return Ok(changes);
         }

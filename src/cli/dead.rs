@@ -68,7 +68,7 @@ Example: the endpoint was down, and is back
   campanile dead redrive --destination kakao --reason expired --since 12h --per-second 50
 
 What was delivered or sent again since is skipped, as is what belongs to an ended campaign or a deleted user. Frequency caps count it no
-second time.")]
+second time. Of a batch each user is sent to alone, under a webhook-id of its own: its delivery_id, not the batch's.")]
 struct RedriveArgs {
     #[command(flatten)]
     server: ServerArgs,

@@ -149,12 +149,12 @@ fn settings() -> Result<Loaded, Failure> {
 
 async fn put(store: &dyn crate::worker::ports::Store, definitions: &str) -> Result<(), Failure> {
     let options = Apply { read: ReadOptions { allow_http: true }, ..Apply::default() };
-    let (documents, problems) = read("config/demo/definitions.yaml", definitions, &options.read);
+    let reading = read("config/demo/definitions.yaml", definitions, &options.read);
     let refused = |problems: Vec<crate::engine::definition::Problem>| Failure::Refused(join(&problems));
-    if !problems.is_empty() {
-        return Err(refused(problems));
+    if !reading.problems.is_empty() {
+        return Err(refused(reading.problems));
     }
-    let (catalog, _) = apply(&Catalog::default(), documents, &options, SystemClock::new().now()).map_err(refused)?;
+    let (catalog, _) = apply(&Catalog::default(), reading.documents, &options, SystemClock::new().now()).map_err(refused)?;
     let mut state = store.session().await.map_err(assemble::state_failure)?;
     state.put_documents(0, &catalog.encode()).await.map_err(assemble::state_failure)?;
     Ok(())

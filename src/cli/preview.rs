@@ -8,11 +8,10 @@ use serde_json::{Value, json};
 use super::Failure;
 use super::client::{Client, Request as Ask, ServerArgs};
 use super::settings::{join, read_file};
-use super::validate::read_paths;
 use crate::adapter::clock::SystemClock;
-use crate::engine::catalog::{Apply, CampaignInForce, Catalog, InForce, apply};
+use crate::engine::catalog::{CampaignInForce, InForce};
+use crate::engine::definition::Problem;
 use crate::engine::definition::problem::meant;
-use crate::engine::definition::{Problem, ReadOptions};
 use crate::engine::event::{Body, Event, SourceId};
 use crate::engine::preview::{Case, Preview, preview, profile_of};
 use crate::engine::reading::{self, Limits, Place};
@@ -163,13 +162,7 @@ fn tell(warnings: &[String], failure: Failure) -> Failure {
 
 fn definitions(paths: &[PathBuf]) -> Result<InForce, Failure> {
     let refused = |problems: Vec<Problem>| Failure::Refused(format!("the definitions cannot be used\n{}", join(&problems)));
-    let options = ReadOptions { allow_http: true };
-    let (documents, problems) = read_paths(paths, &options)?;
-    if problems.iter().any(Problem::is_error) {
-        return Err(refused(problems));
-    }
-    let options = Apply { read: options, ..Apply::default() };
-    let (catalog, _) = apply(&Catalog::default(), documents, &options, Timestamp::MIN).map_err(refused)?;
+    let catalog = super::simulate::definitions(paths)?;
     InForce::compile(&crate::simulator::replay::started(catalog), policy()).map_err(refused)
 }
 

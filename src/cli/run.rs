@@ -59,7 +59,7 @@ pub fn run(args: &RunArgs) -> Result<(), Failure> {
     let parts = runtime.block_on(assemble::open(&loaded))?;
     runtime.block_on(retries_are_kept(&loaded))?;
     if let Some(path) = &args.apply {
-        let changes = runtime.block_on(apply_directory(&*parts.store, path, loaded.config.delivery.allow_http))?;
+        let changes = runtime.block_on(apply_directory(&*parts.store, path, loaded.config.delivery.allow_http, &loaded.named_secrets()))?;
         for change in changes {
             match change.what {
                 What::Unchanged => tracing::info!("{change}"),
@@ -105,7 +105,6 @@ impl Assembled {
         let settings = loaded.worker(accept_state);
         loop {
             let sources = self.parts.sources(&settings.topics)?;
-            let secrets = loaded.secrets.clone();
             let ports = Ports {
                 store: self.parts.store.clone(),
                 append: self.parts.append.clone(),
@@ -115,7 +114,7 @@ impl Assembled {
                 retries: sources.retries,
                 runs: sources.runs,
                 outcomes: sources.outcomes,
-                secrets: Arc::new(move |name| secrets.get(name)),
+                secrets: loaded.named_secrets(),
             };
             let ended = run_worker(ports, settings.clone(), self.follower.clone(), self.metrics.clone(), self.health.clone(), stop.clone());
             match ended {
@@ -190,8 +189,7 @@ impl Http {
 fn api_parts(loaded: &Loaded, worker: &Assembled) -> Result<Api, Failure> {
     let access = Access::new(loaded.tokens(), loaded.config.http.listen).map_err(|error| Failure::Refused(error.to_string()))?;
     let desk = Desk::open(worker.parts.store.clone()).map_err(|error| Failure::Refused(format!("the system gives no thread: {error}")))?;
-    let secrets = loaded.secrets.clone();
-    let trial = Trial::new(worker.make_exchange(), Arc::new(move |name| secrets.get(name)));
+    let trial = Trial::new(worker.make_exchange(), loaded.named_secrets());
     let (archive, topics) = (worker.parts.archive(), loaded.worker(false).topics);
     let (ingest, follower, tail) = (ingest(loaded, worker), worker.follower.clone(), worker.tail.clone());
     Ok(Api { access, ingest, desk, follower, tail, trial, archive, topics })

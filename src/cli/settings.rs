@@ -11,6 +11,7 @@ use crate::engine::catalog::Policy;
 use crate::engine::delivery::Backoff;
 use crate::secrets::{Secret, Secrets};
 use crate::telemetry::{logging, metrics};
+use crate::worker::attempt;
 use crate::worker::settings::{ENDS_EVERY, Settings, Topics};
 
 /// Checked settings, and the secrets they may name.
@@ -41,6 +42,14 @@ pub fn load(args: &ConfigArgs) -> Result<Loaded, Failure> {
     }
 }
 
+impl Loaded {
+    /// The secrets as whoever sends asks for them.
+    pub fn named_secrets(&self) -> attempt::Secrets {
+        let secrets = self.secrets.clone();
+        Arc::new(move |name| secrets.get(name))
+    }
+}
+
 /// Problems, a line or two each.
 pub fn join(problems: &[impl ToString]) -> String {
     problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
@@ -48,7 +57,13 @@ pub fn join(problems: &[impl ToString]) -> String {
 
 pub fn read_file(path: &std::path::Path) -> Result<String, Failure> {
     #[expect(clippy::disallowed_methods, reason = "files enter here")]
-    std::fs::read_to_string(path).map_err(|error| Failure::Refused(format!("{} cannot be read: {error}", path.display())))
+    let bytes = std::fs::read(path).map_err(|error| Failure::Refused(format!("{} cannot be read: {error}", path.display())))?;
+    String::from_utf8(bytes).map_err(|error| {
+        let sound = String::from_utf8_lossy(&error.as_bytes()[..error.utf8_error().valid_up_to()]).into_owned();
+        let (line, last) = (sound.matches('\n').count() + 1, sound.rsplit('\n').next().unwrap_or_default());
+        let column = last.chars().count() + 1;
+        Failure::Refused(format!("{}:{line}:{column}: error: this is not UTF-8 (help: save the file as UTF-8)", path.display()))
+    })
 }
 
 fn find(args: &ConfigArgs) -> Result<Option<PathBuf>, Failure> {

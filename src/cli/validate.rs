@@ -1,7 +1,7 @@
 //! `campanile validate`: checks definitions offline, all problems at once, and (for `run --apply`) reads a directory of them,
 //! with the files of users that cohorts name.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use clap::ValueEnum;
@@ -10,13 +10,14 @@ use serde_json::json;
 use super::Failure;
 use super::settings::{join, read_file};
 use crate::adapter::clock::SystemClock;
-use crate::engine::catalog::{Apply, Catalog, apply, check_sound, secrets_named};
+use crate::engine::catalog::{Apply, Catalog, check, secrets_named};
 use crate::engine::definition::problem::{nearest, sort};
-use crate::engine::definition::{Document, Problem, ReadOptions, Severity, check_batches, read, users_of_file};
+use crate::engine::definition::{Document, Problem, ReadOptions, Reading, Severity, check_batches, read, users_of_file};
 use crate::engine::delivery::credentials::variable;
 use crate::engine::runs::past_schedules;
 use crate::secrets::{Secret, Secrets};
 use crate::simulator::rules::read_secrets;
+use crate::simulator::scenario::is_scenario;
 use crate::worker::ports::Clock;
 
 /// Checks definitions offline: file, line, column, what is wrong, what was probably meant
@@ -53,22 +54,17 @@ pub enum Format {
 
 pub fn run(args: &ValidateArgs) -> Result<(), Failure> {
     let options = ReadOptions { allow_http: args.allow_http };
-    let (documents, mut problems) = read_paths(&args.paths, &options)?;
-    let count = documents.len();
-    if let Some(path) = &args.secrets {
-        problems.extend(missing_secrets(&documents, &Kept::open(path)?));
-    }
+    let reading = read_paths(&args.paths, &options)?;
+    let count = reading.documents.len();
     let now = SystemClock::new().now();
-    problems.extend(past_schedules(&documents, now));
-    let shared = check_batches(&documents);
-    let found = if problems.iter().any(Problem::is_error) {
-        check_sound(documents, options)
-    } else {
-        let options = Apply { read: options, ..Apply::default() };
-        apply(&Catalog::default(), documents, &options, now).err().unwrap_or_default()
-    };
-    problems.extend(found);
-    problems.extend(shared);
+    let mut more = past_schedules(&reading.documents, now);
+    more.extend(check_batches(&reading.documents));
+    if let Some(path) = &args.secrets {
+        let kept = Kept::open(path)?;
+        more.extend(reading.parts().flat_map(|document| missing_secrets(document, &kept)));
+    }
+    let mut problems = check(&Catalog::default(), reading, &Apply { read: options, ..Apply::default() }, now);
+    problems.extend(more);
     sort(&mut problems);
     let errors = problems.iter().filter(|problem| problem.is_error()).count();
     match args.format {
@@ -153,49 +149,63 @@ impl Kept {
     }
 }
 
-fn missing_secrets(documents: &[Document], kept: &Kept) -> Vec<Problem> {
-    let of_document = |document: &Document| {
-        let named = secrets_named(document).into_iter();
-        let faults = named.filter_map(|(name, place)| Some((place, kept.fault(&name)?)));
-        faults.map(|(place, (message, help))| Problem::error(&document.file, place, message).help(help)).collect::<Vec<_>>()
-    };
-    documents.iter().flat_map(of_document).collect()
+fn missing_secrets(document: &Document, kept: &Kept) -> Vec<Problem> {
+    let named = secrets_named(document).into_iter();
+    let faults = named.filter_map(|(name, place)| Some((place, kept.fault(&name)?)));
+    faults.map(|(place, (message, help))| Problem::error(&document.file, place, message).help(help)).collect()
 }
 
 /// All definitions below these paths, in the order of the file names.
-pub fn read_paths(paths: &[PathBuf], options: &ReadOptions) -> Result<(Vec<Document>, Vec<Problem>), Failure> {
-    let files = find(paths)?;
-    let (mut documents, mut problems) = (Vec::new(), Vec::new());
-    for file in files {
-        let (found, wrong) = read_text(&file, &read_file(&file)?, options);
-        problems.extend(wrong);
-        documents.extend(found.into_iter().map(|(document, _)| document));
+pub fn read_paths(paths: &[PathBuf], options: &ReadOptions) -> Result<Reading, Failure> {
+    let mut reading = Reading::default();
+    for (file, text) in find_definitions(paths)? {
+        reading.extend(read_text(&file, &text, options).0);
     }
-    Ok((documents, problems))
+    Ok(reading)
 }
 
-/// The definitions of one file, each with whether its users were in a file of their own, from which they are put in.
-pub fn read_text(file: &Path, text: &str, options: &ReadOptions) -> (Vec<(Document, bool)>, Vec<Problem>) {
-    let (found, mut problems) = read(&file.display().to_string(), text, options);
-    let with_users = found.into_iter().map(|mut document| {
-        let had_users_file = document.users_file.is_some();
-        problems.extend(put_users(&mut document, file));
-        (document, had_users_file)
-    });
-    (with_users.collect(), problems)
+/// The definitions of one file, and whether users of any were in a file of their own, from which they are put in.
+pub fn read_text(file: &Path, text: &str, options: &ReadOptions) -> (Reading, bool) {
+    let mut reading = read(&file.display().to_string(), text, options);
+    let mut had_users_file = false;
+    let mut problems = Vec::new();
+    for document in reading.parts_mut() {
+        had_users_file |= document.users_file.is_some();
+        problems.extend(put_users(document, file));
+    }
+    reading.problems.extend(problems);
+    (reading, had_users_file)
 }
 
-/// The files below these paths that can hold YAML or JSON, in the order of their names.
+/// The files of definitions below these paths, in the order of their names, with their texts. Scenarios that lie beside them are passed over.
+pub fn find_definitions(paths: &[PathBuf]) -> Result<Vec<(PathBuf, String)>, Failure> {
+    let mut found = Vec::new();
+    for file in find(paths)? {
+        let text = read_file(&file)?;
+        if !is_scenario(&text) {
+            found.push((file, text));
+        } else if paths.contains(&file) {
+            let shown = file.display();
+            return Err(Failure::Refused(format!("{shown} is a scenario, not definitions: `campanile test {shown}` runs it")));
+        }
+    }
+    if found.is_empty() { Err(Failure::Refused(format!("there are only scenarios in {}", shown(paths)))) } else { Ok(found) }
+}
+
+/// The files below these paths that can hold YAML or JSON, each once, in the order of their names.
 pub fn find(paths: &[PathBuf]) -> Result<Vec<PathBuf>, Failure> {
-    let mut files = Vec::new();
+    let (mut files, mut met) = (Vec::new(), BTreeSet::new());
     for path in paths {
-        collect(path, &mut files)?;
+        collect(path, &mut met, &mut files)?;
     }
     if files.is_empty() {
-        let shown: Vec<String> = paths.iter().map(|path| path.display().to_string()).collect();
-        return Err(Failure::Refused(format!("no .yaml, .yml or .json file in {}", join(&shown))));
+        return Err(Failure::Refused(format!("no .yaml, .yml or .json file in {}", shown(paths))));
     }
     Ok(files)
+}
+
+fn shown(paths: &[PathBuf]) -> String {
+    join(&paths.iter().map(|path| path.display().to_string()).collect::<Vec<_>>())
 }
 
 /// Puts the users of a cohort's file into its document. The file's path is seen from the definition's.
@@ -220,8 +230,12 @@ fn put_users(document: &mut Document, definition: &Path) -> Vec<Problem> {
     }
 }
 
-fn collect(path: &Path, files: &mut Vec<PathBuf>) -> Result<(), Failure> {
+/// `met`: what was come to already, as it lies on the disk. A link may lead back to where it lies.
+fn collect(path: &Path, met: &mut BTreeSet<PathBuf>, files: &mut Vec<PathBuf>) -> Result<(), Failure> {
     let unreadable = |error: std::io::Error| unreadable(path, &error);
+    if !met.insert(std::fs::canonicalize(path).map_err(unreadable)?) {
+        return Ok(());
+    }
     if !std::fs::metadata(path).map_err(unreadable)?.is_dir() {
         files.push(path.to_owned());
         return Ok(());
@@ -236,7 +250,7 @@ fn collect(path: &Path, files: &mut Vec<PathBuf>) -> Result<(), Failure> {
         let hidden = path.file_name().is_some_and(|name| name.to_string_lossy().starts_with('.'));
         let definitions = path.extension().is_some_and(|extension| ["yaml", "yml", "json"].iter().any(|known| extension == *known));
         if !hidden && (definitions || path.is_dir()) {
-            collect(&path, files)?;
+            collect(&path, met, files)?;
         }
     }
     Ok(())

@@ -187,6 +187,7 @@ fn header(request: &HttpRequest, name: &str) -> Option<String> {
 fn answer(status: u16, retry_after: Option<String>, body: Option<String>) -> Answer {
     Answer {
         status: if status == 0 { Err(Failure::Timeout) } else { Ok(status) },
+        cut: None,
         retry_after: retry_after.map(Into::into),
         latency: Duration::ZERO,
         body_excerpt: body.map(Into::into),

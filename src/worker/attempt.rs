@@ -159,7 +159,7 @@ pub async fn give_up(outside: &Outside, delivery: Delivery, cause: FailCause) ->
         FailCause::Expired => "expired",
         FailCause::Ended => "ended",
     };
-    fail(outside, delivery, cause, None, Duration::ZERO).await
+    fail(outside, delivery, cause, None, None).await
 }
 
 /// Writes the dead letter of a delivery that failed with the batch that made its request: so that it can be sent again alone, as the
@@ -216,7 +216,7 @@ async fn settle(attempting: Attempting<'_>, answer: &Answer) -> Option<(UserId, 
     let status = answer.status.ok();
     let hint = match delivery::meaning(answer, now) {
         Meaning::Delivered => return Some(delivered(outside, delivery, number, status, answer.latency).await),
-        Meaning::Failed => return Some(fail(outside, delivery, &delivery::cause(answer), status, answer.latency).await),
+        Meaning::Failed => return Some(fail(outside, delivery, &delivery::cause(answer), status, Some(answer.latency)).await),
         // Parked before it came here.
         Meaning::Unsent => None,
         Meaning::Retry { hint } => hint,
@@ -226,13 +226,14 @@ async fn settle(attempting: Attempting<'_>, answer: &Answer) -> Option<(UserId, 
     let next =
         manner.retries.after(number.saturating_sub(delivery.before), hint, spread).or(slot.probe.then(|| retries::halted(1, spread)));
     let Some(wait) = next else {
-        return Some(fail(outside, delivery, &delivery::cause(answer), status, answer.latency).await);
+        return Some(fail(outside, delivery, &delivery::cause(answer), status, Some(answer.latency)).await);
     };
     let mut message = RetryMessage::of(&delivery, number, now.after(wait))?;
     let until = message.not_before;
     message.leased = lease::fits(now, wait, lease, manner.timeout);
     let leased = message.leased;
-    let mut lines = attempt_lines(outside, &delivery, AttemptResult::Retrying, status, Some(&delivery::cause(answer)), answer.latency);
+    let mut lines =
+        attempt_lines(outside, &delivery, AttemptResult::Retrying, status, Some(&delivery::cause(answer)), Some(answer.latency));
     lines.push(message.line(&outside.settings.topics, now));
     confirm_decided(outside, &delivery).await;
     // As with `park`.
@@ -242,15 +243,16 @@ async fn settle(attempting: Attempting<'_>, answer: &Answer) -> Option<(UserId, 
 }
 
 async fn delivered(outside: &Outside, delivery: Delivery, attempt: u32, status: Option<u16>, latency: Duration) -> (UserId, Input) {
-    let lines = attempt_lines(outside, &delivery, AttemptResult::Delivered, status, None, latency);
+    let lines = attempt_lines(outside, &delivery, AttemptResult::Delivered, status, None, Some(latency));
     report(outside, lines).await;
     confirm_decided(outside, &delivery).await;
     (delivery.user, Input::Attempted { id: delivery.entry.id, attempt, verdict: Verdict::Delivered, status, cause: None })
 }
 
-async fn fail(outside: &Outside, delivery: Delivery, cause: &str, status: Option<u16>, latency: Duration) -> (UserId, Input) {
+/// `took` is nothing where no request was made.
+async fn fail(outside: &Outside, delivery: Delivery, cause: &str, status: Option<u16>, took: Option<Duration>) -> (UserId, Input) {
     let attempt = delivery.entry.phase.attempt();
-    let lines = attempt_lines(outside, &delivery, AttemptResult::Failed, status, Some(cause), latency);
+    let lines = attempt_lines(outside, &delivery, AttemptResult::Failed, status, Some(cause), took);
     // Who shared it has a dead letter of their own, when their records know.
     if delivery.members.is_empty() {
         write_letter(outside, &delivery, lines, cause, status).await;
@@ -269,17 +271,19 @@ fn whose(delivery: &Delivery) -> Vec<(&UserId, DeliveryId)> {
     }
 }
 
-/// The line of an attempt, or those of all who shared its request. For metrics it is one request.
+/// The line of an attempt, or those of all who shared its request. For metrics it is one request, or none where none `took` any time.
 fn attempt_lines(
     outside: &Outside,
     delivery: &Delivery,
     result: AttemptResult,
     status: Option<u16>,
     cause: Option<&str>,
-    latency: Duration,
+    took: Option<Duration>,
 ) -> Vec<Line> {
     let destination = delivery.destination();
-    outside.metrics.attempted(destination, result, latency);
+    if let Some(took) = took {
+        outside.metrics.attempted(destination, result, took);
+    }
     let at = outside.clock.now();
     let line = |(user_id, delivery_id): (&UserId, DeliveryId)| {
         let attempt = Attempt {
@@ -292,7 +296,7 @@ fn attempt_lines(
             attempt: delivery.entry.phase.line_number(),
             result,
             status,
-            latency_ms: outcomes::latency_ms(latency),
+            latency_ms: outcomes::latency_ms(took.unwrap_or_default()),
             cause: cause.map(str::to_owned),
             error: (result == AttemptResult::Failed).then(|| format!("{}: {}", outcomes::FAILED, cause.unwrap_or_default())),
         };
@@ -348,7 +352,56 @@ async fn report(outside: &Outside, lines: Vec<Line>) {
 
 #[cfg(test)]
 mod tests {
+    use futures_util::FutureExt;
+
     use super::*;
+    use crate::engine::id::CampaignId;
+    use crate::engine::record::{Claim, Counts};
+    use crate::simulator;
+    use crate::simulator::endpoints::Endpoints;
+    use crate::simulator::ports::{MemoryLog, MemoryStore, OpenStore, SharedFaults, VirtualClock};
+    use crate::telemetry::metrics::{CampaignLabel, Metrics};
+    use crate::worker::ports::Clock;
+
+    /// Lines and a letter tell of it; the metrics of attempts do not, as no request was made.
+    #[test]
+    fn what_is_given_up_is_no_attempt() {
+        let now = Timestamp(1_795_000_000_000);
+        let clock = VirtualClock::new(now);
+        let shared: Arc<dyn Clock> = Arc::new(clock.clone());
+        let log = MemoryLog::new(1, shared.clone(), SharedFaults::default());
+        let store: Arc<dyn OpenStore> = Arc::new(MemoryStore::new("s", shared.clone(), SharedFaults::default()));
+        let endpoints = Endpoints::new(Vec::new(), Vec::new(), simulator::endpoints::Secrets::default());
+        let metrics = Arc::new(Metrics::new(CampaignLabel::Auto).unwrap());
+        let outside = Outside {
+            append: Arc::new(log.clone()),
+            exchange: Box::new(endpoints.exchange(&store, &clock)),
+            clock: Arc::new(StoreClock::new(shared)),
+            destinations: Arc::new(Destinations::new(Vec::new(), 1, false)),
+            links: Arc::default(),
+            secrets: endpoints.secrets(),
+            settings: Arc::new(Settings::of_one_lane()),
+            metrics: Counters::new(metrics.clone()),
+            complaints: Complaints::default(),
+            exchanging: Cell::default(),
+        };
+        let entry = Pending {
+            id: DeliveryId([1; 16]),
+            campaign: CampaignId::of("c"),
+            claim: Arc::new(Claim::of_test("c", now)),
+            counts: Counts::default(),
+            expires: now,
+            phase: Phase::Failing { attempt: 1, cause: FailCause::Expired, again: now },
+            origin: None,
+            request: None,
+        };
+        let delivery = Delivery::new("u1".into(), entry, Ack::done());
+        give_up(&outside, delivery, FailCause::Expired).now_or_never().unwrap();
+        assert_eq!((log.records("campanile.outcomes").len(), log.records("campanile.dead").len()), (1, 1));
+        let shown = prometheus::TextEncoder::new().encode_to_string(&metrics.registry.gather()).unwrap();
+        assert!(shown.contains(r#"campanile_dead_total{reason="expired"} 1"#), "{shown}");
+        assert!(!shown.contains("campanile_attempts_total{") && !shown.contains("campanile_attempt_seconds_count{"), "{shown}");
+    }
 
     #[test]
     fn who_lacks_a_secret_waits_as_long_again() {

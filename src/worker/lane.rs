@@ -72,8 +72,20 @@ pub enum Job {
 /// backlog of one user does not fill its record (`state_full`) while its endpoint keeps up.
 const USER_DELIVERIES: usize = 16;
 
-/// Events that wait for their busy users; beyond it nothing new is taken.
+/// Events that wait for their busy users. When there are so many, nothing new is taken until their users' endpoints have caught up, or
+/// one of these users has kept events waiting for [`PATIENCE`].
 const PATIENT_EVENTS: usize = 1024;
+
+/// How long all others wait for a burst of one user. Whose events still wait then is too slow for them: while there are too many, that
+/// user's oldest are turned all the same. What its record has no room for is `state_full`: that is what its bound means.
+const PATIENCE: Duration = Duration::from_millis(500);
+
+/// Events of one user that wait, in their order.
+struct Patient {
+    /// Monotonic time since when there is any.
+    since: Duration,
+    waiting: VecDeque<Work>,
+}
 
 pub struct Lane {
     number: usize,
@@ -90,8 +102,8 @@ pub struct Lane {
     busy: HashMap<UserId, usize>,
     /// Events of each user that are in the turn, any of which may become a delivery.
     in_turn: BTreeMap<UserId, usize>,
-    /// Events of users that are busy enough, in their order.
-    patient: HashMap<UserId, VecDeque<Work>>,
+    /// Events of users that are busy enough.
+    patient: HashMap<UserId, Patient>,
     patient_events: usize,
     /// Attempts that are over and whose settling is in the turn.
     settling: Vec<Counted>,
@@ -128,7 +140,7 @@ impl Lane {
 
     /// Whether new events may be handed in.
     pub fn takes_events(&self) -> bool {
-        !self.has_leftovers() && self.patient_events < PATIENT_EVENTS
+        !self.has_leftovers() && (self.patient_events < PATIENT_EVENTS || self.slowest().is_some())
     }
 
     /// Whether something is left over from before that only another call moves on.
@@ -182,6 +194,8 @@ impl Lane {
                     self.unanswered.extend(input.map(|input| Work { user, input, origin: None }));
                 }
                 Mail::Retry(message, ticket) if message.is_over(self.clock.now()) => ticket.finish(),
+                // There is nothing to send any more: no slot is waited for, of a destination that may be halted for long.
+                Mail::Retry(message, ticket) if message.is_expired(self.clock.now()) => self.step_retry(message, ticket),
                 Mail::Retry(message, ticket) => self.offer(Waiting::Retry(message, ticket), &in_force, &mut jobs),
                 Mail::Granted(waiting, slot) => self.start(waiting, slot, &in_force, &mut jobs),
                 Mail::Park(waiting, parking) => self.park(waiting, parking, &mut jobs),
@@ -220,8 +234,22 @@ impl Lane {
         if !self.patient.contains_key(&work.user) && self.room(&work.user) > 0 {
             return self.take_in(work);
         }
+        let since = self.clock.monotonic();
+        let patient = self.patient.entry_ref(&work.user).or_insert_with(|| Patient { since, waiting: VecDeque::new() });
+        patient.waiting.push_back(work);
         self.patient_events += 1;
-        self.patient.entry_ref(&work.user).or_default().push_back(work);
+        if self.patient_events > PATIENT_EVENTS
+            && let Some(user) = self.slowest().cloned()
+        {
+            self.go_on(&user, 1);
+        }
+    }
+
+    /// Of the users whose events have waited for too long, the one of whom most wait.
+    fn slowest(&self) -> Option<&UserId> {
+        let now = self.clock.monotonic();
+        let slow = self.patient.iter().filter(|(_, patient)| now.saturating_sub(patient.since) >= PATIENCE);
+        slow.max_by_key(|(user, patient)| (patient.waiting.len(), *user)).map(|(user, _)| user)
     }
 
     fn take_in(&mut self, work: Work) {
@@ -236,10 +264,9 @@ impl Lane {
         USER_DELIVERIES.saturating_sub(busy + in_turn)
     }
 
-    /// Takes in what a user's room allows.
-    fn go_on(&mut self, user: &UserId) {
-        let room = self.room(user);
-        let Some(waiting) = self.patient.get_mut(user) else { return };
+    /// Takes in so many of a user's events that wait.
+    fn go_on(&mut self, user: &UserId, room: usize) {
+        let Some(Patient { waiting, .. }) = self.patient.get_mut(user) else { return };
         let going: Vec<Work> = waiting.drain(..room.min(waiting.len())).collect();
         if waiting.is_empty() {
             self.patient.remove(user);
@@ -256,7 +283,7 @@ impl Lane {
                 self.busy.remove(user);
             }
         }
-        self.go_on(user);
+        self.go_on(user, self.room(user));
     }
 
     /// Offers what a turn gave out.
@@ -269,7 +296,7 @@ impl Lane {
         }
         // What was in the turn is now busy or over: the next of those users go on with the next turn.
         for user in std::mem::take(&mut self.in_turn).into_keys() {
-            self.go_on(&user);
+            self.go_on(&user, self.room(&user));
         }
         for (user, until) in turned.held {
             self.held.hold(until, user);
@@ -320,6 +347,8 @@ impl Lane {
     fn park(&mut self, waiting: Waiting, parking: Parking, jobs: &mut Vec<Job>) {
         match waiting {
             Waiting::Delivery(delivery) => jobs.push(Job::Park(delivery, parking)),
+            // Its time to come back is over: its step fails it, now that its request is at hand.
+            Waiting::Retry(message, ticket) if message.is_expired(self.clock.now()) => self.step_retry(message, ticket),
             Waiting::Retry(mut message, ticket) => {
                 message.park(parking, self.clock.now());
                 jobs.push(Job::Repark(message, ticket));
@@ -339,10 +368,15 @@ impl Lane {
             Waiting::Fetch(fetching) => jobs.push(Job::Fetch(fetching, slot)),
             Waiting::Retry(message, ticket) => {
                 self.granted.push((message.delivery_id, message.request.destination.clone(), slot));
-                let (user, input) = message.into_input();
-                self.unanswered.push(Work { user, input, origin: Some(Origin { ticket, raw: None }) });
+                self.step_retry(message, ticket);
             }
         }
+    }
+
+    /// Has the record say what becomes of it.
+    fn step_retry(&mut self, message: Box<RetryMessage>, ticket: Ticket) {
+        let (user, input) = message.into_input();
+        self.unanswered.push(Work { user, input, origin: Some(Origin { ticket, raw: None }) });
     }
 }
 
@@ -386,3 +420,6 @@ pub async fn run(job: Job, outside: &Outside) -> Option<Mail> {
     };
     Some(Mail::Done(user, input.map(|(_, input)| input), None))
 }
+
+#[cfg(test)]
+mod tests;

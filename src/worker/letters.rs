@@ -2,6 +2,7 @@
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
+use std::fmt;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -35,6 +36,16 @@ pub struct Filter {
     pub since: Option<Timestamp>,
     /// As it stands in the letter: `http 503`, `expired`, `not_json`.
     pub reason: Option<Box<str>>,
+}
+
+/// As words: `campaign a, reason http 503`; `all`.
+impl fmt::Display for Filter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let texts = [("kind", &self.kind), ("campaign", &self.campaign), ("destination", &self.destination), ("reason", &self.reason)];
+        let mut words: Vec<String> = texts.iter().filter_map(|(name, text)| text.as_ref().map(|text| format!("{name} {text}"))).collect();
+        words.extend(self.since.map(|since| format!("since {since}")));
+        f.write_str(&if words.is_empty() { "all".to_owned() } else { words.join(", ") })
+    }
 }
 
 /// One letter (contract, section 6), as far as it is asked about.

@@ -101,10 +101,11 @@ async fn one(outside: &Outside, campaign: &str, wanted: &Wanted) -> Result<Value
     };
     let answer = outside.exchange.exchange(request).await;
     let text = answer.body_excerpt.as_deref().unwrap_or_default();
-    let result = match answer.status {
-        Ok(200..=299) if text.len() > MAX_CONTENT_BYTES => Err(format!("its answer has more than {MAX_CONTENT_BYTES} bytes")),
-        Ok(200..=299) => Ok(value_of(text)),
-        Ok(_) | Err(_) => Err(delivery::cause(&answer)),
+    let result = match (answer.status, answer.cut) {
+        (Ok(200..=299), Some(cut)) => Err(format!("its answer does not come to its end: {cut}")),
+        (Ok(200..=299), None) if text.len() > MAX_CONTENT_BYTES => Err(format!("its answer has more than {MAX_CONTENT_BYTES} bytes")),
+        (Ok(200..=299), None) => Ok(value_of(text)),
+        (Ok(_) | Err(_), _) => Err(delivery::cause(&answer)),
     };
     outside.metrics.linked(campaign, if result.is_ok() { "fetched" } else { "failed" }, answer.latency);
     if let (Ok(value), false) = (&result, wanted.ttl.is_zero()) {

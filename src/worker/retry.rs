@@ -94,12 +94,13 @@ impl RetryMessage {
         Some(RetryMessage { v: REDRIVE, expires, redrive: Some(Box::new(dead)), ..message })
     }
 
-    /// Of what a turn has put off; `None` for inputs that no message brings.
-    pub fn of_input(user: UserId, input: Input, until: Timestamp, expires: Option<Timestamp>) -> Option<RetryMessage> {
+    /// Of what a turn at `now` has put off; `None` for inputs that no message brings.
+    pub fn of_input(user: UserId, input: Input, until: Timestamp, expires: Option<Timestamp>, now: Timestamp) -> Option<RetryMessage> {
         match input {
             Input::Retry { id, attempt, unstarted, request } => {
                 let message = RetryMessage { unstarted, expires, ..RetryMessage::new(user, id, attempt, until, request) };
-                Some(message.before_expiry())
+                // What has expired and is put off all the same would come back at once, again and again.
+                Some(if message.is_expired(now) { message } else { message.before_expiry() })
             }
             Input::Redrive(dead) => RetryMessage::redriving(user, *dead, until, expires),
             _ => None,
@@ -121,8 +122,13 @@ impl RetryMessage {
 
     /// Whether it has waited for too long and is to be dropped. A retry never is: its delivery ends in a dead letter, this one has one.
     pub fn is_over(&self, now: Timestamp) -> bool {
-        let over = |dead: &Dead| dead.at.after(LETTERS_COUNT) <= now || self.expires.is_some_and(|expires| expires <= now);
+        let over = |dead: &Dead| dead.at.after(LETTERS_COUNT) <= now || self.is_expired(now);
         self.redrive.as_ref().is_some_and(|dead| over(dead))
+    }
+
+    /// Whether its delivery has come to its end: its step fails it and needs no slot for that.
+    pub fn is_expired(&self, now: Timestamp) -> bool {
+        self.expires.is_some_and(|expires| expires <= now)
     }
 
     /// Sets it for later, without an attempt. What is halted again and again comes back ever more rarely.
@@ -248,7 +254,8 @@ pub struct RetryReader {
     heap_bytes: usize,
     /// Everything is paused until the heap has room again.
     full: bool,
-    /// Paused partitions of tiers: what was read of them, with the time at which it is ready, in order.
+    /// Paused partitions of tiers: what was read of them, with the time at which it is ready, in order. One message each, but for what a
+    /// source gives out of a partition that it was told to hold: it takes nothing of the heap's room.
     tiers: BTreeMap<Partition, VecDeque<(Timestamp, Held)>>,
     appending: Appending,
 }
@@ -286,14 +293,28 @@ impl RetryReader {
         let offsets = &self.offsets;
         let room = HEAP_BYTES.saturating_sub(self.heap_bytes);
         let (mut bytes, mut newer) = (0, None);
+        let topics = &self.settings.topics;
         let polled = self.source.poll(wait, &mut |message| {
             match take(offsets, &message, &mut read) {
                 Ok(taken) => bytes += taken,
                 Err(error) => newer = Some(error),
             }
-            if bytes > room || newer.is_some() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+            // The first message of a tier that is not ready has its partition rest: nothing behind it is to be read.
+            let rests = ready_at(topics, message.topic, message.time).is_some_and(|ready| ready > now);
+            if bytes > room || newer.is_some() || rests { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         });
+        let taken: Vec<Partition> = match &polled {
+            Ok(polled) => {
+                // Should one come back it is read again, from what was committed on, and rests no longer.
+                polled.revoked.iter().for_each(|partition| drop(self.tiers.remove(partition)));
+                polled.assigned.iter().map(|assigned| assigned.partition.clone()).collect()
+            }
+            Err(_) => Vec::new(),
+        };
         commits.polled(&mut self.offsets, polled)?;
+        if self.full {
+            self.source.hold(&taken, true)?;
+        }
         if let Some(error) = newer {
             return Err(error);
         }
@@ -317,9 +338,9 @@ impl RetryReader {
         commits.commit(&mut *self.source, &mut self.offsets)
     }
 
-    /// How much it holds, in bytes: never more than [`HEAP_BYTES`] and one record.
+    /// How much it holds, in bytes: never more than [`HEAP_BYTES`] and one record, and a record of each partition of a tier.
     pub fn held_bytes(&self) -> usize {
-        self.heap_bytes
+        self.heap_bytes + self.tiers.values().flatten().map(|(_, held)| held.bytes).sum::<usize>()
     }
 
     /// When the first message wants to move on: from the heap, or out of its tier.
@@ -330,11 +351,9 @@ impl RetryReader {
 
     /// Finds a place for a message: its tier until it is ready, the heap, or a shorter tier.
     fn accept(&mut self, partition: Partition, time: Timestamp, held: Held, now: Timestamp) -> Result<(), SourceError> {
-        let delay = self.settings.topics.retry_tiers.iter().find(|(topic, _)| *topic == partition.topic).map(|(_, delay)| *delay);
-        match delay.map(|delay| time.after(delay)) {
+        match ready_at(&self.settings.topics, &partition.topic, time) {
             // Messages of a tier become ready in their order: the partition rests until its first one is.
             Some(ready) if ready > now || self.tiers.contains_key(&partition) => {
-                self.heap_bytes += held.bytes;
                 if !self.tiers.contains_key(&partition) {
                     self.source.hold(std::slice::from_ref(&partition), true)?;
                 }
@@ -363,10 +382,7 @@ impl RetryReader {
                 ready.extend(waiting.pop_front().map(|(_, held)| held));
             }
         }
-        for held in ready {
-            self.heap_bytes -= held.bytes;
-            self.place(held, now);
-        }
+        ready.into_iter().for_each(|held| self.place(held, now));
         let empty: Vec<Partition> =
             self.tiers.iter().filter(|(_, waiting)| waiting.is_empty()).map(|(partition, _)| partition.clone()).collect();
         self.tiers.retain(|_, waiting| !waiting.is_empty());
@@ -383,6 +399,11 @@ impl RetryReader {
         }
         Ok(())
     }
+}
+
+/// When a record of a tier, written at `time`, is ready to move on; `None` where there is no delay.
+fn ready_at(topics: &Topics, topic: &str, time: Timestamp) -> Option<Timestamp> {
+    topics.retry_tiers.iter().find(|(tier, _)| **tier == *topic).map(|(_, delay)| time.after(*delay))
 }
 
 /// Notes a record and parses it; answers its size. One of a newer form ends this worker and is never finished here.

@@ -3,6 +3,7 @@
 use std::ops::ControlFlow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::time::Duration;
 
 use hashbrown::HashMap;
 
@@ -79,6 +80,7 @@ pub struct Turn {
     sequence: u64,
     metrics: Counters,
     places: KnownPlaces,
+    full: FullSets,
     step: Step,
 }
 
@@ -117,8 +119,8 @@ impl Turn {
         settings: Arc<Settings>,
         metrics: Counters,
     ) -> Turn {
-        let (cache, places) = (Cache::new(REMEMBERED_USERS), KnownPlaces::default());
-        Turn { state, cache, append, clock, follower, settings, sequence: 0, metrics, places, step: step::step }
+        let (cache, places, full) = (Cache::new(REMEMBERED_USERS), KnownPlaces::default(), FullSets::default());
+        Turn { state, cache, append, clock, follower, settings, sequence: 0, metrics, places, full, step: step::step }
     }
 
     pub fn sequence(&self) -> u64 {
@@ -152,8 +154,9 @@ impl Turn {
         self.step_all(&mut turning, all, work).await?;
         self.commit(&mut turning, work).await?;
         let (mut turned, postponed) = self.carry_out(turning);
+        let now = self.clock.now();
         for done in work.drain(..) {
-            finish(done, &postponed, &mut turned);
+            finish(done, &postponed, now, &mut turned);
         }
         Ok(turned)
     }
@@ -197,7 +200,7 @@ impl Turn {
             if asking.is_empty() {
                 break;
             }
-            questions::answer(&mut *self.state, &self.follower.in_force(), turning, &asking, round).await?;
+            questions::answer(&mut *self.state, &self.follower.in_force(), turning, &asking, round, &mut self.full).await?;
             waiting = asking;
         }
         Ok(())
@@ -231,8 +234,8 @@ impl Turn {
             known.admitted.clone_from(&turning.admitted);
             known.standing.clone_from(&turning.standing);
             known.places = self.places.now(now);
-            if let (Input::Wake { .. }, Some(due)) = (input, known.record.timers.iter().map(|timer| timer.due).min()) {
-                self.metrics.timer_overdue(now.since(due));
+            if matches!(input, Input::Wake { .. }) && !known.record.timers.is_empty() {
+                self.metrics.timer_overdue(step::due(&known, in_force).map_or(Duration::ZERO, |due| now.since(due)));
             }
             let Ok(stepped) = catch_unwind(AssertUnwindSafe(|| (self.step)(in_force, &turning.user, known, input, now))) else {
                 return ControlFlow::Break(at);
@@ -431,7 +434,7 @@ impl Turn {
 }
 
 /// Step 7 for one input: its place in the log is finished, unless its retry message must be written again first.
-fn finish(done: Work, postponed: &[Postponed], turned: &mut Turned) {
+fn finish(done: Work, postponed: &[Postponed], now: Timestamp, turned: &mut Turned) {
     let Some(Origin { ticket, .. }) = done.origin else { return };
     let id = match &done.input {
         Input::Retry { id, .. } => Some(*id),
@@ -439,7 +442,7 @@ fn finish(done: Work, postponed: &[Postponed], turned: &mut Turned) {
         _ => None,
     };
     let put_off = id.and_then(|id| postponed.iter().find(|postponed| postponed.id == id));
-    match put_off.and_then(|put_off| RetryMessage::of_input(done.user, done.input, put_off.until, put_off.expires)) {
+    match put_off.and_then(|put_off| RetryMessage::of_input(done.user, done.input, put_off.until, put_off.expires, now)) {
         Some(message) => turned.postponed.push((Box::new(message), ticket)),
         None => ticket.finish(),
     }
@@ -478,6 +481,7 @@ mod turning;
 
 use places::KnownPlaces;
 pub use questions::CAMPAIGN_KEPT;
+use questions::FullSets;
 use turning::Turning;
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use campanile::api::{MAX_DEFINITIONS_BYTES, Tokens};
 use campanile::engine::catalog::{Apply, Catalog, apply};
-use campanile::engine::definition::{ReadOptions, read};
+use campanile::engine::definition::{ReadOptions, Reading, read};
 use campanile::engine::time::Timestamp;
 use campanile::secrets::Secret;
 use campanile::worker::ports::{Future, State, StateError, Store};
@@ -17,7 +17,7 @@ use crate::support::plane::{Answer, Plane, answer};
 
 /// Puts these into the store, as `run --apply` does.
 async fn put(plane: &Plane, definitions: &str) {
-    let (documents, problems) = read("definitions.yaml", definitions, &ReadOptions::default());
+    let Reading { documents, problems, .. } = read("definitions.yaml", definitions, &ReadOptions::default());
     assert!(problems.is_empty(), "{problems:?}");
     let now = Timestamp::parse("2026-11-20T10:00:00Z").unwrap();
     let (catalog, _) = apply(&Catalog::default(), documents, &Apply::default(), now).unwrap();
@@ -181,6 +181,21 @@ async fn definitions_are_applied_all_or_not_at_all() {
     assert_eq!((missing.status, &missing.body["errors"][0]["problem"]), (422, &json!("there is no cohort `y`")));
     let stored = plane.get("/v1/definitions").await.body;
     assert_eq!((&stored["revision"], stored["definitions"].as_array().map(Vec::len)), (&json!(1), Some(2)));
+}
+
+#[tokio::test]
+async fn every_mistake_is_named_at_once_also_beside_what_is_stored() {
+    let plane = Plane::start().await;
+    let cohort = "---\n{kind: cohort, key: vip, users: [u1]}\n";
+    plane.apply("", &[&*campaign("a", "status: running"), cohort].concat()).await;
+    let audience = |key: &str, cohort: &str| campaign(key, &format!("audience: {{cohort: {cohort}}}"));
+    let template = "---\n{kind: campaign, key: d, trigger: {api: {}}, webhook: {url: 'https://h.example/{{ user.id | upcas }}'}}\n";
+    let messy = [&*campaign("a", "titel: x"), &*audience("b", "vip"), &*audience("c", "gone"), template].concat();
+    let refused = plane.apply("", &messy).await;
+    let problems: Vec<_> = refused.body["errors"].as_array().unwrap().iter().map(|error| error["problem"].as_str().unwrap()).collect();
+    let compile = "`webhook.url` does not compile: there is no filter `upcas`; did you mean `upcase`?";
+    assert_eq!(problems, ["unknown key `titel` in a campaign", "there is no cohort `gone`", compile]);
+    assert_eq!((refused.status, &refused.body["detail"]), (422, &json!("nothing was applied: 3 mistakes in the definitions")));
 }
 
 #[tokio::test]

@@ -185,6 +185,52 @@ fn validate_says_how_much_is_sound() {
 }
 
 #[test]
+fn validate_takes_each_definition_once_and_nothing_that_lies_beside() {
+    let desk = tempfile::tempdir().expect("a temporary directory");
+    let write = |name: &str, text: &[u8]| std::fs::write(desk.path().join(name), text).expect("a directory of our own");
+    let validate = |paths: &[&str]| run(campanile(desk.path(), &[&["validate"], paths].concat()));
+    std::fs::create_dir(desk.path().join("inner")).expect("a directory of our own");
+    write("inner/a.yaml", SOUND.as_bytes());
+    write("inner/try.yaml", b"name: n\nfrom: 2026-11-01T00:00:00Z\nto: 2026-11-02T00:00:00Z\ndefinitions: []\n");
+    // A link that leads back up, and a file that is named beside its directory.
+    std::os::unix::fs::symlink("..", desk.path().join("inner/loop")).expect("a directory of our own");
+    validate(&[".", "inner/a.yaml"]).expect(0, &["1 definition, sound"]);
+    validate(&["inner/try.yaml"]).expect(1, &["inner/try.yaml is a scenario, not definitions: `campanile test inner/try.yaml` runs it"]);
+    write("latin.yaml", b"kind: campaign\nkey: caf\xe9\n");
+    validate(&["."]).expect(1, &["latin.yaml:2:9: error: this is not UTF-8"]);
+}
+
+#[test]
+fn one_run_tells_every_fault_of_all_files() {
+    let desk = tempfile::tempdir().expect("a temporary directory");
+    let files = [
+        (
+            "a.yaml",
+            "kind: campaign\nkey: a\ntitel: x\naudience: {cohort: vip}\ntrigger: {api: {}}\nwebhook: {url: 'https://h.example/{{ user.id | upcas }}', destination: kakoa}\n",
+        ),
+        ("b.yaml", "kind: cohort\nkey: vip\nwhere: {user: {plan: {matches: '('}}}\n---\nkind: cohort\nkey: kr\nwhere: {cohort: ko}\n"),
+        ("c.json", "{\"kind\": \"destination\", \"key\": \"kakao\", \"match\": \"h.example\", \"ca\": \"x\"}\n"),
+        ("d.yaml", "kind: campaign\nkey: d\ntrigger: [\n---\nkind: campaign\nkey: e\naudience: {cohort: kr}\ntrigger: {api: {}}\n"),
+    ];
+    for (name, text) in files {
+        std::fs::write(desk.path().join(name), text).expect("a directory of our own");
+    }
+    let ran = run(campanile(desk.path(), &["validate", "."])).expect(1, &["8 errors, 0 warnings"]);
+    let told: Vec<&str> = ran.stdout.lines().filter(|line| line.contains(" error: ")).collect();
+    let expect = [
+        "./a.yaml:3:1: error: unknown key `titel` in a campaign",
+        "./a.yaml:6:16: error: `webhook.url` does not compile: there is no filter `upcas`; did you mean `upcase`?",
+        "./a.yaml:6:72: error: there is no destination `kakoa`",
+        "./b.yaml:3:32: error: not a regular expression: unclosed group",
+        "./b.yaml:7:17: error: there is no cohort `ko`",
+        "./c.json:1:69: error: `ca` is no PEM certificate",
+        "./d.yaml:4:1: error: not valid YAML: while parsing a node, did not find expected node content",
+        "./d.yaml:5:1: error: a campaign needs `webhook`",
+    ];
+    assert_eq!(told, expect);
+}
+
+#[test]
 fn validate_looks_for_the_secrets_that_are_named() {
     let desk = tempfile::tempdir().expect("a temporary directory");
     let write = |name: &str, text: &str| std::fs::write(desk.path().join(name), text).expect("a directory of our own");

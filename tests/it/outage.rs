@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use campanile::engine::catalog::{Apply, Catalog, apply};
-use campanile::engine::definition::{ReadOptions, read};
+use campanile::engine::definition::{ReadOptions, Reading, read};
 use campanile::engine::time::Timestamp;
 use campanile::simulator::endpoints::{Endpoints, Secrets};
 use campanile::simulator::ports::{MemoryLog, MemoryStore, SharedFaults, VirtualClock};
@@ -82,7 +82,7 @@ fn world(start: Timestamp) -> World {
     let clock = VirtualClock::new(start);
     let shared: Arc<dyn Clock> = Arc::new(clock.clone());
     let store = MemoryStore::new("store", shared.clone(), SharedFaults::default());
-    let (documents, problems) = read("definitions.yaml", DEFINITIONS, &ReadOptions::default());
+    let Reading { documents, problems, .. } = read("definitions.yaml", DEFINITIONS, &ReadOptions::default());
     assert!(problems.is_empty(), "{problems:?}");
     let (catalog, _) = apply(&Catalog::default(), documents, &Apply::default(), start).expect("a catalog");
     let put = async { store.session().await?.put_documents(0, &catalog.encode()).await };

@@ -147,6 +147,7 @@ pub async fn a_budget_gives_its_burst_and_then_its_rate(store: &dyn Store) {
     assert_eq!(spend(&[wish("a", 3, slow, 5), wish("b", 9, slow, 5), wish("a", 3, slow, 5)]).await, [3, 5, 2]);
     assert_eq!(spend(&[wish("a", 1, slow, 5), wish("b", 1, slow, 5), wish("b", 0, slow, 5)]).await, [0, 0, 0]);
     assert_eq!(spend(&[wish("none", 9, 0.0, 0)]).await, [1], "a budget holds at least one");
+    assert_eq!(spend(&[wish("ages", 9, 1e-17, 2)]).await, [2], "nothing is kept for longer than the store can count");
     assert_eq!(spend(&[wish("none", 9, 0.0, 0)]).await, [0]);
 }
 

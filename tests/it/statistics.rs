@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use campanile::api::Tokens;
 use campanile::engine::catalog::{Apply, Catalog, apply};
-use campanile::engine::definition::{ReadOptions, read};
+use campanile::engine::definition::{ReadOptions, Reading, read};
 use campanile::engine::statistics::{Line, Tally, Unwritten, What};
 use campanile::engine::time::Timestamp;
 use campanile::secrets::Secret;
@@ -32,7 +32,7 @@ async fn plane() -> Plane {
 
 /// With the definitions, and something counted of one campaign.
 async fn filled(plane: Plane) -> Plane {
-    let (documents, problems) = read("definitions.yaml", DEFINITIONS, &ReadOptions::default());
+    let Reading { documents, problems, .. } = read("definitions.yaml", DEFINITIONS, &ReadOptions::default());
     assert!(problems.is_empty(), "{problems:?}");
     let now = Timestamp::parse("2026-11-20T10:00:00Z").unwrap();
     let (catalog, _) = apply(&Catalog::default(), documents, &Apply::default(), now).unwrap();

@@ -76,11 +76,29 @@ async fn check_all(scripts: &[(&str, &'static [Step], Result<u16, Failure>)]) {
     let client = client(vec![authority.pem()]);
     let check = async |what: &str, scheme: &str, tls, script, expect| {
         let limit = if expect == TIMEOUT { SHORT } else { PATIENCE };
-        assert_eq!(meet(&client, what, scheme, tls, script, limit).await.status, expect, "{what} over {scheme}");
+        let answer = meet(&client, what, scheme, tls, script, limit).await;
+        assert_eq!(answer.cut.map_or(answer.status, Err), expect, "{what} over {scheme}");
     };
     let plain = scripts.iter().map(|(what, script, expect)| check(what, "http", None, *script, *expect));
     let tls = scripts.iter().map(|(what, script, expect)| check(what, "https", Some(server.clone()), *script, *expect));
     join(join_all(plain), join_all(tls)).await;
+}
+
+#[tokio::test]
+async fn a_status_stands_whatever_becomes_of_its_body() {
+    let client = client(Vec::new());
+    let check = async |script, expect: (u16, Failure, Option<&str>)| {
+        let limit = if expect.1 == Failure::Timeout { SHORT } else { PATIENCE };
+        let answer = meet(&client, "a body that fails", "http", None, script, limit).await;
+        assert_eq!((answer.status, answer.cut, answer.retry_after.as_deref()), (Ok(expect.0), Some(expect.1), expect.2), "{script:?}");
+    };
+    check(&[ReadHead, Write("HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nhalf")], (200, Failure::Connect, None)).await;
+    check(&[ReadHead, Write("HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\n"), Hang], (200, Failure::Timeout, None)).await;
+    check(&[ReadHead, Write("HTTP/1.1 404 No\r\ncontent-length: 9\r\n\r\n"), Reset], (404, Failure::Connect, None)).await;
+    check(&[ReadHead, Write("HTTP/1.1 301 Away\r\nlocation: /\r\ncontent-length: 9\r\n\r\n"), Hang], (301, Failure::Timeout, None)).await;
+    let busy = "HTTP/1.1 429 Busy\r\nretry-after: 30\r\ntransfer-encoding: chunked\r\n\r\nzz\r\n";
+    let busy: &'static [Step] = Box::leak(Box::new([ReadHead, Write(busy)]));
+    check(busy, (429, Failure::Protocol, Some("30"))).await;
 }
 
 #[tokio::test]
@@ -355,7 +373,7 @@ async fn a_connection_that_was_closed_meanwhile_is_not_used() {
 async fn a_request_that_was_begun_is_never_repeated() {
     let endpoint = Endpoint::plain().await;
     let client = client(Vec::new());
-    for (path, expect) in [("/", Ok(200)), ("/close", CONNECT), ("/", Ok(200)), ("/reset", CONNECT), ("/", Ok(200)), ("/cut", CONNECT)] {
+    for (path, expect) in [("/", Ok(200)), ("/close", CONNECT), ("/", Ok(200)), ("/reset", CONNECT), ("/", Ok(200)), ("/cut", Ok(200))] {
         assert_eq!(client.exchange(post(endpoint.url(path), 1)).await.status, expect, "{path}");
     }
     let seen: Vec<(usize, String)> = endpoint.seen().into_iter().map(|seen| (seen.connection, seen.path)).collect();

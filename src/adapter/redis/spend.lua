@@ -4,6 +4,9 @@
 -- ARGV  1 how many are wanted   2 how many come in a second   3 how many it holds at most
 -- Gives how many were taken, whole ones.
 
+-- Ten years: a server refuses what it cannot count in milliseconds.
+local LONGEST_S = 315360000
+
 local budget = KEYS[1]
 local want, per_second, burst = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
 local time = redis.call('TIME')
@@ -21,6 +24,6 @@ local given = math.min(want, math.floor(tokens))
 -- Seventeen digits carry a double exactly; sixteen hold the microseconds.
 redis.call('HSET', budget, 'tokens', string.format('%.17g', tokens - given), 'at', string.format('%.0f', now_us))
 -- Once it would be full again, forgetting it changes nothing. A day is the most for one that hardly fills.
-local full_s = per_second > 0 and math.ceil((burst - tokens + given) / per_second) or 86400
-redis.call('EXPIRE', budget, per_second > 0 and full_s + 1 or full_s)
+local full_s = per_second > 0 and math.ceil((burst - tokens + given) / per_second) + 1 or 86400
+redis.call('EXPIRE', budget, string.format('%.0f', math.min(full_s, LONGEST_S)))
 return given

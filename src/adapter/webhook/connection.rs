@@ -11,6 +11,7 @@ use hyper::client::conn::http1;
 use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
 use tokio::task::AbortHandle;
+use tokio::time::Instant;
 
 use super::stream::{Allowance, Stream};
 
@@ -29,6 +30,7 @@ pub struct Connection {
     /// hyper would first write out what is left and say goodbye, to an end that may not listen.
     driver: AbortOnDrop,
     allowance: Arc<Allowance>,
+    opened: Instant,
 }
 
 struct AbortOnDrop(AbortHandle);
@@ -56,7 +58,7 @@ impl Connection {
             // What went wrong is told to whoever waits for the response or its body.
             let _ = connection.await;
         });
-        Ok(Connection { sender, driver: AbortOnDrop(driver.abort_handle()), allowance })
+        Ok(Connection { sender, driver: AbortOnDrop(driver.abort_handle()), allowance, opened: Instant::now() })
     }
 
     /// Sends a request and waits for the head of its response. A connection that was dropped halfway is closed.
@@ -70,6 +72,11 @@ impl Connection {
             Some(request) => Broken::Unsent(Box::new(request)),
             None => Broken::Failed(error.into_error()),
         })
+    }
+
+    /// Since when it stands.
+    pub fn opened(&self) -> Instant {
+        self.opened
     }
 
     /// False when it is known to be of no further use.

@@ -108,20 +108,21 @@ impl WebhookClient {
         Ok(WebhookClient { opener, allow_http: settings.allow_http, trust, everyone, apart: RefCell::default() })
     }
 
-    async fn attempt(&self, mut request: HttpRequest, reply: &mut Reply) -> Result<u16, Failure> {
+    async fn attempt(&self, mut request: HttpRequest, reply: &mut Reply) -> Result<(), Failure> {
         let (ca, keep_bytes) = (request.ca.take(), request.keep_bytes);
         let (origin, wire) = prepare(request)?;
         self.admit(&origin)?;
         let circle = self.circle(ca.as_ref())?;
         let (connection, response) = self.send(&circle, &origin, wire).await?;
-        let status = response.status().as_u16();
+        reply.status = Some(response.status().as_u16());
         reply.retry_after = retry_after(response.headers());
         let (excerpt, read) = read_body(response.into_body(), keep_bytes).await?;
         reply.excerpt = excerpt;
         if read == Read::ToItsEnd && connection.is_open() {
-            circle.idle.keep(&origin.text, connection, Instant::now());
+            let opened = connection.opened();
+            circle.idle.keep(&origin.text, connection, opened, Instant::now());
         }
-        Ok(status)
+        Ok(())
     }
 
     /// Sends a request over a connection that idles, or over a new one. An idle one that its server has closed meanwhile is
@@ -186,15 +187,21 @@ impl Exchange for WebhookClient {
             let begun = Instant::now();
             let mut reply = Reply::default();
             let attempt = timeout_at(begun + request.timeout, self.attempt(request, &mut reply)).await;
-            let status = attempt.unwrap_or(Err(Failure::Timeout));
-            Answer { status, retry_after: reply.retry_after, latency: begun.elapsed(), body_excerpt: reply.excerpt }
+            let failure = attempt.unwrap_or(Err(Failure::Timeout)).err();
+            // Who answered with a status has judged: what follows it changes nothing, and to ask again would be to send twice.
+            let (status, cut) = match reply.status {
+                Some(status) => (Ok(status), failure),
+                None => (Err(failure.unwrap_or(Failure::Protocol)), None),
+            };
+            Answer { status, cut, retry_after: reply.retry_after, latency: begun.elapsed(), body_excerpt: reply.excerpt }
         })
     }
 }
 
-/// What is known beside the status, also of an exchange that did not finish.
+/// What is known of an answer, also of an exchange that did not finish.
 #[derive(Default)]
 struct Reply {
+    status: Option<u16>,
     retry_after: Option<Box<str>>,
     excerpt: Option<Box<str>>,
 }

@@ -11,6 +11,8 @@ use tokio::time::{Instant, sleep_until};
 
 /// A connection idle for longer is closed: load balancers drop theirs after 60 s, some after 20 s, and say nothing.
 const MAX_IDLE: Duration = Duration::from_secs(15);
+/// A connection is not used for longer, however busy it is: its name is asked for again, and an endpoint that moved is followed.
+const LIVES: Duration = Duration::from_secs(300);
 /// Idle connections kept to one origin, by each lane: the default of a destination's `max_in_flight`.
 const MAX_IDLE_PER_ORIGIN: usize = 64;
 /// Idle connections kept in one pool.
@@ -41,10 +43,10 @@ impl<T: Send + 'static> Pool<T> {
         lock(&self.shelves).take(origin, Instant::now)
     }
 
-    /// Keeps a connection for the next exchange, or closes it when there are enough.
-    pub fn keep(&self, origin: &Bytes, connection: T, now: Instant) {
+    /// Keeps a connection for the next exchange, or closes it when there are enough or it is too old.
+    pub fn keep(&self, origin: &Bytes, connection: T, opened: Instant, now: Instant) {
         let mut shelves = lock(&self.shelves);
-        shelves.keep(origin, connection, now);
+        shelves.keep(origin, connection, opened, now);
         if !std::mem::replace(&mut shelves.swept, true) {
             tokio::spawn(sweep(Arc::downgrade(&self.shelves)));
         }
@@ -60,8 +62,8 @@ impl<T> Shelves<T> {
         (now() < since + MAX_IDLE).then_some(connection)
     }
 
-    fn keep(&mut self, origin: &Bytes, connection: T, now: Instant) {
-        if self.count >= MAX_IDLE_IN_ALL {
+    fn keep(&mut self, origin: &Bytes, connection: T, opened: Instant, now: Instant) {
+        if self.count >= MAX_IDLE_IN_ALL || now >= opened + LIVES {
             return;
         }
         let shelf = self.by_origin.entry_ref(origin).or_default();
@@ -123,7 +125,7 @@ mod tests {
     fn the_youngest_of_its_own_origin_is_taken() {
         let (mut shelves, now) = (shelves(), Instant::now());
         for (origin, connection) in [(A, 1), (B, 2), (A, 3)] {
-            shelves.keep(&origin, connection, now);
+            shelves.keep(&origin, connection, now, now);
         }
         for (origin, expect) in [(A, Some(3)), (A, Some(1)), (A, None), (B, Some(2)), (B, None)] {
             assert_eq!(shelves.take(&origin, || now), expect);
@@ -135,9 +137,9 @@ mod tests {
     fn what_idled_too_long_is_closed() {
         let (mut shelves, start) = (shelves(), Instant::now());
         let second = start + Duration::from_secs(1);
-        shelves.keep(&A, 1, start);
-        shelves.keep(&A, 2, second);
-        shelves.keep(&B, 3, start);
+        shelves.keep(&A, 1, start, start);
+        shelves.keep(&A, 2, second, second);
+        shelves.keep(&B, 3, start, start);
         assert_eq!(shelves.sweep(start), Some(start + MAX_IDLE));
         assert_eq!(shelves.count, 3);
         assert_eq!(shelves.sweep(start + MAX_IDLE), Some(second + MAX_IDLE));
@@ -148,14 +150,29 @@ mod tests {
     }
 
     #[test]
+    fn a_busy_connection_is_not_kept_for_ever() {
+        let (mut shelves, opened) = (shelves(), Instant::now());
+        let mut uses = 0;
+        for round in 1.. {
+            let now = opened + round * Duration::from_secs(10);
+            shelves.keep(&A, 1, opened, now);
+            if shelves.take(&A, || now).is_none() {
+                break;
+            }
+            uses += 1;
+        }
+        assert_eq!((uses, shelves.count), (29, 0), "for five minutes");
+    }
+
+    #[test]
     fn no_more_are_kept_than_the_bounds() {
         let (mut shelves, now) = (shelves(), Instant::now());
         for connection in 0..2 * MAX_IDLE_PER_ORIGIN {
-            shelves.keep(&A, connection, now);
+            shelves.keep(&A, connection, now, now);
         }
         assert_eq!(shelves.count, MAX_IDLE_PER_ORIGIN);
         for connection in 0..2 * MAX_IDLE_IN_ALL {
-            shelves.keep(&Bytes::from(connection.to_string()), connection, now);
+            shelves.keep(&Bytes::from(connection.to_string()), connection, now, now);
         }
         assert_eq!(shelves.count, MAX_IDLE_IN_ALL);
     }

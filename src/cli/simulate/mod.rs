@@ -21,7 +21,7 @@ use super::settings::{join, load};
 use super::validate::read_paths;
 use super::world::WorldArgs;
 use super::{ConfigArgs, Failure, funnel};
-use crate::engine::catalog::{Apply, Catalog, InForce, apply};
+use crate::engine::catalog::{Apply, Catalog, InForce, apply, check};
 use crate::engine::definition::{Problem, ReadOptions, Status};
 use crate::engine::event::SourceId;
 use crate::engine::matching::Match;
@@ -124,12 +124,12 @@ pub fn run(args: &SimulateArgs) -> Result<(), Failure> {
 
 pub(super) fn definitions(paths: &[PathBuf]) -> Result<Catalog, Failure> {
     let options = ReadOptions { allow_http: true };
-    let (documents, problems) = read_paths(paths, &options)?;
-    if problems.iter().any(Problem::is_error) {
-        return Err(Failure::Refused(format!("the definitions cannot be used\n{}", join(&problems))));
-    }
+    let reading = read_paths(paths, &options)?;
     let options = Apply { read: options, ..Apply::default() };
-    let applied = apply(&Catalog::default(), documents, &options, Timestamp::MIN);
+    let applied = match reading.is_sound() {
+        true => apply(&Catalog::default(), reading.documents, &options, Timestamp::MIN),
+        false => Err(check(&Catalog::default(), reading, &options, Timestamp::MIN)),
+    };
     let (catalog, _) = applied.map_err(|problems| Failure::Refused(format!("the definitions cannot be used\n{}", join(&problems))))?;
     Ok(catalog)
 }

@@ -8,7 +8,8 @@ use super::destinations::Finder;
 use super::{Catalog, Document};
 use crate::engine::definition::problem::sort;
 use crate::engine::definition::{
-    Campaign, Definition, Destination, Document as Written, Kind, Problem, ReadOptions, Status, check_some_together, read_canonical,
+    Campaign, Definition, Destination, Document as Written, Faulty, Kind, Problem, ReadOptions, Reading, Status, check_together,
+    read_canonical,
 };
 use crate::engine::rendering::{self, TemplateProblem};
 use crate::engine::time::Timestamp;
@@ -70,25 +71,8 @@ impl fmt::Display for Change {
 /// The catalog with these documents at this time, and what became of each in the order of kind and key; or every reason why not.
 /// The revision stays: it is the store's to count. If every change is `Unchanged` there is nothing to store.
 pub fn apply(current: &Catalog, written: Vec<Written>, options: &Apply, now: Timestamp) -> Result<(Catalog, Vec<Change>), Vec<Problem>> {
-    let mut problems = Vec::new();
-    let mut next: BTreeMap<Name, Document> =
-        current.documents.iter().map(|document| ((document.kind, document.key.clone()), document.clone())).collect();
-    let mut changes: BTreeMap<Name, Change> = BTreeMap::new();
-    for document in &written {
-        let name = name(document);
-        match decide(next.get(&name), document, options, now) {
-            Ok((stored, what)) => {
-                changes.insert(name.clone(), change(&stored, what));
-                next.insert(name, stored);
-            }
-            Err(problem) => problems.push(problem),
-        }
-    }
-    if options.prune {
-        let names: BTreeSet<Name> = written.iter().map(name).collect();
-        prune(&names, &mut next, &mut changes);
-    }
-    problems.extend(check_all(written, &next, &changes, options, true));
+    let Plan { next, changes, mut problems } = Plan::of(current, &written, options, now);
+    problems.extend(check_all(written, &[], &next, &changes, options));
     if !problems.is_empty() {
         sort(&mut problems);
         return Err(problems);
@@ -97,15 +81,52 @@ pub fn apply(current: &Catalog, written: Vec<Written>, options: &Apply, now: Tim
     Ok((catalog, changes.into_values().collect()))
 }
 
-/// What is wrong with these documents when others beside them could not be read: so that all problems show at once. What they
-/// refer to may be among the others and is not missed.
-pub fn check_sound(written: Vec<Written>, read: ReadOptions) -> Vec<Problem> {
-    let options = Apply { read, ..Apply::default() };
-    let made = written.iter().filter_map(|document| Some((name(document), decide(None, document, &options, Timestamp::MIN).ok()?.0)));
-    let next: BTreeMap<Name, Document> = made.collect();
-    let mut problems = check_all(written, &next, &BTreeMap::new(), &options, false);
+/// Everything that is to be said of what was read, all at once and sorted: what was found while reading, and why [`apply`] would refuse it.
+/// A faulty document is checked as far as it was read, and what others refer to in it is not missed.
+pub fn check(current: &Catalog, read: Reading, options: &Apply, now: Timestamp) -> Vec<Problem> {
+    let Reading { documents: mut written, faulty, mut problems } = read;
+    for mut part in faulty.iter().filter_map(|faulty| faulty.part.clone()) {
+        // That it would be an edit goes without saying.
+        if let Some(stored) = current.get(part.kind, &part.key) {
+            part.canonical = stored.canonical.clone();
+        }
+        written.push(part);
+    }
+    let Plan { next, changes, problems: refused } = Plan::of(current, &written, options, now);
+    problems.extend(refused);
+    problems.extend(check_all(written, &faulty, &next, &changes, options));
     sort(&mut problems);
     problems
+}
+
+/// What would be stored, what would become of each document, and why some cannot be.
+struct Plan {
+    next: BTreeMap<Name, Document>,
+    changes: BTreeMap<Name, Change>,
+    problems: Vec<Problem>,
+}
+
+impl Plan {
+    fn of(current: &Catalog, written: &[Written], options: &Apply, now: Timestamp) -> Plan {
+        let stored: BTreeMap<Name, Document> =
+            current.documents.iter().map(|document| ((document.kind, document.key.clone()), document.clone())).collect();
+        let mut plan = Plan { next: stored.clone(), changes: BTreeMap::new(), problems: Vec::new() };
+        for document in written {
+            let name = name(document);
+            match decide(stored.get(&name), document, options, now) {
+                Ok((stored, what)) => {
+                    plan.changes.insert(name.clone(), change(&stored, what));
+                    plan.next.insert(name, stored);
+                }
+                Err(problem) => plan.problems.push(problem),
+            }
+        }
+        if options.prune {
+            let names: BTreeSet<Name> = written.iter().map(name).collect();
+            prune(&names, &mut plan.next, &mut plan.changes);
+        }
+        plan
+    }
 }
 
 /// What is wrong with starting a stored campaign, seen with all others.
@@ -115,7 +136,7 @@ pub(super) fn check_start(current: &Catalog, campaign: &Document, read: &ReadOpt
         current.documents.iter().map(|document| ((document.kind, document.key.clone()), document.clone())).collect();
     next.insert(name(&written), Document { status: Some(Status::Running), ..campaign.clone() });
     let options = Apply { read: *read, ..Apply::default() };
-    let problems = check_all(vec![written], &next, &BTreeMap::new(), &options, true);
+    let problems = check_all(vec![written], &[], &next, &BTreeMap::new(), &options);
     if problems.is_empty() { Ok(()) } else { Err(problems) }
 }
 
@@ -201,10 +222,10 @@ fn prune(names: &BTreeSet<Name>, next: &mut BTreeMap<Name, Document>, changes: &
 /// document that this version cannot read takes no part; [`super::InForce`] leaves it out and says so.
 fn check_all(
     written: Vec<Written>,
+    faulty: &[Faulty],
     next: &BTreeMap<Name, Document>,
     changes: &BTreeMap<Name, Change>,
     options: &Apply,
-    whole: bool,
 ) -> Vec<Problem> {
     let names: BTreeSet<Name> = written.iter().map(name).collect();
     let untouched = next.iter().filter(|(name, _)| !names.contains(*name)).map(|(_, document)| document);
@@ -216,7 +237,7 @@ fn check_all(
             campaign.status = stored.status;
         }
     }
-    let mut problems = check_some_together(&all, whole);
+    let mut problems = check_together(&all, faulty);
     let destinations: Vec<&Destination> = all.iter().filter_map(destination_of).collect();
     let finder = Finder::of(destinations.iter().copied());
     let moved = |kind| changes.values().any(|change| change.kind == kind && change.what != What::Unchanged);

@@ -9,7 +9,7 @@ mod in_force;
 mod lifecycle;
 mod secrets;
 
-pub use apply::{Apply, Change, What, apply, check_sound};
+pub use apply::{Apply, Change, What, apply, check};
 pub use backfill::{Backfill, Unfinished};
 pub use destinations::{DEFAULT_MAX_IN_FLIGHT, Route};
 pub use in_force::{CampaignInForce, InForce, Policy};

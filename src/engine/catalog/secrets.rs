@@ -55,10 +55,10 @@ fn walk(path: &str, value: &Value, each: &mut impl FnMut(&str, &Value)) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::definition::{ReadOptions, read};
+    use crate::engine::definition::{ReadOptions, Reading, read};
 
     fn check(text: &str, expect: &[&str]) {
-        let (documents, problems) = read("t", text, &ReadOptions::default());
+        let Reading { documents, problems, .. } = read("t", text, &ReadOptions::default());
         assert!(problems.is_empty(), "{text}: {problems:?}");
         let shown = |(name, place): (Box<str>, Place)| format!("{}:{} {name}", place.line, place.column);
         let named: Vec<String> = documents.iter().flat_map(secrets_named).map(shown).collect();

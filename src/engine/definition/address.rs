@@ -71,6 +71,9 @@ fn host(scheme: &str, authority: &str) -> Result<Box<str>, Refused> {
     let Some((parsed, host)) = parsed.as_ref().and_then(|url| url.host_str().map(|host| (url, host))) else {
         return Err(refused(&format!("`{authority}` is no host"), "such as api.example or api.example:8443"));
     };
+    if parsed.port() == Some(0) {
+        return Err(refused("nobody listens on port 0", "leave the port away for the scheme's own"));
+    }
     Ok(parsed.port().map_or_else(|| host.into(), |port| format!("{host}:{port}").into()))
 }
 
@@ -115,6 +118,7 @@ mod tests {
             ("http://api.example/", "`url` must begin with https://"),
             ("ftp://api.example/", "`url` must begin with https://"),
             ("api.example/x", "`url` must begin with https://"),
+            ("https://api.example:0/", "nobody listens on port 0"),
             ("{{ user.url }}", "the host must be fixed text, not a template"),
             ("https://{{ user.host }}/x", "the host must be fixed text, not a template"),
             ("https://api.{{ user.zone }}.example/x", "the host must be fixed text, not a template"),

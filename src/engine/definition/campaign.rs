@@ -3,12 +3,12 @@
 
 use super::condition::CONDITION;
 use super::document::ReadOptions;
-use super::part::key;
-use super::problem::{Place, Problems};
+use super::part::{UNKNOWN, key};
+use super::problem::Problems;
 use super::reader::{self, MAX_SPAN, Reader};
 use super::rule::RULE;
 use super::shape::{self, Shape, Type, required};
-use super::text::{Data, Node};
+use super::text::{Data, Entry, Node};
 use super::trigger::{OWN_TIME, TRIGGER};
 use super::webhook::WEBHOOK;
 use super::{Active, Campaign, Control, Goal, Limit, Rule, Status, Trigger, fatigue, rule, trigger, webhook};
@@ -103,6 +103,7 @@ static GOAL: Shape = Shape::new(
     ],
 );
 
+/// A campaign; what of it cannot be read has a stand-in that gives no rise to other problems.
 pub(super) fn campaign(node: &Node, options: &ReadOptions, problems: &Problems) -> Option<Campaign> {
     let mut reader = Reader::of(node, &CAMPAIGN, problems)?;
     reader.get("kind");
@@ -114,7 +115,7 @@ pub(super) fn campaign(node: &Node, options: &ReadOptions, problems: &Problems) 
     let channel = reader.name("channel").map(Into::into);
     let priority = reader.integer("priority", i64::MIN..=i64::MAX).unwrap_or(0);
     let active = active(&mut reader);
-    let trigger_place = reader.entry("trigger").map_or(reader.place, |entry| entry.place);
+    let trigger_entry = reader.entry("trigger");
     let trigger = reader
         .require("trigger", "what starts a send: {action: {event: ...}}, {inaction: ...} or {api: {}}")
         .and_then(|node| trigger::trigger(node, problems));
@@ -127,10 +128,10 @@ pub(super) fn campaign(node: &Node, options: &ReadOptions, problems: &Problems) 
     let webhook =
         reader.require("webhook", "where to send it: {url: \"https://...\"}").and_then(|node| webhook::webhook(node, options, problems));
     reader.close();
-    if let Some(trigger) = &trigger {
-        together(trigger, trigger_place, &fatigue, audience_node.is_some(), problems);
+    if let Some(entry) = trigger_entry {
+        together(entry, &fatigue, audience_node.is_some(), problems);
     }
-    let key: Box<str> = key?.into();
+    let key: Box<str> = problems.or_stand_in(key, || UNKNOWN).into();
     Some(Campaign {
         id: CampaignId::of(&key),
         key,
@@ -143,33 +144,33 @@ pub(super) fn campaign(node: &Node, options: &ReadOptions, problems: &Problems) 
         channel,
         priority,
         active,
-        trigger: trigger?,
-        audience: audience?,
+        trigger: problems.or_stand_in(trigger, || Trigger::Api),
+        audience: problems.or_stand_in(audience, || Rule::All(Vec::new())),
         control,
         limit,
         fatigue: fatigue.fatigue,
         goal,
-        webhook: webhook?,
+        webhook: problems.or_stand_in(webhook, webhook::unknown),
     })
 }
 
-/// What a trigger asks of the rest of the campaign.
-fn together(trigger: &Trigger, place: Place, written: &fatigue::Written, says_audience: bool, problems: &Problems) {
-    let recurring = match trigger {
-        Trigger::Schedule(schedule) => repeats(&schedule.times),
-        Trigger::UserDate(_) => true,
-        _ => false,
-    };
-    if recurring && !written.says_resend {
+/// What a trigger asks of the rest of the campaign, also one with other faults: which kind it is of shows from its keys.
+fn together(trigger: &Entry, written: &fatigue::Written, says_audience: bool, problems: &Problems) {
+    let Data::Map(kinds) = &trigger.value.data else { return };
+    let [Entry { key: kind, value: node, .. }] = &kinds[..] else { return };
+    let says = |key: &str| node.at(key).is_some_and(|node| !node.is_null());
+    let is_schedule = &**kind == "schedule";
+    let is_user_date = &**kind == "date" && says("user");
+    if ((is_schedule && (says("cron") || says("monthly"))) || is_user_date) && !written.says_resend {
         let help = "write `fatigue: {resend: never}` for once per user ever, `always` for every time, or {after: 7d}";
-        problems.error_with_help(place, "a recurring trigger needs `fatigue.resend`", help);
+        problems.error_with_help(trigger.place, "a recurring trigger needs `fatigue.resend`", help);
     }
-    if matches!(trigger, Trigger::Schedule(_)) && !says_audience {
+    if is_schedule && !says_audience {
         let help = "write who gets it: `audience: everyone` if it is for all users";
-        problems.error_with_help(place, "a schedule needs `audience`", help);
+        problems.error_with_help(trigger.place, "a schedule needs `audience`", help);
     }
     if let Some(per) = written.per
-        && matches!(trigger, Trigger::Schedule(_) | Trigger::UserDate(_) | Trigger::Cohort { .. })
+        && (is_schedule || is_user_date || &**kind == "cohort")
     {
         let help = "remove `per`: no event starts it, so there are no event properties";
         problems.error_with_help(per, "`per` needs a trigger with an event", help);

@@ -1,6 +1,6 @@
 //! Cohorts: named groups of users, by a rule or by a list.
 
-use super::part::key;
+use super::part::{UNKNOWN, key};
 use super::problem::{Place, Problem, Problems};
 use super::reader::{self, Reader};
 use super::rule::{RULE, rule};
@@ -28,7 +28,7 @@ pub(super) static COHORT: Shape = Shape::new(
     ],
 );
 
-/// A cohort, and the file that its users are in when they are not written here.
+/// A cohort, and the file that its users are in when they are not written here. What cannot be read has a stand-in.
 pub(super) fn cohort(node: &Node, problems: &Problems) -> Option<(Cohort, Option<Box<str>>)> {
     let mut reader = Reader::of(node, &COHORT, problems)?;
     reader.get("kind");
@@ -52,10 +52,9 @@ pub(super) fn cohort(node: &Node, problems: &Problems) -> Option<(Cohort, Option
         let place = written.get(1).map_or(node.place, |second| second.place);
         let help = "a rule, such as `where: {user: {country: KR}}`, or a list, such as `users: [u1, u2]`";
         problems.error_with_help(place, "a cohort needs one of `where`, `users` and `users_file`", help);
-        return None;
     }
-    let (members, file) = members.into_iter().flatten().next()?;
-    Some((Cohort { key: key?.into(), members }, file))
+    let (members, file) = problems.or_stand_in(members.into_iter().flatten().next(), || (Members::List(Vec::new()), None));
+    Some((Cohort { key: problems.or_stand_in(key, || UNKNOWN).into(), members }, file))
 }
 
 /// The user ids of a file, one a line; empty lines are passed over. Sorted, each once; or what is wrong.

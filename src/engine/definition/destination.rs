@@ -23,6 +23,9 @@ pub const MAX_IN_FLIGHT: u32 = 10_000;
 /// Most requests a second to one destination.
 pub const MAX_PER_SECOND: f64 = 100_000.0;
 
+/// About one a day, which is how long a delivery is tried.
+pub const MIN_PER_SECOND: f64 = 0.00001;
+
 /// The tiers of slow retries: each has a topic of its own.
 pub const SLOW_TIERS: [(&str, Duration); 3] =
     [("1m", Duration::from_secs(60)), ("5m", Duration::from_secs(300)), ("30m", Duration::from_secs(1800))];
@@ -112,6 +115,7 @@ static BATCH: Shape = Shape::new(
     ],
 );
 
+/// A destination; what of it cannot be read has a stand-in.
 pub(super) fn destination(node: &Node, problems: &Problems) -> Option<Destination> {
     let mut reader = Reader::of(node, &DESTINATION, problems)?;
     reader.get("kind");
@@ -135,7 +139,8 @@ pub(super) fn destination(node: &Node, problems: &Problems) -> Option<Destinatio
     let ca = reader.get("ca").and_then(|node| ca(node, problems));
     let batch = batch(&mut reader);
     reader.close();
-    let (key, host) = (key?.into(), host?);
+    let key = problems.or_stand_in(key, || part::UNKNOWN).into();
+    let host = problems.or_stand_in(host, || part::UNKNOWN.into());
     Some(Destination { key, host, max_in_flight, timeout, max_retries, rate, slow_retries, auth, sign, ca, batch, headers })
 }
 
@@ -151,8 +156,8 @@ fn rate(destination: &mut Reader<'_>) -> Option<Rate> {
     reader.close();
     let node = node?;
     let per_second = reader::number(node, "`per_second`", problems)?;
-    if !(per_second > 0.0 && per_second <= MAX_PER_SECOND) {
-        problems.error(node.place, format!("`per_second` must be above 0 and at most {MAX_PER_SECOND}, not {per_second}"));
+    if !(MIN_PER_SECOND..=MAX_PER_SECOND).contains(&per_second) {
+        problems.error(node.place, format!("`per_second` must be {MIN_PER_SECOND} to {MAX_PER_SECOND}, not {per_second}"));
         return None;
     }
     Some(Rate { per_second, burst: burst.unwrap_or(per_second.ceil() as u32) })

@@ -1,12 +1,12 @@
-//! Documents: from a file's text to checked definitions, each with its canonical text and the places of its parts.
+//! A document: a checked definition with its canonical text and the places of its parts.
 
 use std::collections::BTreeMap;
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::problem::{Place, Problem, Problems, Severity, meant};
-use super::text::{Data, Entry, Node, documents};
+use super::problem::{Place, Problem, Problems, Severity};
+use super::text::{Data, Entry, Node};
 use super::{Definition, Members, campaign, cohort, destination, reader, rule, trigger, workspace};
 use crate::engine::value::{Object, Text, Value};
 
@@ -106,6 +106,8 @@ impl Document {
 }
 
 impl Kind {
+    pub const ALL: [Kind; 4] = [Kind::Campaign, Kind::Cohort, Kind::Destination, Kind::Workspace];
+
     pub fn as_str(self) -> &'static str {
         match self {
             Kind::Workspace => "workspace",
@@ -122,58 +124,20 @@ impl fmt::Display for Kind {
     }
 }
 
-/// Reads all documents of a file (YAML 1.2 or JSON, separated by `---`, or as the items of a list): those without errors, and every problem in the
-/// order of the text. What only shows when documents are seen together is [`super::check_together`]'s.
-pub fn read(file: &str, text: &str, options: &ReadOptions) -> (Vec<Document>, Vec<Problem>) {
-    let problems = Problems::of(file);
-    let trees = documents(text, &problems);
-    let roots = trees.iter().flat_map(|tree| one_by_one(&tree.root).iter().map(|root| (root, tree.sound)));
-    let read = roots.filter_map(|(root, sound)| document(root, options, &problems).filter(|_| sound)).collect();
-    (read, problems.into_sorted())
-}
-
-/// The items of a list, else the one.
-fn one_by_one(root: &Node) -> &[Node] {
-    match &root.data {
-        Data::List(items) => items,
-        Data::Map(_) | Data::Scalar(_) | Data::Broken => std::slice::from_ref(root),
-    }
-}
-
-/// Reads a canonical text back. `name` stands for the file in problems, which have no place of their own any more.
-pub fn read_canonical(name: &str, canonical: &str, options: &ReadOptions) -> Result<Document, Vec<Problem>> {
-    let problems = Problems::of(name);
-    let read = match Value::from_json(canonical) {
-        Ok(value) => document(&Node::from_value(&value), options, &problems),
-        Err(error) => {
-            problems.error(Place::START, format!("not valid JSON: {error}"));
-            None
-        }
-    };
-    read.ok_or_else(|| problems.into_sorted())
-}
-
-fn document(node: &Node, options: &ReadOptions, problems: &Problems) -> Option<Document> {
-    let before = problems.errors();
+/// Reads a document of this kind. What of it cannot be read was reported and has a stand-in; `None` when it is not even a map.
+pub(super) fn document(kind: Kind, node: &Node, options: &ReadOptions, problems: &Problems) -> Option<Document> {
     let entries = reader::map(node, "a document", problems)?;
     let mut users_file = None;
-    let (kind, definition) = match kind(node, entries, problems)? {
-        Kind::Campaign => {
-            (Kind::Campaign, campaign::campaign(node, options, problems).map(|campaign| Definition::Campaign(Box::new(campaign))))
-        }
+    let definition = match kind {
+        Kind::Campaign => Definition::Campaign(Box::new(campaign::campaign(node, options, problems)?)),
         Kind::Cohort => {
-            let (cohort, file) = cohort::cohort(node, problems).unzip();
-            users_file = file.flatten();
-            (Kind::Cohort, cohort.map(|cohort| Definition::Cohort(Box::new(cohort))))
+            let (cohort, file) = cohort::cohort(node, problems)?;
+            users_file = file;
+            Definition::Cohort(Box::new(cohort))
         }
-        Kind::Destination => {
-            (Kind::Destination, destination::destination(node, problems).map(|destination| Definition::Destination(Box::new(destination))))
-        }
-        Kind::Workspace => {
-            (Kind::Workspace, workspace::workspace(node, problems).map(|workspace| Definition::Workspace(Box::new(workspace))))
-        }
+        Kind::Destination => Definition::Destination(Box::new(destination::destination(node, problems)?)),
+        Kind::Workspace => Definition::Workspace(Box::new(workspace::workspace(node, problems)?)),
     };
-    let definition = definition.filter(|_| problems.errors() == before)?;
     let key = match &definition {
         Definition::Campaign(campaign) => campaign.key.clone(),
         Definition::Cohort(cohort) => cohort.key.clone(),
@@ -202,21 +166,6 @@ fn cohorts(node: &Node) -> Vec<(Box<str>, Place)> {
     }
     if let Some(Node { place, data: Data::Scalar(Value::Text(key)) }) = node.at("trigger").and_then(trigger::cohort_named) {
         found.push((key.as_str().into(), *place));
-    }
-    found
-}
-
-fn kind(node: &Node, entries: &[Entry], problems: &Problems) -> Option<Kind> {
-    let kinds = [Kind::Campaign, Kind::Cohort, Kind::Destination, Kind::Workspace];
-    let Some(entry) = entries.iter().find(|entry| &*entry.key == "kind") else {
-        problems.error_with_help(node.place, "a document needs `kind`", "one of campaign, cohort, destination, workspace");
-        return None;
-    };
-    let name = reader::text(&entry.value, "`kind`", problems)?;
-    let found = kinds.into_iter().find(|kind| kind.as_str() == name);
-    if found.is_none() {
-        let help = meant(name, "one of", kinds.map(Kind::as_str));
-        problems.error_with_help(entry.value.place, format!("unknown kind `{name}`"), help);
     }
     found
 }

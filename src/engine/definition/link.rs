@@ -31,22 +31,34 @@ pub(super) static LINK: Shape = Shape::new(
     ],
 );
 
+/// A link; what of it cannot be read has a stand-in. `None` without a name that a template could say.
 pub(super) fn link(entry: &Entry, options: &ReadOptions, problems: &Problems) -> Option<Link> {
     let name = name(entry, problems);
+    let read = fields(entry, options, problems);
+    let unknown = || {
+        let (url, host) = webhook::unknown_host(None);
+        Link { name: "".into(), url, host, ttl: Duration::ZERO, timeout: DEFAULT_TIMEOUT, on_error: OnLinkError::Drop }
+    };
+    let link = problems.or_stand_in(read, unknown);
+    Some(Link { name: name?, ..link })
+}
+
+/// All of it but its name.
+fn fields(entry: &Entry, options: &ReadOptions, problems: &Problems) -> Option<Link> {
     if let Data::Scalar(Value::Text(text)) = &entry.value.data {
         let message = format!("the link `{}` must be a map, not text", entry.key);
         problems.error_with_help(entry.value.place, message, format!("write {{url: \"{text}\"}}"));
         return None;
     }
     let mut reader = Reader::of_named(&entry.value, &LINK, &format!("the link `{}`", entry.key), problems)?;
-    let url = reader.require("url", "what to fetch, such as https://weather.example/{{ user.city }}");
-    let url = url.and_then(|node| webhook::url(node, options, problems));
+    let node = reader.require("url", "what to fetch, such as https://weather.example/{{ user.city }}");
+    let url = node.and_then(|node| webhook::url(node, options, problems));
     let ttl = reader.duration("ttl", Duration::ZERO..=MAX_TTL).unwrap_or(Duration::ZERO);
     let timeout = reader.duration("timeout", TIMEOUT.0..=TIMEOUT.1).unwrap_or(DEFAULT_TIMEOUT);
     let on_error = reader.choice("on_error", &[("drop", OnLinkError::Drop), ("empty", OnLinkError::Empty)]);
     reader.close();
-    let (url, host) = url?;
-    Some(Link { name: name?, url, host, ttl, timeout, on_error: on_error.unwrap_or(OnLinkError::Drop) })
+    let (url, host) = problems.or_stand_in(url, || webhook::unknown_host(node));
+    Some(Link { name: "".into(), url, host, ttl, timeout, on_error: on_error.unwrap_or(OnLinkError::Drop) })
 }
 
 /// It stands behind `link.` in templates.

@@ -2,8 +2,9 @@
 //! never opens a file, and it knows nothing of templates beyond their text (`catalog` has them compiled).
 //!
 //! `text` makes a tree with places, `reader` reads it with types and collects problems (both serve settings and scenario
-//! files too); `shape` says as data what the language allows, `schema` makes JSON Schema of it and `reference` what people read; `document` says what a
-//! file's documents are, and hands each to the file named after its kind; `together` checks what only shows among several.
+//! files too); `shape` says as data what the language allows, `schema` makes JSON Schema of it and `reference` what people read; `reading`
+//! says what a file's documents are, also the faulty ones; `document` hands each to the file named after its kind; `together` checks what only
+//! shows among several.
 
 pub mod problem;
 pub mod reader;
@@ -16,6 +17,7 @@ mod schema;
 mod shape;
 
 mod document;
+mod reading;
 mod together;
 
 mod part;
@@ -43,8 +45,9 @@ mod tests;
 pub use checked::*;
 pub use cohort::{MAX_LISTED, users_of_file};
 pub use destination::MAX_RETRIES;
-pub use document::{Document, Kind, Places, ReadOptions, WORKSPACE_KEY, read, read_canonical};
+pub use document::{Document, Kind, Places, ReadOptions, WORKSPACE_KEY};
 pub use problem::{Place, Problem, Severity};
+pub use reading::{Faulty, Reading, read, read_canonical};
 pub use reference::reference;
 pub use schema::schema;
-pub use together::{check_batches, check_some_together, check_together, never_shared};
+pub use together::{check_batches, check_together, never_shared};

@@ -14,6 +14,9 @@ use crate::engine::value::Value;
 /// Longest key of a document, in characters.
 pub const MAX_KEY: usize = 63;
 
+/// Stands for a key or a host that cannot be read: none that can is empty.
+pub(super) const UNKNOWN: &str = "";
+
 pub(super) static ZONE: Named =
     Named { id: "zone", doc: "An IANA time zone such as Asia/Seoul, or `user` for each user's own.", value: Type::Name };
 
@@ -41,11 +44,16 @@ pub(super) fn key_of<'a>(node: &'a Node, what: &str, problems: &Problems) -> Opt
     }
     let message = format!("`{key}` cannot be a key");
     let rule = format!("at most {MAX_KEY} lower-case letters, digits and hyphens, the first no hyphen");
-    let likely: String = key.to_lowercase().chars().map(|c| if c.is_ascii_lowercase() || c.is_ascii_digit() { c } else { '-' }).collect();
-    let likely = likely.trim_matches('-');
-    let help = if is_key(likely) { format!("{rule}: `{likely}`?") } else { rule };
+    let help = likely_key(key).map_or(rule.clone(), |likely| format!("{rule}: `{likely}`?"));
     problems.error_with_help(node.place, message, help);
     None
+}
+
+/// The key that a text was probably meant to be.
+pub(super) fn likely_key(text: &str) -> Option<String> {
+    let likely: String = text.to_lowercase().chars().map(|c| if c.is_ascii_lowercase() || c.is_ascii_digit() { c } else { '-' }).collect();
+    let likely = likely.trim_matches('-');
+    is_key(likely).then(|| likely.to_owned())
 }
 
 fn is_key(key: &str) -> bool {

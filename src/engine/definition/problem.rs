@@ -1,7 +1,7 @@
 //! What is wrong with a text, and where: all problems at once, each with its place and, where it can be guessed, what was
 //! meant. Nothing here knows what the text is about; definitions and settings share it.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::fmt;
 
@@ -68,11 +68,13 @@ pub struct Problems {
     list: RefCell<Vec<Problem>>,
     /// Values that stand for something else than they look like, by their place: whether that matters is known to who reads them.
     doubtful: RefCell<BTreeMap<Place, Box<str>>>,
+    /// How many values could not be read and have a stand-in.
+    gaps: Cell<usize>,
 }
 
 impl Problems {
     pub fn of(file: &str) -> Problems {
-        Problems { file: file.into(), list: RefCell::default(), doubtful: RefCell::default() }
+        Problems { file: file.into(), list: RefCell::default(), doubtful: RefCell::default(), gaps: Cell::new(0) }
     }
 
     pub fn file(&self) -> &str {
@@ -106,9 +108,23 @@ impl Problems {
         self.doubtful.borrow().get(&place).cloned()
     }
 
-    /// How many errors there are so far: what was read since an earlier count is sound if the count is the same.
+    /// What was read, else a stand-in for what could not be: so that the rest of a text is read and checked all the same. Who gave the
+    /// value up has reported why.
+    pub fn or_stand_in<T>(&self, read: Option<T>, stand_in: impl FnOnce() -> T) -> T {
+        read.unwrap_or_else(|| {
+            self.gaps.set(self.gaps.get() + 1);
+            stand_in()
+        })
+    }
+
+    /// How many errors there are so far.
     pub fn errors(&self) -> usize {
         self.list.borrow().iter().filter(|problem| problem.is_error()).count()
+    }
+
+    /// Errors and stand-ins so far: what was read since an earlier count is sound if the count is the same.
+    pub fn faults(&self) -> usize {
+        self.errors() + self.gaps.get()
     }
 
     /// All problems in the order of the text.

@@ -30,6 +30,7 @@ pub(super) static PROFILES: Shape = Shape::new(
 
 static KEY_VALUES: Shape = Shape::new("key_values", "`key_values`", "Values by name; texts are templates.", &[]).and(Type::Anything);
 
+/// The payload; what of it cannot be read has a stand-in.
 pub(super) fn profiles(node: &Node, problems: &Problems) -> Option<Profiles> {
     let mut reader = Reader::of(node, &PROFILES, problems)?;
     let target_id = reader.name("target_id").map(Into::into);
@@ -46,8 +47,11 @@ pub(super) fn profiles(node: &Node, problems: &Problems) -> Option<Profiles> {
         every(items.iter().map(|item| reader::name(item, "an item of `profile_data`", problems).map(Into::into)))
     });
     reader.close();
-    let key_values = key_values.unwrap_or_else(|| Some(Value::Object(Object::default())))?;
-    Some(Profiles { target_id, key_values, fields: absent(fields)?, profile_data: absent(traits)? })
+    let nothing = || Value::Object(Object::default());
+    let key_values = key_values.map_or_else(nothing, |read| problems.or_stand_in(read, nothing));
+    let fields = fields.and_then(|read| problems.or_stand_in(read.map(Some), || None));
+    let profile_data = traits.and_then(|read| problems.or_stand_in(read.map(Some), || None));
+    Some(Profiles { target_id, key_values, fields, profile_data })
 }
 
 /// One of the six, in the payload's spelling.
@@ -58,12 +62,4 @@ fn field(node: &Node, problems: &Problems) -> Option<Box<str>> {
     }
     problems.error_with_help(node.place, format!("`fields` cannot name `{name}`"), meant(name, "one of", PROFILE_FIELDS));
     None
-}
-
-/// Absent, or read; `None` when it is there and wrong.
-fn absent<T>(read: Option<Option<T>>) -> Option<Option<T>> {
-    match read {
-        None => Some(None),
-        Some(read) => read.map(Some),
-    }
 }

@@ -1,13 +1,13 @@
 //! The webhook: everything of it that can be checked without knowing templates. Which templates compile is `rendering`'s.
 
-use super::condition::{every, warn_of_doubt};
+use super::condition::warn_of_doubt;
 use super::document::ReadOptions;
 use super::headers::{self, bounded};
 use super::problem::{Place, Problems};
 use super::reader::{self, Reader};
 use super::shape::{Form, Shape, Type, key, required};
 use super::text::{Data, Node};
-use super::{Body, ContentType, Link, Method, Webhook, address, link, profiles};
+use super::{Body, ContentType, Link, Method, Profiles, Webhook, address, link, part, profiles};
 use crate::engine::value::Value;
 
 /// Longest URL as written, in bytes.
@@ -55,8 +55,8 @@ static BODY: Shape = Shape {
 
 pub(super) fn webhook(node: &Node, options: &ReadOptions, problems: &Problems) -> Option<Webhook> {
     let mut reader = Reader::of(node, &WEBHOOK, problems)?;
-    let url =
-        reader.require("url", "where to send it, such as https://api.example/v1/messages").and_then(|node| url(node, options, problems));
+    let url_node = reader.require("url", "where to send it, such as https://api.example/v1/messages");
+    let url = url_node.and_then(|node| url(node, options, problems));
     let method = reader.choice("method", &METHODS).unwrap_or(Method::Post);
     let params = params(&mut reader);
     let headers = headers::headers(&mut reader);
@@ -66,7 +66,7 @@ pub(super) fn webhook(node: &Node, options: &ReadOptions, problems: &Problems) -
     let links = links(&mut reader, options);
     let destination = reader.name("destination").map(Into::into);
     reader.close();
-    let (url, host) = url?;
+    let (url, host) = problems.or_stand_in(url, || unknown_host(url_node));
     Some(Webhook {
         url,
         host,
@@ -74,10 +74,28 @@ pub(super) fn webhook(node: &Node, options: &ReadOptions, problems: &Problems) -
         params,
         headers,
         content_type: content_type.unwrap_or(ContentType::Json),
-        body: body?,
-        links: links?,
+        body: problems.or_stand_in(body, || Body::Profiles(Profiles::default())),
+        links: problems.or_stand_in(links, Vec::new),
         destination,
     })
+}
+
+/// Stands for one that cannot be read.
+pub(super) fn unknown() -> Webhook {
+    let (url, host) = unknown_host(None);
+    // The only body that suits every destination.
+    Webhook { body: Body::Profiles(Profiles::default()), ..Webhook::new(&url, &host) }
+}
+
+/// Stands for a URL that was refused, with whatever follows its host: that may hold templates.
+pub(super) fn unknown_host(url: Option<&Node>) -> (Box<str>, Box<str>) {
+    let written = match url {
+        Some(Node { data: Data::Scalar(Value::Text(text)), .. }) => text.as_str(),
+        _ => "",
+    };
+    let after_scheme = written.split_once("://").map_or(written, |(_, rest)| rest);
+    let path = after_scheme.find('/').map_or("", |at| &after_scheme[at..]);
+    (format!("https://unknown.invalid{path}").into(), part::UNKNOWN.into())
 }
 
 /// The URL as written, and its host.
@@ -136,7 +154,6 @@ fn body(webhook: &mut Reader<'_>, method: Method, content_type: ContentType, pla
     };
     if method == Method::Get {
         problems.error_with_help(node.place, "a GET has no body", "use `params`, or another method");
-        return None;
     }
     match &node.data {
         Data::Broken => None,
@@ -151,7 +168,6 @@ fn body(webhook: &mut Reader<'_>, method: Method, content_type: ContentType, pla
                     "`content_type: text` needs a text body, not a map",
                     "write it in quotes, or use `content_type: json`",
                 );
-                return None;
             }
             if let Some(node) = profiles {
                 return profiles::profiles(node, problems).map(Body::Profiles);
@@ -184,5 +200,7 @@ fn links(webhook: &mut Reader<'_>, options: &ReadOptions) -> Option<Vec<Link>> {
     if let Some(extra) = entries.get(MAX_LINKS) {
         problems.error(extra.place, format!("`link` has at most {MAX_LINKS} entries, not {}", entries.len()));
     }
-    every(entries.iter().map(|entry| link::link(entry, options, problems)))
+    // One without a name is nothing that a template could ask for.
+    let links: Vec<Option<Link>> = entries.iter().map(|entry| link::link(entry, options, problems)).collect();
+    Some(links.into_iter().filter_map(|link| problems.or_stand_in(link.map(Some), || None)).collect())
 }

@@ -5,8 +5,10 @@ use std::time::Duration;
 /// What came of an exchange.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Answer {
-    /// The status, or why there was none.
+    /// The status, or why there was none. It stands whatever becomes of the body behind it.
     pub status: Result<u16, Failure>,
+    /// Why the body behind a status did not come to its end.
+    pub cut: Option<Failure>,
     /// `Retry-After` as it was written.
     pub retry_after: Option<Box<str>>,
     pub latency: Duration,

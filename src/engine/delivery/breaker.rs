@@ -293,7 +293,7 @@ mod tests {
 
     #[test]
     fn health_is_the_destinations_not_the_requests() {
-        let of = |status| Health::of(&Answer { status, retry_after: None, latency: Duration::ZERO, body_excerpt: None });
+        let of = |status| Health::of(&Answer { status, cut: None, retry_after: None, latency: Duration::ZERO, body_excerpt: None });
         for status in [200, 204, 301, 400, 401, 404, 410, 422] {
             assert_eq!(of(Ok(status)), Health::Answered, "{status}");
         }

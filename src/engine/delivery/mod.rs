@@ -122,7 +122,7 @@ mod tests {
     use super::*;
 
     fn answer(status: Result<u16, Failure>, retry_after: Option<&str>) -> Answer {
-        Answer { status, retry_after: retry_after.map(Into::into), latency: Duration::from_millis(12), body_excerpt: None }
+        Answer { status, cut: None, retry_after: retry_after.map(Into::into), latency: Duration::from_millis(12), body_excerpt: None }
     }
 
     #[test]

@@ -4,7 +4,7 @@
 use super::*;
 use crate::engine::calendar::{Cron, DateValue};
 use crate::engine::catalog::Policy;
-use crate::engine::definition::{Active, Crossing, ReadOptions, Webhook, Workspace, read};
+use crate::engine::definition::{Active, Crossing, ReadOptions, Reading, Webhook, Workspace, read};
 use crate::engine::delivery::Backoff;
 
 fn policy() -> Policy {
@@ -291,7 +291,7 @@ fn a_schedule_that_is_past_is_told() {
         let campaign =
             format!("kind: campaign\nkey: c\n{more}\naudience: everyone\nwebhook: {{url: 'https://h.example/'}}\ntrigger: {trigger}");
         let workspace = "kind: workspace\ntimezone: Asia/Seoul";
-        let (documents, problems) = read("all.yaml", &format!("{campaign}\n---\n{workspace}"), &ReadOptions::default());
+        let Reading { documents, problems, .. } = read("all.yaml", &format!("{campaign}\n---\n{workspace}"), &ReadOptions::default());
         assert_eq!(problems, [], "{campaign}");
         let told: Vec<String> = past_schedules(&documents, now).iter().map(|problem| problem.to_string()).collect();
         assert_eq!(told.concat(), expect, "{campaign}");

@@ -58,7 +58,7 @@ pub use explain::{GateView, Passage, Shown, explain, verdict};
 pub use gates::Gate;
 pub use redrive::{LETTERS_COUNT, Refusal, redrivable};
 pub use seen::{Part, SeenView, seen};
-pub use wake::wake;
+pub use wake::{due, wake};
 
 /// All that is known of one user. Nothing known is `Known::default()`.
 #[derive(Clone, Debug, Default, PartialEq)]

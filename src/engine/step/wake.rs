@@ -53,6 +53,12 @@ pub fn wake(user: &UserId, known: &Known, in_force: &InForce, now: Timestamp) ->
     Some(own_time(user, over.max(now.after(DAY)), DAY))
 }
 
+/// When the first of its timers falls due, or fell due. Those of a campaign that does not run are held, not late.
+pub fn due(known: &Known, in_force: &InForce) -> Option<Timestamp> {
+    let running = |campaign| super::status_of(in_force, campaign) == Status::Running;
+    known.record.timers.iter().filter(|timer| running(timer.campaign)).map(|timer| timer.due).min()
+}
+
 /// The first of a user's own instants, one each `period`, that is not before `from`.
 fn own_time(user: &UserId, from: Timestamp, period: Duration) -> Timestamp {
     // FNV-1a; any worker computes the same, and nothing stored depends on it.

@@ -3,8 +3,8 @@
 
 use super::Change;
 use super::inline::Inline;
-use super::reading::READ;
-use crate::engine::catalog::{Apply, Catalog, apply};
+use super::reading::{OPTIONS, READ};
+use crate::engine::catalog::{Catalog, apply, check};
 use crate::engine::definition::problem::{Place, Problem, Problems, meant};
 use crate::engine::definition::reader::Reader;
 use crate::engine::definition::text::Node;
@@ -80,14 +80,17 @@ fn with_status(current: &Catalog, key: &str, to: Status, at: Timestamp) -> Resul
 fn applied(current: &Catalog, nodes: &[Node], at: Timestamp, problems: &Problems) -> Result<Catalog, ()> {
     let inline = Inline::of(nodes);
     let report = |found: Vec<Problem>| found.into_iter().for_each(|problem| problems.push(inline.in_place(problems.file(), problem)));
-    let (documents, found) = definition::read(problems.file(), &inline.text, &READ);
-    let sound = !found.iter().any(Problem::is_error);
-    report(found);
-    if sound { put(current, documents, at).map_err(report) } else { Err(()) }
+    let reading = definition::read(problems.file(), &inline.text, &READ);
+    if !reading.is_sound() {
+        report(check(current, reading, &OPTIONS, at));
+        return Err(());
+    }
+    report(reading.problems);
+    put(current, reading.documents, at).map_err(report)
 }
 
 fn put(current: &Catalog, documents: Vec<Document>, at: Timestamp) -> Result<Catalog, Vec<Problem>> {
-    apply(current, documents, &Apply { read: READ, ..Apply::default() }, at).map(|(catalog, _)| catalog)
+    apply(current, documents, &OPTIONS, at).map(|(catalog, _)| catalog)
 }
 
 #[cfg(test)]

@@ -24,7 +24,7 @@ use super::rules::{AnswerRule, LinkRule};
 use super::worker::World;
 
 pub use expectation::{Candidate, Difference, Expected};
-pub use reading::{OpenDirectory, is_definitions};
+pub use reading::{OpenDirectory, is_definitions, is_scenario};
 pub use running::Restarts;
 
 /// A scenario, checked.

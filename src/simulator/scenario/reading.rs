@@ -5,11 +5,11 @@ use std::collections::BTreeMap;
 use super::changing;
 use super::inline::Inline;
 use super::{Expected, Scenario, ScenarioEvent};
-use crate::engine::catalog::{Apply, Catalog, apply};
+use crate::engine::catalog::{Apply, Catalog, apply, check};
 use crate::engine::definition::problem::{Place, Problem, Problems, meant};
 use crate::engine::definition::reader::{self, Reader};
 use crate::engine::definition::text::{self, Data, Node};
-use crate::engine::definition::{self, Document, Kind, ReadOptions};
+use crate::engine::definition::{self, Kind, ReadOptions, Reading};
 use crate::engine::effect::Reason;
 use crate::engine::reading;
 use crate::engine::time::Timestamp;
@@ -21,6 +21,8 @@ pub type OpenDirectory<'a> = &'a dyn Fn(&str) -> Result<Vec<(String, String)>, S
 
 /// A scenario sends nothing: any URL will do.
 pub const READ: ReadOptions = ReadOptions { allow_http: true };
+
+pub const OPTIONS: Apply = Apply { read: READ, cycle: false, prune: false };
 
 /// Recipients of one send, as over HTTP.
 const MAX_RECIPIENTS: usize = 1_000;
@@ -61,10 +63,19 @@ pub fn read(file: &str, source: &str, open: OpenDirectory<'_>) -> Result<Scenari
 
 /// Whether a text holds definitions: a directory of scenarios may have theirs beside them.
 pub fn is_definitions(source: &str) -> bool {
+    has_keys(source, |has| has("kind"))
+}
+
+/// Whether a text holds a scenario, sound or not: a directory of definitions may have theirs beside them.
+pub fn is_scenario(source: &str) -> bool {
+    has_keys(source, |has| !has("kind") && has("from") && has("to") && (has("definitions") || has("definitions_dir")))
+}
+
+fn has_keys(source: &str, which: impl Fn(&dyn Fn(&str) -> bool) -> bool) -> bool {
     let problems = Problems::of("");
     let trees = text::documents(source, &problems);
     trees.first().is_some_and(|tree| match &tree.root.data {
-        Data::Map(entries) => entries.iter().any(|entry| &*entry.key == "kind"),
+        Data::Map(entries) => which(&|key| entries.iter().any(|entry| &*entry.key == key)),
         Data::Scalar(_) | Data::List(_) | Data::Broken => false,
     })
 }
@@ -124,16 +135,17 @@ impl<'a> Written<'a> {
     /// The definitions as they would be stored.
     fn catalog(&self, from: Timestamp, open: OpenDirectory<'_>, problems: &Problems) -> Option<Catalog> {
         let inline = Inline::of(self.definitions.unwrap_or_default());
-        let (mut documents, found) = definition::read(problems.file(), &inline.text, &READ);
+        let mut reading = definition::read(problems.file(), &inline.text, &READ);
         let report = |found: Vec<Problem>| found.into_iter().for_each(|problem| problems.push(inline.in_place(problems.file(), problem)));
-        report(found);
         if let Some((directory, place)) = self.directory {
-            documents.extend(from_directory(directory, place, open, problems));
+            reading.extend(from_directory(directory, place, open, problems));
         }
-        if problems.errors() > 0 {
+        if !reading.is_sound() {
+            report(check(&Catalog::default(), reading, &OPTIONS, from));
             return None;
         }
-        match apply(&Catalog::default(), documents, &Apply { read: READ, ..Apply::default() }, from) {
+        report(reading.problems);
+        match apply(&Catalog::default(), reading.documents, &OPTIONS, from) {
             Ok((mut catalog, _)) => {
                 catalog.begin_at(from);
                 Some(catalog)
@@ -146,21 +158,17 @@ impl<'a> Written<'a> {
     }
 }
 
-fn from_directory(directory: &str, place: Place, open: OpenDirectory<'_>, problems: &Problems) -> Vec<Document> {
+fn from_directory(directory: &str, place: Place, open: OpenDirectory<'_>, problems: &Problems) -> Reading {
     let files = match open(directory) {
         Ok(files) => files,
         Err(why) => {
             problems.error(place, why);
-            return Vec::new();
+            return Reading::default();
         }
     };
-    let mut documents = Vec::new();
-    for (name, text) in files {
-        let (found, wrong) = definition::read(&name, &text, &READ);
-        documents.extend(found);
-        wrong.into_iter().for_each(|problem| problems.push(problem));
-    }
-    documents
+    let mut reading = Reading::default();
+    files.iter().for_each(|(name, text)| reading.extend(definition::read(name, text, &READ)));
+    reading
 }
 
 /// The events as a producer would write them. What arrives after `to` is told: it does not happen.

@@ -1,6 +1,8 @@
 //! For tests of a store: its calls without an executor around each.
 
 use super::{Change, Committed, ProfileChange, State, Store, Stored, Token};
+use crate::engine::catalog::{Apply, Catalog, apply};
+use crate::engine::definition::{ReadOptions, Reading, read};
 use crate::engine::id::UserId;
 use crate::engine::time::Timestamp;
 
@@ -24,4 +26,12 @@ pub fn commit(session: &mut dyn State, changes: &[Change]) -> Committed {
 
 pub fn load(session: &mut dyn State, user: &str) -> Option<Stored> {
     block_on(session.load(&[UserId::from(user)])).unwrap().users.remove(0)
+}
+
+/// Puts definitions, as they are written in a file, into a store that has none.
+pub fn define(store: &dyn Store, definitions: &str, now: Timestamp) {
+    let Reading { documents, problems, .. } = read("definitions.yaml", definitions, &ReadOptions::default());
+    assert!(problems.is_empty(), "{problems:?}");
+    let (catalog, _) = apply(&Catalog::default(), documents, &Apply::default(), now).unwrap();
+    block_on(session(store).put_documents(0, &catalog.encode())).unwrap();
 }

@@ -1,4 +1,4 @@
-//! What is on a retry topic and is not for this worker.
+//! What is on a retry topic and is not for this worker; what rests in a tier.
 
 use futures_util::FutureExt;
 
@@ -7,7 +7,7 @@ use crate::engine::definition::{ContentType, Method};
 use crate::engine::record::{Claim, Counts, Frozen, Phase, Piece, codec};
 use crate::simulator::ports::{MemoryLog, SharedFaults, VirtualClock};
 use crate::worker::commits::LaneStatus;
-use crate::worker::ports::Identity;
+use crate::worker::ports::{Clock, Identity};
 use crate::worker::store_clock::StoreClock;
 
 const NOW: Timestamp = Timestamp(1_795_168_800_000);
@@ -72,6 +72,105 @@ fn a_newer_message_is_told_from_a_broken_one() {
     check("{\"user\":\"u1\"}", false);
     check("[]", false);
     check(&text(&redriven()).replace("\"redrive\":\"", "\"redrive\":\"AAAA"), false);
+}
+
+/// A reader of the retry topics in a log of one partition each.
+struct World {
+    clock: Arc<VirtualClock>,
+    log: MemoryLog,
+    member: u64,
+    reader: RetryReader,
+    commits: Commits,
+}
+
+fn world() -> World {
+    let clock = Arc::new(VirtualClock::new(NOW));
+    let log = MemoryLog::new(1, clock.clone(), SharedFaults::default());
+    let settings = Arc::new(Settings::of_one_lane());
+    let topics = settings.topics.retries();
+    let source = log.source("campanile.retry", &topics.iter().map(|topic| &**topic).collect::<Vec<&str>>());
+    let member = source.member();
+    let reader = RetryReader::new(Box::new(source), Arc::new(log.clone()), settings);
+    let identity = Box::new(|| Ok(Identity { id: "s".into(), sequence: 0 }));
+    let store_clock = Arc::new(StoreClock::new(clock.clone()));
+    let commits = Commits::new(vec![Arc::new(LaneStatus::default())], store_clock, identity, false).unwrap();
+    World { clock, log, member, reader, commits }
+}
+
+impl World {
+    /// Some turns; what was given out.
+    fn turns(&mut self) -> Vec<UserId> {
+        let mut given = Vec::new();
+        for _ in 0..10 {
+            let give_out = |message: Box<RetryMessage>, ticket: Ticket| {
+                given.push(message.user);
+                ticket.finish();
+            };
+            self.reader.turn(self.clock.now(), Duration::ZERO, &mut self.commits, give_out).unwrap();
+        }
+        given
+    }
+
+    fn line(&self, message: &RetryMessage) -> Line {
+        message.line(&self.reader.settings.topics, NOW)
+    }
+
+    fn put(&self, message: &RetryMessage, times: usize) {
+        let line = self.line(message);
+        self.log.append(&vec![line; times]).now_or_never().unwrap().unwrap();
+    }
+}
+
+#[test]
+fn what_rests_in_a_tier_leaves_the_room_to_what_is_due() {
+    const RESTING: usize = 1000;
+    let mut world = world();
+    let wait = |minutes: u64| NOW.after(Duration::from_secs(minutes * 60));
+    let message = |user: &str, until: Timestamp| RetryMessage::new(user.into(), DeliveryId([1; 16]), 1, until, request());
+    let (soon, late) = (message("u1", wait(2)), message("u1", wait(7)));
+    assert_ne!(world.line(&soon).topic, world.line(&late).topic);
+    world.put(&soon, RESTING);
+    world.put(&late, RESTING);
+    world.put(&message("u2", NOW), 1);
+    assert_eq!(world.turns(), [UserId::from("u2")]);
+    assert_eq!(world.reader.heap_bytes, 0, "what rests takes none of its room");
+    assert_eq!(world.reader.held_bytes(), text(&soon).len() + text(&late).len(), "one of each tier is read");
+
+    world.clock.set(wait(2));
+    let mut given = 0;
+    while given < RESTING {
+        let more = world.turns().len();
+        assert!(more > 0, "{given} of {RESTING} were given out");
+        given += more;
+    }
+    assert_eq!((given, world.turns().len()), (RESTING, 0), "each once");
+}
+
+#[test]
+fn a_tier_that_comes_back_after_a_rebalance_rests_again() {
+    let mut world = world();
+    let message = RetryMessage::new("u1".into(), DeliveryId([1; 16]), 1, NOW.after(Duration::from_secs(120)), request());
+    world.put(&message, 1000);
+    for _ in 0..3 {
+        assert_eq!(world.turns().len(), 0);
+        assert_eq!(world.reader.held_bytes(), text(&message).len());
+        world.log.expel("campanile.retry", world.member);
+    }
+}
+
+/// It may be put off for as long as another holds its attempt, or for want of room in its record.
+#[test]
+fn what_has_expired_and_is_put_off_does_not_come_back_at_once() {
+    let later = NOW.after(Duration::from_secs(60));
+    let check = |expires: Timestamp, expect: Timestamp| {
+        let input = Input::Retry { id: DeliveryId([1; 16]), attempt: 1, unstarted: true, request: request() };
+        let message = RetryMessage::of_input("u1".into(), input, later, Some(expires), NOW).unwrap();
+        assert_eq!(message.not_before, expect, "expires {expires}");
+    };
+    check(NOW.after(Duration::from_secs(3600)), later);
+    check(NOW.after(Duration::from_secs(30)), NOW.after(Duration::from_secs(30)));
+    check(NOW, later);
+    check(NOW.before(Duration::from_secs(1)), later);
 }
 
 /// During a rolling upgrade an old worker may meet it: whose delivery it is, it belongs to the workers that can read it.

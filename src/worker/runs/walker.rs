@@ -220,7 +220,8 @@ impl Walker {
         let now = self.shared.clock.now();
         let agenda = std::mem::take(&mut walking.agenda).walked(page.next.map(|next| next.0), page.users.len(), now);
         if agenda.walk.is_none() {
-            tracing::info!(campaign, run = ?walk.run, users = walk.users + page.users.len() as u64, "a walk over all users is done");
+            let run = walk.run.as_ref().map(|run| &*run.name);
+            tracing::info!(campaign, run, users = walk.users + page.users.len() as u64, "a walk over all users is done");
             self.follow(&walking.id, Some(walking.token), Some(&agenda), in_force, now).await?;
             return Ok(true);
         }

@@ -1,13 +1,14 @@
 //! What steps must know of the store before they can decide: whether a user is among those that a bounded set lets in, whether a delivery
 //! still is its batch's. Asked for all that are turned together at once; a step never waits.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::{StateError, Turning, remember};
 use crate::engine::catalog::InForce;
 use crate::engine::delivery::batch;
 use crate::engine::id::UserId;
-use crate::engine::step::Ask;
+use crate::engine::step::{Ask, Counter};
 use crate::worker::ports::{Admit, State};
 
 /// How long the set of a campaign is kept that nobody asks about, give or take half: what is still in force is asked about every
@@ -17,17 +18,42 @@ pub const CAMPAIGN_KEPT: Duration = Duration::from_secs(60 * 86_400);
 /// The same for the set of one run, beyond the longest deferral of a send in it.
 const RUN_KEPT: Duration = Duration::from_secs(7 * 86_400);
 
-/// Rounds of asking for one batch, each of which answers all that its steps ask. A user's inputs can start so many limited campaigns
-/// one after another at most; a step that goes on asking would hold its lane for ever.
-const ROUNDS: usize = 64;
+/// A step asks about one limited campaign after another, in as many rounds as there are such. From this round on (and in every round
+/// that is a power of two) it is told, beside what it asks, of all sets that are known to be full: that lets nobody in.
+pub(super) const LOOK_AHEAD: usize = 8;
 
-/// Asks the store for these users and lays the answers beside what is stored of them now: they are to step again.
+/// Full sets that a lane knows.
+const MOST_FULL: usize = 4096;
+
+/// Sets that turned somebody away, each with how many it held by then at least. What is in a set stays in it.
+#[derive(Default)]
+pub(super) struct FullSets(BTreeMap<Counter, u64>);
+
+impl FullSets {
+    fn note(&mut self, set: &Counter, holds: u64) {
+        if self.0.len() >= MOST_FULL && !self.0.contains_key(set) {
+            self.0.clear();
+        }
+        let known = self.0.entry(set.clone()).or_default();
+        *known = holds.max(*known);
+    }
+
+    /// Those that are full by the limits in force.
+    fn now<'a>(&'a self, in_force: &'a InForce) -> impl Iterator<Item = &'a Counter> {
+        let limit = |set: &Counter| in_force.by_key(set.split('/').next().unwrap_or(set))?.definition.limit;
+        self.0.iter().filter(move |(set, holds)| limit(set).is_some_and(|limit| limit.users <= **holds)).map(|(set, _)| set)
+    }
+}
+
+/// Asks the store for these users and lays the answers beside what is stored of them now: they are to step again. Whoever asks again
+/// what was answered would ask for ever and hold its lane: that is refused. What can be asked is as much as is in force.
 pub(super) async fn answer(
     state: &mut dyn State,
     in_force: &InForce,
     turning: &mut [Turning],
     asking: &[usize],
     round: usize,
+    full: &mut FullSets,
 ) -> Result<(), StateError> {
     let mut asked = Vec::new();
     let mut whose = Vec::new();
@@ -35,6 +61,9 @@ pub(super) async fn answer(
     for &at in asking {
         let user = turning[at].user.clone();
         for ask in std::mem::take(&mut turning[at].asks) {
+            if turning[at].is_answered(&ask) {
+                return Err(StateError::Refused(format!("a step asks again what it was told, {ask:?}: this is a defect")));
+            }
             match ask {
                 Ask::Admitted { counter, limit } => {
                     whose.push((at, counter.clone()));
@@ -44,15 +73,18 @@ pub(super) async fn answer(
             }
         }
     }
-    if round >= ROUNDS {
-        let sets: Vec<&str> = asked.iter().take(3).map(|one| &*one.set).collect();
-        let members = members.len();
-        return Err(StateError::Refused(format!(
-            "steps ask about {sets:?} and {members} members of batches after {round} rounds of answers: this is a defect"
-        )));
+    if round >= LOOK_AHEAD && round.is_power_of_two() {
+        for (at, set) in unanswered(turning, asking, full, in_force, &whose) {
+            whose.push((at, set.clone()));
+            asked.push(Admit { keep: kept(in_force, &set), set, user: turning[at].user.clone(), limit: 0 });
+        }
     }
     if !asked.is_empty() {
-        for ((at, counter), answer) in whose.into_iter().zip(state.admit(&asked).await?) {
+        let answers = state.admit(&asked).await?;
+        for ((at, counter), (asked, answer)) in whose.into_iter().zip(asked.iter().zip(answers)) {
+            if !answer {
+                full.note(&asked.set, asked.limit);
+            }
             turning[at].admitted.push((counter, answer));
         }
     }
@@ -68,6 +100,24 @@ pub(super) async fn answer(
         turning[at].restart(remember(stored)?);
     }
     Ok(())
+}
+
+/// The full sets that those who ask have not asked about.
+fn unanswered(
+    turning: &[Turning],
+    asking: &[usize],
+    full: &FullSets,
+    in_force: &InForce,
+    asked: &[(usize, Counter)],
+) -> Vec<(usize, Counter)> {
+    let full: Vec<&Counter> = full.now(in_force).collect();
+    let mut unanswered = Vec::new();
+    for &at in asking {
+        let now = asked.iter().filter(|(whose, _)| *whose == at).map(|(_, set)| set);
+        let told: BTreeSet<&Counter> = turning[at].admitted.iter().map(|(set, _)| set).chain(now).collect();
+        unanswered.extend(full.iter().filter(|set| !told.contains(**set)).map(|set| (at, (*set).clone())));
+    }
+    unanswered
 }
 
 /// How long the asked set must at least live.

@@ -1,8 +1,8 @@
 //! Number 3 of the turn: what is remembered answers for no batch that may be gone. Number 4: a step that panics costs its own input and
-//! nothing else.
+//! nothing else; what steps ask is asked until all is answered.
 
+use std::cell::Cell;
 use std::sync::Arc;
-use std::time::Duration;
 
 use futures_util::FutureExt;
 
@@ -14,11 +14,13 @@ use crate::engine::effect::Joining;
 use crate::engine::event::{Body, Event, Position, SourceId};
 use crate::engine::id::CampaignId;
 use crate::engine::record::{Batch, BatchPhase, Claim, Frozen, Record, Request};
+use crate::engine::step::Ask;
+use crate::engine::step::bounds::MAX_PENDING;
 use crate::engine::value::Object;
 use crate::simulator::ports::{MemoryLog, MemoryStore, SharedFaults, VirtualClock};
 use crate::telemetry::metrics::{CampaignLabel, Metrics};
 use crate::worker::offsets::Progress;
-use crate::worker::ports::{Clock, Message, Partition, Store};
+use crate::worker::ports::{Clock, Message, Partition, Store, testing};
 
 const NOW: Timestamp = Timestamp(1_795_000_000_000);
 
@@ -38,6 +40,15 @@ fn policy() -> Policy {
 }
 
 fn work(progress: &Arc<Progress>, user: &str, offset: i64) -> Work {
+    work_of(progress, user, offset, Body::Identify { traits: Object::new() })
+}
+
+/// The event that starts the campaigns of these tests.
+fn go(progress: &Arc<Progress>, user: &str, offset: i64) -> Work {
+    work_of(progress, user, offset, Body::Track { name: "go".into(), properties: Object::new() })
+}
+
+fn work_of(progress: &Arc<Progress>, user: &str, offset: i64, body: Body) -> Work {
     let position = Position { source: SourceId(1), offset, broker_time: NOW };
     let event = Event {
         user: user.into(),
@@ -47,7 +58,7 @@ fn work(progress: &Arc<Progress>, user: &str, offset: i64) -> Work {
         anonymous_id: None,
         device_token: None,
         context_traits: Object::new(),
-        body: Body::Identify { traits: Object::new() },
+        body,
     };
     let value = format!("event {offset}");
     let partition = Partition { topic: "events".into(), number: 0 };
@@ -79,6 +90,64 @@ fn world() -> World {
         Counters::new(metrics),
     );
     World { store, log, turn }
+}
+
+impl World {
+    fn define(&mut self, definitions: &str) {
+        testing::define(&self.store, definitions, NOW);
+        testing::block_on(self.turn.follower.catch_up(&mut *self.turn.state)).unwrap();
+    }
+}
+
+thread_local! {
+    static STEPS: Cell<usize> = const { Cell::new(0) };
+}
+
+fn counted(in_force: &InForce, user: &UserId, known: Known, input: &Input, now: Timestamp) -> Stepped {
+    STEPS.set(STEPS.get() + 1);
+    step::step(in_force, user, known, input, now)
+}
+
+#[test]
+fn whom_many_full_campaigns_turn_away_is_turned_all_the_same() {
+    const CAMPAIGNS: usize = 3 * MAX_PENDING;
+    let limited = |number| {
+        format!(
+            "{{kind: campaign, key: c{number}, status: running, limit: 1, trigger: {{action: {{event: go}}}}, \
+             webhook: {{url: 'https://shop.example/', body: {{a: b}}}}}}\n"
+        )
+    };
+    let mut world = world();
+    world.define(&(0..CAMPAIGNS).map(limited).collect::<Vec<String>>().join("---\n"));
+    world.turn.step = counted;
+    let progress = Progress::new(0);
+    let mut check = |user: &str, offset: i64, sent: usize, steps: std::ops::RangeInclusive<usize>| {
+        STEPS.set(0);
+        let turned = world.turn.turn(&mut vec![go(&progress, user, offset)]).now_or_never().unwrap().unwrap();
+        assert_eq!(turned.deliveries.len(), sent, "{user}");
+        assert!(steps.contains(&STEPS.get()), "{user}: {} steps", STEPS.get());
+    };
+    check("u1", 0, MAX_PENDING, MAX_PENDING..=CAMPAIGNS);
+    check("u2", 1, MAX_PENDING, 0..=CAMPAIGNS);
+    check("u3", 2, MAX_PENDING, 0..=CAMPAIGNS + 1);
+    // By now the last third is not known to be full: nobody was turned away from it.
+    check("u4", 3, 0, 0..=CAMPAIGNS + 1);
+    check("u5", 4, 0, 0..=questions::LOOK_AHEAD + 2);
+}
+
+/// The engine with another defect: it never has enough of an answer.
+fn insatiable(in_force: &InForce, user: &UserId, known: Known, input: &Input, now: Timestamp) -> Stepped {
+    let ask = Ask::Admitted { counter: "c".into(), limit: 1 };
+    Stepped { asks: vec![ask], ..step::step(in_force, user, known, input, now) }
+}
+
+#[test]
+fn a_step_that_asks_again_what_it_was_told_is_refused() {
+    let mut world = world();
+    world.turn.step = insatiable;
+    let turned = world.turn.turn(&mut vec![go(&Progress::new(0), "u1", 0)]).now_or_never().unwrap();
+    let Err(StateError::Refused(why)) = turned else { panic!("it went on") };
+    assert!(why.starts_with("a step asks again what it was told, Admitted"), "{why}");
 }
 
 /// The engine with a defect: the second message makes it panic.

@@ -70,6 +70,14 @@ impl Turning {
         }
     }
 
+    /// Whether the store has answered this already.
+    pub fn is_answered(&self, ask: &Ask) -> bool {
+        match ask {
+            Ask::Admitted { counter, .. } => self.admitted.iter().any(|(asked, _)| asked == counter),
+            Ask::Stands { id, .. } => self.standing.iter().any(|(asked, _)| asked == id),
+        }
+    }
+
     /// Begins again with what is stored now, and with what the store has answered.
     pub fn restart(&mut self, remembered: Remembered) {
         let (inputs, admitted) = (std::mem::take(&mut self.inputs), std::mem::take(&mut self.admitted));

@@ -17,6 +17,7 @@
 //! | `/reset` | resets the connection |
 //! | `/cut` | 200, closes in the middle of the body |
 //! | `/junk` | answers what is not HTTP |
+//! | `/json/TEXT` | 200 with this text, which should be JSON |
 //! | `/echo` | 200 with what it was sent: as JSON within JSON, as it was, and as a form |
 //! | any other | 200 |
 
@@ -241,6 +242,7 @@ async fn answer<S: AsyncWrite + AsyncRead + Reset + Unpin>(stream: &mut S, seen:
             respond(stream, 200, "").await
         }
         "status" => respond(stream, number(parts.next()), "").await,
+        "json" => answer_with(stream, 200, "content-type: application/json\r\n", parts.next().unwrap_or_default()).await,
         "echo" => answer_with(stream, 200, "", &echo(seen)).await,
         "fail-first" => {
             let failures = number(parts.next());

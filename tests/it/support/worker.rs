@@ -165,6 +165,12 @@ impl Worker {
         post(&url, &[("content-type", "application/json")], body).unwrap_or_else(|error| panic!("{path}: {error}"))
     }
 
+    /// Applies definitions.
+    pub fn apply(&self, definitions: &str) -> Reply {
+        let request = client().put(format!("http://{}/v1/definitions", self.listen)).header("content-type", "application/yaml");
+        ask(request.body(definitions.to_owned())).unwrap_or_else(|error| panic!("definitions: {error}"))
+    }
+
     /// Asks the API.
     pub fn get(&self, path: &str) -> Reply {
         ask(client().get(format!("http://{}{path}", self.listen))).unwrap_or_else(|error| panic!("{path}: {error}"))

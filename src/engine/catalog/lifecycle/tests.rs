@@ -2,14 +2,14 @@
 
 use super::*;
 use crate::engine::catalog::{Apply, apply};
-use crate::engine::definition::read;
+use crate::engine::definition::{Reading, read};
 
 const NOW: Timestamp = Timestamp(1_790_000_000_000);
 const LATER: Timestamp = Timestamp(1_790_000_060_000);
 const STRICT: ReadOptions = ReadOptions { allow_http: false };
 
 fn stored(text: &str) -> Catalog {
-    let (documents, problems) = read("t", text, &STRICT);
+    let Reading { documents, problems, .. } = read("t", text, &STRICT);
     assert_eq!(problems, [], "{text}");
     apply(&Catalog::default(), documents, &Apply::default(), NOW).expect("sound documents").0
 }
@@ -119,7 +119,7 @@ fn what_nobody_asks_for_any_more_is_not_tracked() {
 #[test]
 fn since_when_a_status_holds_is_stored() {
     for now in [Timestamp::MIN, NOW] {
-        let (documents, _) = read("t", &campaign("a", "status: running"), &STRICT);
+        let documents = read("t", &campaign("a", "status: running"), &STRICT).documents;
         let catalog = apply(&Catalog::default(), documents, &Apply::default(), now).expect("sound documents").0;
         assert_eq!(catalog.documents[0].since, Some(now));
         assert_eq!(Catalog::decode(0, &catalog.encode()), Ok(catalog));

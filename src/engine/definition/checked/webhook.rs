@@ -119,7 +119,8 @@ pub enum Body {
 /// The fields of a profile in CleverTap's payload.
 pub const PROFILE_FIELDS: [&str; 6] = ["Email", "Identity", "ObjectId", "Push_token", "ProfileData", "Event_properties"];
 
-#[derive(Clone, Debug, PartialEq)]
+/// By default all of each user, and nothing that all share.
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Profiles {
     /// Template text; `None` = the campaign's key.
     pub target_id: Option<Box<str>>,

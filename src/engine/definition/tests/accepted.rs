@@ -340,7 +340,7 @@ proptest! {
             ("audience".into(), object(vec![("user".into(), object(conditions))])),
             ("webhook".into(), object(vec![("url".into(), "https://h.example/".into()), ("body".into(), object(body))])),
         ]);
-        let (written, problems) = read("t", &document.to_string(), &ReadOptions::default());
+        let Reading { documents: written, problems, .. } = read("t", &document.to_string(), &ReadOptions::default());
         prop_assert_eq!(super::shown(&problems), "");
         let again = read_canonical("t", &written[0].canonical, &ReadOptions::default());
         let again = again.map_err(|problems| TestCaseError::fail(super::shown(&problems)))?;
@@ -352,7 +352,7 @@ proptest! {
 #[test]
 fn documents_may_be_items_of_a_list() {
     let text = r#"[{"kind": "workspace"}, {"kind": "cohort", "key": "vip", "users": ["u1"]}]"#;
-    let (documents, problems) = read("t", text, &ReadOptions::default());
+    let Reading { documents, problems, .. } = read("t", text, &ReadOptions::default());
     assert_eq!(problems, []);
     assert_eq!(documents.iter().map(|document| &*document.key).collect::<Vec<_>>(), ["workspace", "vip"]);
 }

@@ -103,7 +103,7 @@ fn destinations_and_workspaces() {
         ("kind: destination\nkey: d\nmatch: h.example\nmax_in_flight: 0", "4:16: error: `max_in_flight` must be from 1 to 10000, not 0"),
         ("kind: destination\nkey: d\nmatch: h.example\nrate: 100", "4:7: error: `rate` must be a map, not a number"),
         ("kind: destination\nkey: d\nmatch: h.example\nrate: {}", "4:7: error: `rate` needs `per_second` (help: how many requests a second, such as {per_second: 100})"),
-        ("kind: destination\nkey: d\nmatch: h.example\nrate: {per_second: 0, burst: 0}", "4:20: error: `per_second` must be above 0 and at most 100000, not 0\n\
+        ("kind: destination\nkey: d\nmatch: h.example\nrate: {per_second: 0, burst: 0}", "4:20: error: `per_second` must be 0.00001 to 100000, not 0\n\
           4:30: error: `burst` must be from 1 to 4294967295, not 0"),
         ("kind: destination\nkey: d\nmatch: h.example\nrate: {per_second: '10'}", "4:20: error: `per_second` must be a number, not text (help: remove the quotes: 10)"),
         ("kind: destination\nkey: d\nmatch: h.example\nrate: {per_minute: 10}", "4:7: error: `rate` needs `per_second` (help: how many requests a second, such as {per_second: 100})\n\

@@ -9,7 +9,7 @@ mod schema;
 mod together;
 mod triggers;
 
-use super::{Definition, Document, Problem, ReadOptions, check_batches, check_together, read};
+use super::{Definition, Document, Problem, ReadOptions, Reading, check_batches, check_together, read};
 
 /// A trigger and a webhook without anything special, for cases about the rest.
 const API: &str = "trigger: {api: {}}";
@@ -27,7 +27,7 @@ fn shown(problems: &[Problem]) -> String {
 
 /// The text has exactly these problems, and is returned only if they are warnings.
 fn refused(text: &str, expect: &str) {
-    let (documents, problems) = read("t", text, &ReadOptions::default());
+    let Reading { documents, problems, .. } = read("t", text, &ReadOptions::default());
     assert_eq!(shown(&problems), expect, "{text}");
     assert_eq!(documents.is_empty(), problems.iter().any(Problem::is_error), "{text}");
     schema::agrees(text, &problems);
@@ -35,7 +35,7 @@ fn refused(text: &str, expect: &str) {
 
 /// The documents of a text without problems.
 fn accepted(text: &str) -> Vec<Document> {
-    let (documents, problems) = read("t", text, &ReadOptions { allow_http: true });
+    let Reading { documents, problems, .. } = read("t", text, &ReadOptions { allow_http: true });
     assert_eq!(shown(&problems), "", "{text}");
     schema::agrees(text, &[]);
     documents
@@ -50,5 +50,5 @@ fn definition(text: &str) -> Definition {
 
 /// Documents that are sound one by one have exactly these problems together.
 fn clash(text: &str, expect: &str) {
-    assert_eq!(shown(&check_together(&accepted(text))), expect, "{text}");
+    assert_eq!(shown(&check_together(&accepted(text), &[])), expect, "{text}");
 }

@@ -32,8 +32,9 @@ struct Key {
 pub(super) struct Builder<'p> {
     problems: &'p Problems,
     pub(super) trees: Vec<Tree>,
-    /// How many errors there were when the document began.
+    /// How many errors, and how many trees, there were when the document began.
     errors: usize,
+    began: usize,
     open: Vec<Open>,
     anchors: BTreeMap<usize, Node>,
     aliased: usize,
@@ -42,7 +43,43 @@ pub(super) struct Builder<'p> {
 impl<'p> Builder<'p> {
     pub(super) fn new(problems: &'p Problems) -> Builder<'p> {
         let errors = problems.errors();
-        Builder { problems, trees: Vec::new(), errors, open: Vec::new(), anchors: BTreeMap::new(), aliased: 0 }
+        Builder { problems, trees: Vec::new(), errors, began: 0, open: Vec::new(), anchors: BTreeMap::new(), aliased: 0 }
+    }
+
+    pub(super) fn file(&self) -> &str {
+        self.problems.file()
+    }
+
+    /// Where the innermost map or list begins whose end was not seen yet.
+    pub(super) fn innermost(&self) -> Option<Place> {
+        self.open.last().map(|open| open.place)
+    }
+
+    /// Ends the document that is being read, of which nothing more comes: what of it is whole is kept. If it looks whole, it is not
+    /// when the error was within it.
+    pub(super) fn cut(&mut self, within: bool) {
+        let looks_whole = self.open.is_empty() && self.began < self.trees.len();
+        if looks_whole {
+            if let Some(tree) = self.trees.last_mut().filter(|_| within) {
+                (tree.sound, tree.cut) = (false, true);
+            }
+            return;
+        }
+        let mut open = self.open.drain(..);
+        let mut trees = Vec::new();
+        let mut level = open.next();
+        if let Some(Open { place, inside: Inside::List(items), .. }) = level {
+            trees.push(Tree { root: Node { place, data: Data::List(items) }, sound: false, cut: false });
+            level = open.next();
+        }
+        let (place, data) = match level {
+            Some(Open { place, inside: Inside::Map { entries, .. }, .. }) => (place, Data::Map(entries)),
+            Some(Open { place, .. }) => (place, Data::Broken),
+            None => (Place::START, Data::Broken),
+        };
+        trees.push(Tree { root: Node { place, data }, sound: false, cut: true });
+        drop(open);
+        self.trees.append(&mut trees);
     }
 
     pub(super) fn take(&mut self, event: Event<'_>, place: Place) -> Result<(), Stop> {
@@ -50,6 +87,7 @@ impl<'p> Builder<'p> {
             Event::DocumentStart(_) => {
                 self.anchors.clear();
                 self.errors = self.problems.errors();
+                self.began = self.trees.len();
             }
             Event::Scalar(text, style, anchor, tag) => {
                 // A key is its text, whatever it would stand for as a value.
@@ -132,7 +170,7 @@ impl<'p> Builder<'p> {
     fn put(&mut self, node: Node) -> Result<(), Stop> {
         match self.open.last_mut().map(|open| &mut open.inside) {
             None if node.is_null() => {}
-            None => self.trees.push(Tree { root: node, sound: self.problems.errors() == self.errors }),
+            None => self.trees.push(Tree { root: node, sound: self.problems.errors() == self.errors, cut: false }),
             Some(Inside::List(items)) => items.push(node),
             Some(Inside::Map { entries, key, .. }) => {
                 let Some(Key { text: Some(text), place }) = key.take() else { return Ok(()) };

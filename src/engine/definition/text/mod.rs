@@ -7,11 +7,11 @@
 mod builder;
 mod scalar;
 
-use saphyr_parser::{Parser, ScanError, Span};
+use saphyr_parser::{Event, Parser, ScanError, Span};
 
 use super::problem::{Place, Problem, Problems};
 use crate::engine::value::Value;
-use builder::Builder;
+use builder::{Builder, Stop};
 
 pub use scalar::truth_meant;
 
@@ -30,6 +30,8 @@ pub struct Tree {
     pub root: Node,
     /// Whether all of it could be read. If not, that was reported; the rest can still be looked into for more problems.
     pub sound: bool,
+    /// Whether it ends where an error of syntax stands: what is not in it may come after.
+    pub cut: bool,
 }
 
 /// A value and where it stands.
@@ -122,26 +124,82 @@ impl Node {
     }
 }
 
-/// Reads all documents of a text; empty ones are left out. After an error of syntax the documents before it are returned.
+/// Reads all documents of a text; empty ones are left out, and those that an error of syntax ends.
 pub fn documents(text: &str, problems: &Problems) -> Vec<Tree> {
+    pieces(text, problems).into_iter().filter(|tree| !tree.cut).collect()
+}
+
+/// The same, with what could be read of those that an error of syntax ends. What follows one is passed over up to the next `---`.
+pub fn pieces(text: &str, problems: &Problems) -> Vec<Tree> {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let text = scalar::join_surrogates(text);
     let mut builder = Builder::new(problems);
-    let mut parser = Parser::new_from_str(&text);
-    while let Some(event) = parser.next_event() {
-        match event {
-            Ok((event, span)) => {
-                if builder.take(event, place(&span)).is_err() {
-                    break;
-                }
-            }
-            Err(error) => {
-                problems.push(syntax_problem(&error, &text, problems.file()));
-                break;
-            }
+    let (mut rest, mut lines_before, mut told) = (&*text, 0, None);
+    while let Err(Stopped { started, problem }) = events(rest, lines_before, &mut builder) {
+        let next = next_document(rest, started.saturating_sub(lines_before));
+        let last_line = next.map_or(u32::MAX, |(_, lines)| lines_before.saturating_add(lines));
+        // Where nothing is open, it may be about the next document, and be met a second time there.
+        builder.cut(problem.as_ref().is_none_or(|problem| problem.place.line <= last_line));
+        if let Some(problem) = problem.filter(|problem| told.replace(problem.place) != Some(problem.place)) {
+            problems.push(problem);
         }
+        let Some((after, lines)) = next else { break };
+        (rest, lines_before) = (after, lines_before.saturating_add(lines));
     }
     builder.trees
+}
+
+/// Reading goes no further.
+struct Stopped {
+    /// The line on which the document began.
+    started: u32,
+    /// What is not reported yet.
+    problem: Option<Problem>,
+}
+
+/// Gives the builder all that the parser finds in a text before which there are some lines.
+fn events(text: &str, lines_before: u32, builder: &mut Builder<'_>) -> Result<(), Stopped> {
+    let mut parser = Parser::new_from_str(text);
+    let mut started = lines_before.saturating_add(1);
+    while let Some(event) = parser.next_event() {
+        let (event, span) = match event {
+            Ok(event) => event,
+            Err(error) => {
+                let mut problem = syntax_problem(&error, text, builder.file());
+                problem.place.line = problem.place.line.saturating_add(lines_before);
+                problem.help = problem.help.or_else(|| unclosed(builder.innermost()?, text, lines_before));
+                return Err(Stopped { started, problem: Some(problem) });
+            }
+        };
+        let mut place = place(&span);
+        place.line = place.line.saturating_add(lines_before);
+        if let Event::DocumentStart(_) = event {
+            started = place.line;
+        }
+        builder.take(event, place).map_err(|Stop| Stopped { started, problem: None })?;
+    }
+    Ok(())
+}
+
+/// The text from the first `---` after so many lines on, and how many lines are before it. Never the text's first line.
+fn next_document(text: &str, after: u32) -> Option<(&str, u32)> {
+    let mut at = 0;
+    for (line, number) in text.split_inclusive('\n').zip(0..) {
+        // YAML 1.2, section 9.1.2: at the beginning of a line it cannot be anything else, not even within quotes.
+        let begins = line.strip_prefix("---").is_some_and(|rest| rest.is_empty() || rest.starts_with([' ', '\t', '\r', '\n']));
+        if begins && number >= after.max(1) {
+            return Some((&text[at..], number));
+        }
+        at += line.len();
+    }
+    None
+}
+
+/// A brace or bracket that is open where an error of syntax stands.
+fn unclosed(Place { line, column }: Place, text: &str, lines_before: u32) -> Option<String> {
+    let at = |number: u32| usize::try_from(number.saturating_sub(1)).ok();
+    let sign = text.lines().nth(at(line.saturating_sub(lines_before))?)?.chars().nth(at(column)?)?;
+    "{[".contains(sign).then(|| format!("the `{sign}` of line {line}, column {column} is not closed, or a comma is missing after it"))
 }
 
 fn syntax_problem(error: &ScanError, text: &str, file: &str) -> Problem {

@@ -19,7 +19,7 @@ pub(super) fn batch_problem(document: &Document, campaign: &Campaign, destinatio
 
 /// Warnings of campaigns that are sent in batches of one, for something that all would share is each user's own.
 pub fn check_batches(documents: &[Document]) -> Vec<Problem> {
-    let destinations = Destinations::of(documents);
+    let destinations = Destinations::of(documents, &[]);
     let warning = |document: &Document| {
         let campaign = super::in_use(document)?;
         let destination = destinations.of_campaign(document, campaign).ok()??;

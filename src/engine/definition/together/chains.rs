@@ -4,6 +4,7 @@
 use std::collections::BTreeSet;
 
 use super::super::document::Document;
+use super::super::part::UNKNOWN;
 use super::super::problem::Problem;
 use super::super::{Campaign, Condition, EventDate, Operand, Pattern, Test, Trigger};
 use super::cycles::cycles;
@@ -22,13 +23,13 @@ pub(super) fn chain_problems(campaigns: &[(&Document, &Campaign)]) -> Vec<Proble
         .collect();
     let mut edges = BTreeSet::new();
     for (to, (_, campaign, patterns)) in chained.iter().enumerate() {
-        if patterns.iter().any(|pattern| concerns(&pattern.condition, campaign) != Truth::No) {
+        if patterns.iter().any(|pattern| starts(pattern, campaign)) {
             // It starts itself: what else starts it does not matter any more.
             edges.insert((to, to));
             continue;
         }
         for (from, (_, other, _)) in chained.iter().enumerate() {
-            if patterns.iter().any(|pattern| concerns(&pattern.condition, other) != Truth::No) {
+            if patterns.iter().any(|pattern| starts(pattern, other)) {
                 edges.insert((from, to));
             }
         }
@@ -37,15 +38,24 @@ pub(super) fn chain_problems(campaigns: &[(&Document, &Campaign)]) -> Vec<Proble
 }
 
 fn problem(cycle: &[(&Document, &Campaign)]) -> Problem {
-    let names = cycle.iter().map(|(_, campaign)| &*campaign.key);
+    let name = |campaign: &Campaign| if &*campaign.key == UNKNOWN { "(no key)".to_owned() } else { campaign.key.to_string() };
     let (document, first) = cycle[0];
     if cycle.len() == 1 {
         let help = "say which campaigns it is about: `where: {campaign: key}`; without it the event concerns every campaign, this one too";
-        return document.error("trigger", format!("campaign `{}` starts itself without delay", first.key)).help(help);
+        return document.error("trigger", format!("campaign `{}` starts itself without delay", name(first))).help(help);
     }
-    let round: Vec<&str> = names.chain([&*first.key]).collect();
+    let round: Vec<String> = cycle.iter().chain(cycle.first()).map(|(_, campaign)| name(campaign)).collect();
     let help = "put a delay between two of them: `inaction` with `within`, or `date` with `offset`";
     document.error("trigger", format!("campaigns start one another without delay: {}", round.join(" -> "))).help(help)
+}
+
+/// Whether an event of this campaign may fit a pattern; of one whose key is not known, only what is sure.
+fn starts(pattern: &Pattern, campaign: &Campaign) -> bool {
+    match concerns(&pattern.condition, campaign) {
+        Truth::Yes => true,
+        Truth::No => false,
+        Truth::Maybe => &*campaign.key != UNKNOWN,
+    }
 }
 
 /// The campaigns' own events that make a trigger fire at once.
@@ -104,6 +114,7 @@ fn concerns(condition: &Condition, campaign: &Campaign) -> Truth {
         Condition::Any(parts) => each(parts, Truth::Yes, Truth::No),
         Condition::Not(inner) => concerns(inner, campaign).opposite(),
         Condition::Test { path, test } => match &**path {
+            "campaign" if &*campaign.key == UNKNOWN => Truth::Maybe,
             "campaign" => compare(test, Some(&campaign.key)),
             "channel" => compare(test, campaign.channel.as_deref()),
             _ => Truth::Maybe,

@@ -3,19 +3,20 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::super::document::{Document, Kind};
+use super::super::part::UNKNOWN;
 use super::super::problem::{Problem, meant};
-use super::super::{Definition, Status};
+use super::super::{Definition, Faulty, Status};
 use super::cycles::cycles;
 
 /// How deep cohorts may name cohorts: who judges a rule goes down as far.
 pub const MAX_NESTING: usize = 16;
 
-/// What is wrong with the cohorts among these documents, and with those who name them; whether one is missing shows only when
-/// these are the whole.
-pub(super) fn cohort_problems(documents: &[Document], whole: bool) -> Vec<Problem> {
+/// What is wrong with the cohorts among these documents, and with those who name them.
+pub(super) fn cohort_problems(documents: &[Document], faulty: &[Faulty]) -> Vec<Problem> {
     let cohorts: Vec<&Document> = documents.iter().filter(|document| document.kind == Kind::Cohort).collect();
-    let by_key: BTreeMap<&str, usize> = cohorts.iter().enumerate().map(|(at, document)| (&*document.key, at)).collect();
-    let mut problems = if whole { missing(documents, &by_key) } else { Vec::new() };
+    let named = cohorts.iter().enumerate().filter(|(_, document)| &*document.key != UNKNOWN);
+    let by_key: BTreeMap<&str, usize> = named.map(|(at, document)| (&*document.key, at)).collect();
+    let mut problems = missing(documents, &by_key, faulty);
     let named = |at: usize| cohorts[at].cohorts.iter().filter_map(|(key, _)| by_key.get(&**key).copied());
     let edges: BTreeSet<(usize, usize)> = (0..cohorts.len()).flat_map(|from| named(from).map(move |to| (from, to))).collect();
     let circles = cycles(&edges);
@@ -39,13 +40,14 @@ pub(super) fn cohort_problems(documents: &[Document], whole: bool) -> Vec<Proble
     problems
 }
 
-fn missing(documents: &[Document], by_key: &BTreeMap<&str, usize>) -> Vec<Problem> {
+fn missing(documents: &[Document], by_key: &BTreeMap<&str, usize>, faulty: &[Faulty]) -> Vec<Problem> {
     let in_use = documents.iter().filter(|document| match &document.definition {
         Definition::Campaign(campaign) => campaign.status != Some(Status::Ended),
         Definition::Cohort(_) | Definition::Destination(_) | Definition::Workspace(_) => true,
     });
     let references = in_use.flat_map(|document| document.cohorts.iter().map(move |(key, place)| (document, key, *place)));
-    let lost = references.filter(|(_, key, _)| !by_key.contains_key(&***key)).map(|(document, key, place)| {
+    let is_known = |key: &str| by_key.contains_key(key) || faulty.iter().any(|faulty| faulty.may_be(Kind::Cohort, key));
+    let lost = references.filter(|(_, key, _)| !is_known(key)).map(|(document, key, place)| {
         let help = match by_key.is_empty() {
             true => "write a document with `kind: cohort` and this key".to_owned(),
             false => meant(key, "cohorts", by_key.keys().copied()),

@@ -8,32 +8,28 @@ mod cycles;
 use std::collections::BTreeMap;
 
 use super::document::{Document, Kind};
+use super::part::UNKNOWN;
 use super::problem::{Problem, meant, sort};
-use super::{Campaign, Definition, Destination, Status};
+use super::{Campaign, Definition, Destination, Faulty, Status};
 use crate::engine::id::CampaignId;
 
 pub use batches::{check_batches, never_shared};
 
-/// Every problem among these documents, which are all there are. Ended campaigns refer to nothing any more.
-pub fn check_together(documents: &[Document]) -> Vec<Problem> {
-    check_some_together(documents, true)
-}
-
-/// Every problem among these documents. If they are not the whole, nothing is missed: it may be among the others.
-pub fn check_some_together(documents: &[Document], whole: bool) -> Vec<Problem> {
+/// Every problem among these documents, with which there are faulty ones. What may be one of those is not missed. Ended campaigns refer to
+/// nothing any more.
+pub fn check_together(documents: &[Document], faulty: &[Faulty]) -> Vec<Problem> {
     let mut problems = Vec::new();
     repeated(documents, &mut problems);
     colliding(documents, CampaignId::of, &mut problems);
-    let destinations = Destinations::of(documents);
+    let destinations = Destinations::of(documents, faulty);
     let campaigns: Vec<(&Document, &Campaign)> = documents.iter().filter_map(|document| Some((document, in_use(document)?))).collect();
     for (document, campaign) in &campaigns {
         match destinations.of_campaign(document, campaign) {
             Ok(destination) => problems.extend(destination.and_then(|destination| batches::batch_problem(document, campaign, destination))),
-            Err(problem) if whole => problems.push(problem),
-            Err(_) => {}
+            Err(problem) => problems.push(problem),
         }
     }
-    problems.extend(cohorts::cohort_problems(documents, whole));
+    problems.extend(cohorts::cohort_problems(documents, faulty));
     problems.extend(chains::chain_problems(&campaigns));
     problems.extend(documents.iter().filter_map(not_uploaded));
     sort(&mut problems);
@@ -56,7 +52,7 @@ fn not_uploaded(document: &Document) -> Option<Problem> {
 
 fn repeated(documents: &[Document], problems: &mut Vec<Problem>) {
     let mut seen: BTreeMap<(Kind, &str), &Document> = BTreeMap::new();
-    for document in documents {
+    for document in documents.iter().filter(|document| &*document.key != UNKNOWN) {
         let Some(first) = seen.get(&(document.kind, &*document.key)) else {
             seen.insert((document.kind, &document.key), document);
             continue;
@@ -86,15 +82,20 @@ fn colliding(documents: &[Document], id: impl Fn(&str) -> CampaignId, problems: 
 struct Destinations<'a> {
     by_key: BTreeMap<&'a str, &'a Destination>,
     by_host: BTreeMap<&'a str, Vec<&'a Destination>>,
+    faulty: &'a [Faulty],
 }
 
 impl<'a> Destinations<'a> {
-    fn of(documents: &'a [Document]) -> Destinations<'a> {
-        let mut destinations = Destinations { by_key: BTreeMap::new(), by_host: BTreeMap::new() };
+    fn of(documents: &'a [Document], faulty: &'a [Faulty]) -> Destinations<'a> {
+        let mut destinations = Destinations { by_key: BTreeMap::new(), by_host: BTreeMap::new(), faulty };
         for document in documents {
             if let Definition::Destination(destination) = &document.definition {
-                destinations.by_key.insert(&destination.key, destination);
-                destinations.by_host.entry(&destination.host).or_default().push(destination);
+                if &*destination.key != UNKNOWN {
+                    destinations.by_key.insert(&destination.key, destination);
+                }
+                if &*destination.host != UNKNOWN {
+                    destinations.by_host.entry(&destination.host).or_default().push(destination);
+                }
             }
         }
         destinations
@@ -108,18 +109,21 @@ impl<'a> Destinations<'a> {
             if matching.len() < 2 {
                 return Ok(matching.first().copied());
             }
-            let mut keys: Vec<&str> = matching.iter().map(|destination| &*destination.key).collect();
+            let mut keys: Vec<&str> = matching.iter().map(|destination| &*destination.key).filter(|key| *key != UNKNOWN).collect();
             keys.sort_unstable();
             let message = format!("several destinations match `{}`: {}", webhook.host, keys.join(", "));
             return Err(document.error("webhook.url", message).help("name the one that is meant with `webhook.destination`"));
         };
         match self.by_key.get(&**name) {
             Some(destination) if destination.host == webhook.host => Ok(Some(destination)),
+            // It cannot be compared.
+            Some(destination) if [&destination.host, &webhook.host].iter().any(|host| &***host == UNKNOWN) => Ok(Some(destination)),
             Some(destination) => {
                 let message = format!("the destination `{name}` is for `{}`, not for `{}`", destination.host, webhook.host);
                 let help = "its headers would go to another host: correct the url or the destination";
                 Err(document.error("webhook.destination", message).help(help))
             }
+            None if self.faulty.iter().any(|faulty| faulty.may_be(Kind::Destination, name)) => Ok(None),
             None => {
                 let help = match self.by_key.is_empty() {
                     true => "write a document with `kind: destination` and this key".to_owned(),
@@ -139,7 +143,7 @@ mod tests {
     #[test]
     fn campaigns_whose_hashes_clash_are_refused() {
         let text = "{kind: campaign, key: a, trigger: {api: {}}, webhook: {url: 'https://h.example/'}}\n---\n{kind: campaign, key: b, trigger: {api: {}}, webhook: {url: 'https://h.example/'}}";
-        let (documents, _) = read("t", text, &ReadOptions::default());
+        let documents = read("t", text, &ReadOptions::default()).documents;
         let mut problems = Vec::new();
         colliding(&documents, |_| CampaignId(7), &mut problems);
         let shown: Vec<String> = problems.iter().map(ToString::to_string).collect();

@@ -31,6 +31,22 @@ fn the_earliest_of_timers_leases_and_expiries() {
 }
 
 #[test]
+fn clocks_that_a_pause_holds_are_not_late() {
+    let check = |lines: &[&str], expect: Option<&str>| {
+        let mut bench = Bench::new(&[inaction("cart", "add", "paid"), inaction("trip", "search", "book")], Workspace::default());
+        lines.iter().for_each(|line| drop(bench.line(line)));
+        assert_eq!(due(&bench.known, &bench.in_force).map(show_time).as_deref(), expect, "{lines:?}");
+    };
+    check(&[], None);
+    check(&["0s track add"], Some("30m"));
+    check(&["0s track add", "40m wake read=0s"], Some("30m"));
+    check(&["0s track add", "5m track search", "40m set cart paused"], Some("35m"));
+    check(&["0s track add", "40m set cart paused"], None);
+    check(&["0s track add", "40m set cart ended"], None);
+    check(&["0s track add", "40m set cart paused", "50m set cart running"], Some("30m"));
+}
+
+#[test]
 fn an_idle_record_is_looked_at_rarely_and_at_a_time_that_stays() {
     let mut bench = Bench::new(&[action("a", "buy")], Workspace::default());
     bench.line("0s track buy");
