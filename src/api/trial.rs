@@ -55,6 +55,9 @@ const MAX_UNDER_WAY: usize = 4;
 /// Marks a request that no campaign decided.
 const MARK: (&str, &str) = ("webhook-test", "true");
 
+/// Events that may have come before the one that triggers.
+const MAX_EARLIER: usize = 50;
+
 /// No event that somebody writes to try a campaign is too late.
 const LIMITS: Limits = Limits { max_lateness: Duration::MAX };
 
@@ -76,6 +79,10 @@ pub struct Asked {
     /// A track or a send; absent, one without properties.
     #[schema(value_type = Option<Object>)]
     event: Option<Value>,
+    /// For a campaign that waits for several events: those that came before `event`, 50 at most.
+    #[serde(default)]
+    #[schema(value_type = Vec<Object>)]
+    earlier: Vec<Value>,
     /// What linked services answer, by the link's name.
     #[serde(default)]
     #[schema(value_type = Object)]
@@ -192,8 +199,12 @@ async fn prepare(shared: &Shared, in_force: &InForce, key: &str, asked: Asked) -
     let mut event = read(&event, "event", now)?;
     // A delivery of its own: whoever receives it must not take it for one that a campaign decides because of this event.
     event.message_id = format!("test {}", random_id()?).into();
+    if asked.earlier.len() > MAX_EARLIER {
+        return Err(Problem::invalid(format!("{} events came before; {MAX_EARLIER} are the most", asked.earlier.len())).at("earlier"));
+    }
+    let earlier = asked.earlier.iter().map(|event| read(event, "earlier", now)).collect::<Result<Vec<_>, _>>()?;
     let links = links(campaign, asked.links)?;
-    let case = Case { user: &user, profile, event: &event, links: &links };
+    let case = Case { user: &user, profile, event: &event, earlier: &earlier, links: &links };
     Ok(preview(in_force, campaign, case))
 }
 
@@ -226,7 +237,8 @@ fn occasion(campaign: &Campaign, user: &str) -> Value {
         Trigger::Inaction(inaction) => &*inaction.after.event,
         Trigger::Absence(absence) => &*absence.after.event,
         Trigger::EventDate(date) => &*date.pattern.event,
-        Trigger::Actions(_) | Trigger::UserDate(_) | Trigger::Schedule(_) | Trigger::Cohort { .. } => "preview",
+        Trigger::Actions(actions) => actions.events.last().map_or("preview", |pattern| &*pattern.event),
+        Trigger::UserDate(_) | Trigger::Schedule(_) | Trigger::Cohort { .. } => "preview",
     };
     json!({"type": "track", "userId": user, "event": event})
 }
@@ -263,7 +275,8 @@ impl Shown {
             Err(held) if held.reason == Reason::AbortedByTemplate => (Outcome::Aborted, Some(held.why.clone())),
             Err(held) => (Outcome::Failed, Some(held.why.clone())),
         };
-        let request = request.as_ref().ok();
+        let request = preview.shown();
+        let request = request.as_ref();
         Shown {
             outcome,
             error,

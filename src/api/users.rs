@@ -20,7 +20,7 @@ use crate::engine::catalog::InForce;
 use crate::engine::definition::Members;
 use crate::engine::id::{MAX_ID_BYTES, UserId};
 use crate::engine::record::{Origin, TriggerKind};
-use crate::engine::step::{About, GateView, Known, about, explain, verdict};
+use crate::engine::step::{About, Delivering, Exposed, GateView, Known, Standing, Waiting, about, explain, standing, verdict};
 use crate::engine::time::Timestamp;
 use crate::worker::ports::PSEUDO;
 use crate::worker::turn::{self, CAMPAIGN_KEPT};
@@ -75,6 +75,15 @@ pub struct Explained {
     pub gates: Vec<GateView>,
     /// What they come to together, in a sentence.
     pub verdict: String,
+    /// Clocks of the campaign that run for this user, deferrals among them: `due`, `kind`, `event`, `event_id`.
+    #[schema(value_type = Vec<Object>)]
+    pub waiting: Vec<Waiting>,
+    /// Deliveries of it that are under way, as in `GET /v1/users/{id}`.
+    #[schema(value_type = Vec<Object>)]
+    pub pending: Vec<Delivering>,
+    /// How often, and when last, it reached the user, or held the user out.
+    #[schema(value_type = Vec<Object>)]
+    pub exposures: Vec<Exposed>,
 }
 
 /// Gate by gate, with the values compared, the rule, and when it would be possible.
@@ -95,10 +104,11 @@ async fn why(
     let (known, now) = shared.known(&user).await?;
     let kind = TriggerKind::of(&campaign.definition.trigger);
     let origin = Origin { kind, message_id: "explain".into(), timestamp: now, ..Origin::default() };
-    let is_known = known.is_some();
-    let gates = explain(&in_force, &user, &known.unwrap_or_default(), campaign, &origin, None, now);
+    let (is_known, known) = (known.is_some(), known.unwrap_or_default());
+    let gates = explain(&in_force, &user, &known, campaign, &origin, None, now);
     let verdict = verdict(&gates);
-    Ok(Json(Explained { user_id: id, campaign: asked.campaign, at: now, known: is_known, gates, verdict }))
+    let Standing { waiting, pending, exposures } = standing(&known, &campaign.definition);
+    Ok(Json(Explained { user_id: id, campaign: asked.campaign, at: now, known: is_known, gates, verdict, waiting, pending, exposures }))
 }
 
 /// A deletion that is on its way.

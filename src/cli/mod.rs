@@ -28,6 +28,7 @@ mod test;
 mod test_send;
 mod user;
 mod validate;
+mod world;
 
 use std::fmt;
 use std::path::PathBuf;

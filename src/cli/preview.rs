@@ -43,9 +43,9 @@ pub struct PreviewArgs {
     /// A file with an identify event: the user
     #[arg(long, value_name = "FILE")]
     user: PathBuf,
-    /// A file with the event that triggers
-    #[arg(long, value_name = "FILE")]
-    event: PathBuf,
+    /// A file with the event that triggers; again for each event of a campaign that waits for several, the last one last
+    #[arg(long, required = true, value_name = "FILE")]
+    event: Vec<PathBuf>,
     /// What a linked service answers: a file of JSON under the link's name
     #[arg(long, value_name = "NAME=FILE")]
     link: Vec<String>,
@@ -73,16 +73,20 @@ pub fn run(args: &PreviewArgs) -> Result<(), Failure> {
     let links = links(&args.link, campaign)?;
     // What the event says of its user comes after who the user is.
     let user = read(&args.user, Timestamp::default())?;
-    let event = read(&args.event, SystemClock::new().now())?;
+    let now = SystemClock::new().now();
+    let mut earlier = args.event.iter().map(|path| read(path, now)).collect::<Result<Vec<_>, _>>()?;
+    let Some(event) = earlier.pop() else { return Err(Failure::Refused("give the event that triggers: --event FILE".into())) };
     if !matches!(user.body, Body::Identify { .. }) {
         return Err(Failure::Refused(format!("{}: the user must be an identify: {{\"type\":\"identify\",...}}", args.user.display())));
     }
-    let case = Case { user: &user.user, profile: profile_of(&user), event: &event, links: &links };
-    let Preview { request, missing, unanswered, mut warnings, .. } = preview(&in_force, campaign, case);
+    let case = Case { user: &user.user, profile: profile_of(&user), event: &event, earlier: &earlier, links: &links };
+    let preview = preview(&in_force, campaign, case);
+    let shown = preview.shown();
+    let Preview { request, missing, unanswered, mut warnings, .. } = preview;
     let from_file = |name| format!("`link.{name}` is empty: what the service answers comes from a file, --link {name}=FILE");
     warnings.extend(unanswered.iter().map(from_file));
     warnings.extend(missing.iter().map(|name| format!("`{name}` has no value: it is empty in the request")));
-    let request = request.map_err(|held| {
+    let request = shown.map_or_else(|| request, Ok).map_err(|held| {
         let why = format!("campaign `{}` would send nothing: {}: {}", args.key, held.reason.as_str(), held.why);
         tell(&warnings, Failure::Refused(why))
     })?;
@@ -99,7 +103,7 @@ pub fn run(args: &PreviewArgs) -> Result<(), Failure> {
 
 /// By the definitions that a worker has.
 fn from_server(args: &PreviewArgs) -> Result<(), Failure> {
-    let body = asked(Some(&args.user), Some(&args.event), &args.link)?;
+    let body = asked(Some(&args.user), &args.event, &args.link)?;
     let shown: Value = Client::new(&args.server)?.ask(Ask::post(["v1", "campaigns", &args.key, "preview"]).json(&body))?;
     let texts = |name: &str| shown[name].as_array().into_iter().flatten().filter_map(Value::as_str).map(str::to_owned).collect::<Vec<_>>();
     let mut warnings = texts("warnings");
@@ -122,16 +126,20 @@ fn from_server(args: &PreviewArgs) -> Result<(), Failure> {
     Ok(())
 }
 
-/// What a worker is asked for: the files' content.
-pub(super) fn asked(user: Option<&Path>, event: Option<&Path>, links: &[String]) -> Result<Value, Failure> {
+/// What a worker is asked for: the files' content. The last event triggers.
+pub(super) fn asked(user: Option<&Path>, events: &[PathBuf], links: &[String]) -> Result<Value, Failure> {
     let json = |path: &Path| -> Result<Value, Failure> {
         let refused = |error| Failure::Refused(format!("{}: not JSON: {error}", path.display()));
         serde_json::from_str(&read_file(path)?).map_err(refused)
     };
     let mut body = json!({});
-    for (name, path) in [("user", user), ("event", event)] {
-        if let Some(path) = path {
-            body[name] = json(path)?;
+    if let Some(path) = user {
+        body["user"] = json(path)?;
+    }
+    if let Some((event, earlier)) = events.split_last() {
+        body["event"] = json(event)?;
+        if !earlier.is_empty() {
+            body["earlier"] = earlier.iter().map(|path| json(path)).collect::<Result<Vec<_>, _>>()?.into();
         }
     }
     for argument in links {

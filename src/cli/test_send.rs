@@ -27,9 +27,9 @@ pub struct TestSendArgs {
     /// A file with an identify event: the user
     #[arg(long, value_name = "FILE")]
     user: Option<PathBuf>,
-    /// A file with the event that triggers [default: one without properties]
+    /// A file with the event that triggers; again for each event of a campaign that waits for several, the last one last [default: one without properties]
     #[arg(long, value_name = "FILE")]
-    event: Option<PathBuf>,
+    event: Vec<PathBuf>,
     /// What a linked service answers: a file of JSON under the link's name
     #[arg(long, value_name = "NAME=FILE")]
     link: Vec<String>,
@@ -42,7 +42,7 @@ pub struct TestSendArgs {
 
 /// Exit code 1 when a delivery would not have been done by it.
 pub fn run(args: &TestSendArgs) -> Result<(), Failure> {
-    let mut body = asked(args.user.as_deref(), args.event.as_deref(), &args.link)?;
+    let mut body = asked(args.user.as_deref(), &args.event, &args.link)?;
     if let Some(id) = &args.user_id {
         body["user_id"] = id.as_str().into();
     }

@@ -228,6 +228,117 @@ const USER: &str = r#"{"type":"identify","userId":"u1","traits":{"phone":"+82","
 const CART: &str =
     r#"{"type":"track","messageId":"m1","userId":"u1","event":"cart_added","timestamp":"2026-11-02T10:00:00Z","properties":{"amount":7}}"#;
 
+#[test]
+fn what_comes_after_the_end_of_a_scenario_does_not_happen() {
+    let scenario = r#"name: nothing comes of what comes later
+from: 2026-11-02T00:00:00Z
+to: 2026-11-03T00:00:00Z
+definitions:
+  - {kind: campaign, key: hello, status: running, trigger: {action: {event: hi}}, webhook: {url: "https://h.example/"}}
+events:
+  - {type: track, userId: u1, event: hi, timestamp: 2026-11-03T00:00:00.001Z}
+expect: []
+"#;
+    let desk = Desk::new(&[("a.yaml", scenario)]);
+    let shown = "ok      a.yaml: nothing comes of what comes later\n        \
+                 a.yaml:7:5: warning: this event comes at 2026-11-03T00:00:00.001Z, after `to` (2026-11-03T00:00:00.000Z): it does not happen\n          \
+                 help: move `to`, or the event\n\
+                 1 ok, 0 failed\n";
+    desk.check(&["test", "a.yaml"], 0, shown, "");
+    // At the end it does.
+    desk.write("a.yaml", &edited(scenario, "00:00:00.001Z", "00:00:00Z"));
+    desk.run(&["test", "a.yaml"]).expect(1, &["not expected: sent hello to u1 at 2026-11-03T00:00:00.000Z"]);
+}
+
+#[test]
+fn a_conversion_that_did_not_follow_says_what_came_before() {
+    let scenario = |event: &str, goal: &str| {
+        format!(
+            r#"name: who is told buys
+from: 2026-11-02T00:00:00Z
+to: 2026-11-09T00:00:00Z
+definitions:
+  - {{kind: campaign, key: hello, status: running, trigger: {{action: {{event: hi}}}}, {goal}audience: {{user: {{id: u1}}}}, webhook: {{url: "https://h.example/"}}}}
+events:
+  - {{type: track, userId: {event}, event: hi, timestamp: 2026-11-02T10:00:00Z}}
+  - {{type: track, userId: u1, event: purchase, timestamp: 2026-11-03T10:00:01Z}}
+expect:
+  - {{outcome: sent, campaign: hello, user_id: u1}}
+  - {{campaign: hello, conversion: true}}
+"#
+        )
+    };
+    let goal = "goal: {event: purchase, within: 1d}, ";
+    let desk = Desk::new(&[]);
+    let check = |event: &str, goal: &str, expect: &str| {
+        desk.write("a.yaml", &scenario(event, goal));
+        desk.run(&["test", "a.yaml"]).expect(1, &[expect]);
+    };
+    let sent = "sent hello to u1 at 2026-11-02T10:00:00.000Z, but no `purchase` that is its goal within 1d after that";
+    check("u1", goal, sent);
+    check("u1", "", "campaign `hello` has no `goal`: nothing is a conversion of it");
+    check("u2", goal, "nothing was sent that could convert: suppressed hello to u2 at 2026-11-02T10:00:00.000Z, not_in_audience");
+}
+
+/// What a campaign would send may depend on its destination, and on several events.
+#[test]
+fn a_preview_shows_credentials_hidden_and_every_event_of_a_set() {
+    let definitions = r#"kind: destination
+key: sms
+match: sms.example
+auth: {bearer: {secret: sms_token}}
+---
+kind: campaign
+key: both
+trigger: {actions: {events: [{event: opened, where: {n: 1}}, {event: looked}]}}
+webhook: {url: "https://sms.example/v1", body: {n: "{{ events.opened.n }}", at: "{{ events.looked.at | upcase }}", of: "{{ trigger.event }}"}}
+---
+kind: campaign
+key: own
+trigger: {date: {event: looked, offset: 1d}}
+webhook: {url: "https://sms.example/v1", headers: {authorization: "Key {{ secret.own }}"}, body: {}}
+---
+kind: campaign
+key: asked
+trigger: {api: {}}
+webhook: {url: "https://sms.example/v1", body: {}}
+"#;
+    let event = |name: &str, properties: &str| format!(r#"{{"type":"track","userId":"u1","event":"{name}","properties":{properties}}}"#);
+    let desk = Desk::new(&[("d.yaml", definitions), ("user.json", USER)]);
+    for (file, name, properties) in [("o1", "opened", r#"{"n":1}"#), ("o2", "opened", r#"{"n":2}"#), ("l", "looked", r#"{"at":"ten"}"#)] {
+        desk.write(file, &event(name, properties));
+    }
+    desk.write("send", r#"{"type":"send","campaign":"both","userId":"u1"}"#);
+    let check = |key: &str, events: &[&str], headers: &str, body: &str, warnings: &str| {
+        let given: Vec<&str> = events.iter().flat_map(|event| ["--event", event]).collect();
+        let arguments = [&["preview", key, "--definitions", "d.yaml", "--user", "user.json"], &given[..]].concat();
+        let curl = format!(
+            "curl --request POST \\\n  --url 'https://sms.example/v1' \\\n  --header 'content-type: application/json' \\\n  --header '{headers}' \\\n  --data-raw '{body}'\n"
+        );
+        desk.check(&arguments, 0, &curl, warnings);
+        let shown: Value =
+            serde_json::from_str(&desk.run(&[&arguments[..], &["--format", "json"]].concat()).expect(0, &[]).stdout).expect("JSON");
+        let (name, value) = headers.split_once(": ").expect("a header");
+        assert_eq!(shown["request"]["headers"][name], value, "{shown}");
+    };
+    let bearer = "authorization: Bearer ***";
+    check("both", &["o1", "l"], bearer, r#"{"n":1,"at":"TEN","of":"looked"}"#, "");
+    check("both", &["l", "o1"], bearer, r#"{"n":1,"at":"TEN","of":"opened"}"#, "");
+    let none = |name: &str| format!("warning: `{name}` has no value: it is empty in the request\n");
+    check("both", &["o1"], bearer, r#"{"n":1,"at":"","of":"opened"}"#, &none("events.looked.at"));
+    let not = |name: &str, key: &str| format!("warning: this event `{name}` would not trigger campaign `{key}`\n");
+    check("both", &["o2", "l"], bearer, r#"{"n":2,"at":"TEN","of":"looked"}"#, &not("opened", "both"));
+    let send = "warning: a send does not trigger campaign `both`: its trigger is another\n".to_owned();
+    let empty = r#"{"n":"","at":"","of":""}"#;
+    check("both", &["send"], bearer, empty, &(send + &none("events.opened.n") + &none("events.looked.at") + &none("trigger.event")));
+    check("own", &["l"], "authorization: Key ***", "{}", "");
+    let several = "warning: campaign `own` does not wait for several events: only the last that is given counts\n";
+    check("own", &["l", "l"], "authorization: Key ***", "{}", several);
+    check("own", &["o1"], "authorization: Key ***", "{}", &not("opened", "own"));
+    let asked = "warning: this event `looked` would not trigger campaign `asked`: that waits for a `send`\n";
+    check("asked", &["l"], bearer, "{}", asked);
+}
+
 fn preview_desk() -> Desk {
     Desk::new(&[("campaigns/all.yaml", DEFINITIONS), ("user.json", USER), ("cart.json", CART)])
 }
@@ -555,6 +666,70 @@ fn an_event_that_does_not_meet_its_conditions_is_compared() {
     let tests: Vec<_> = part["compared"].as_array().expect("tests").iter().map(|test| (&test["what"], &test["holds"])).collect();
     assert_eq!(tests, [(&"event.amount".into(), &false.into()), (&"event.item".into(), &true.into())], "{explained}");
     assert_eq!((explained["lines"].as_array().map(Vec::len), explained["gates"].as_array().map(Vec::len)), (Some(0), Some(12)));
+    // The same names as a worker's answer has.
+    assert_eq!(
+        (&explained["user_id"], &explained["verdict"], &explained["known"]),
+        (&"u1".into(), &"it would be sent".into(), &false.into())
+    );
+    for name in ["campaign", "at", "waiting", "pending", "exposures"] {
+        assert!(!explained[name].is_null(), "{name} in {explained}");
+    }
+}
+
+/// Sends of an API, and what became of other sends, are what a trigger saw.
+#[test]
+fn an_explanation_sees_requests_and_follows_chains() {
+    let definitions = r#"{kind: campaign, key: push, trigger: {action: {event: shipped}}, webhook: {url: "https://x.example/1"}}
+---
+{kind: campaign, key: sms, trigger: {action: {event: $failed, where: {campaign: push}}}, webhook: {url: "https://x.example/2", body: {o: "{{ event.trigger.order }}"}}}
+---
+{kind: campaign, key: mail, trigger: {inaction: {after: {event: $sent, where: {trigger.order: A}}, without: {event: read}, within: 1h}}, webhook: {url: "https://x.example/3", body: {o: "{{ event.trigger.order }}"}}}
+---
+{kind: campaign, key: points, trigger: {api: {}}, webhook: {url: "https://x.example/4", body: {n: "{{ event.n }}"}}}
+"#;
+    let events = r#"{"type":"track","messageId":"m1","userId":"u1","event":"shipped","timestamp":"2026-11-02T10:00:00Z","properties":{"order":"A"}}
+{"type":"send","campaign":"points","messageId":"s1","userId":"u1","timestamp":"2026-11-02T11:00:00Z","properties":{"n":1}}
+"#;
+    let desk = Desk::new(&[("d.yaml", definitions), ("e.ndjson", events), ("a.yaml", "[{campaign: push, status: 400}]\n")]);
+    let explain = |campaign: &str, more: &[&str], expect: &[&str]| {
+        let arguments = ["explain", "--definitions", "d.yaml", "--events", "e.ndjson", "--user", "u1", "--campaign", campaign];
+        desk.run(&[&arguments[..], more].concat()).expect(0, expect)
+    };
+    let answers = ["--answers", "a.yaml"];
+    explain("sms", &[], &["no event that it waits for", "nothing was decided"]);
+    let failed =
+        ["/$failed) is the action", "event.campaign: \"push\" | eq \"push\"  yes", "sent because of msg_", "variables without a value: 0"];
+    explain("sms", &answers, &failed);
+    // Of each send: that of `sms`, too, has the original event, and that of `points` another.
+    let steps = [
+        "event.trigger.order: \"A\" | eq \"A\"  yes",
+        "event.trigger.order: missing | eq \"A\"  no",
+        "inaction falls due because of $sent",
+    ];
+    explain("mail", &[&answers[..], &["--at", "2026-11-02T10:30:00Z"]].concat(), &[steps[0], steps[2]]);
+    let all = explain("mail", &answers, &[steps[0], steps[1], "sent because of msg_"]);
+    assert_eq!(all.stdout.matches("/$sent) is `after`").count(), 3, "its own send too: {}", all.stdout);
+    explain("points", &[], &["send (s1) is the request that it waits for", "sent because of s1", "variables without a value: 0"]);
+}
+
+/// Whether a linked service answers is not made up.
+#[test]
+fn an_explanation_does_not_know_what_nobody_says_of_links() {
+    let desk = Desk::new(&[("d.yaml", LINKED), ("e.ndjson", CART)]);
+    desk.write("l.yaml", "- {url: \"https://w.example/\", body: {temperature: 3}}\n");
+    let explain = |more: &[&str]| {
+        let arguments = ["explain", "--definitions", "d.yaml", "--events", "e.ndjson", "--user", "u1", "--campaign", "weather"];
+        desk.run(&[&arguments[..], more].concat())
+    };
+    let unknown = "unknown because of m1, what its links answer is not known: --links FILE says it";
+    let verdict = "it would be sent, if what its links answer lets it render (they are asked when it is sent)";
+    let ran = explain(&[]).expect(0, &[unknown, verdict]);
+    assert!(!ran.stdout.contains("link_failed"), "{}", ran.stdout);
+    explain(&["--links", "l.yaml"]).expect(0, &["sent because of m1"]);
+    desk.write("l.yaml", "- {url: \"https://w.example/\", status: 500}\n");
+    explain(&["--links", "l.yaml"]).expect(0, &["suppressed because of m1, link_failed"]);
+    let why = "--answers, --links and --secrets are of a replay: give --definitions and --events too";
+    desk.run(&["explain", "--user", "u1", "--campaign", "weather", "--links", "l.yaml"]).expect(1, &[why]);
 }
 
 #[test]

@@ -97,7 +97,16 @@ fn a_user_is_shown_explained_and_deleted() {
     let resend = explained["gates"].as_array().into_iter().flatten().find(|gate| gate["gate"] == "resend").cloned().unwrap_or_default();
     assert_eq!((&resend["verdict"], &resend["reason"]), (&json!("shut"), &json!("already_sent")), "{explained:#}");
     assert!(explained["verdict"].as_str().is_some_and(|verdict| verdict.contains("already_sent")), "{explained:#}");
-    stage.command(&["explain", "--user", "u1", "--campaign", "cart"]).expect(0, &["already_sent", "it would be held back"]);
+    assert_eq!((&explained["exposures"][0]["times"], &explained["waiting"], &explained["pending"]), (&json!(1), &json!([]), &json!([])));
+    stage
+        .command(&["explain", "--user", "u1", "--campaign", "cart"])
+        .expect(0, &["  sent, 1 in all", "already_sent", "it would be held back"]);
+    // What waits already is part of the answer.
+    let waits = stage.get("/v1/users/u1/explain?campaign=reminder").json();
+    assert_eq!((&waits["waiting"][0]["kind"], &waits["waiting"][0]["due"]), (&json!("inaction"), &user["timers"][0]["due"]), "{waits:#}");
+    stage
+        .command(&["explain", "--user", "u1", "--campaign", "reminder"])
+        .expect(0, &["what is still to come", "inaction falls due because of"]);
     stage.command(&["explain", "--user", "u1", "--campaign", "carts"]).expect(1, &["did you mean `cart`"]);
 
     let deleted = stage.command(&["user", "delete", "u1"]).expect(0, &["what is left elsewhere"]);

@@ -158,9 +158,26 @@ function explainer(page) {
 /** An instant within a sentence: what the worker says has them in UTC. */
 const INSTANT = /(\d{4}-\d\d-\d\dT[\d:.]+Z)/;
 
-function explained({ verdict, gates }) {
+function explained({ verdict, gates, waiting, pending, exposures }) {
   const sentence = verdict.split(INSTANT).map((part) => (INSTANT.test(part) ? time(part) : part));
-  return [h("p", { class: "verdict" }, sentence), h("ol", { class: "gates" }, gates.map(gate))];
+  const stands = [
+    ...exposures.map(({ arm, times, last }) => [
+      arm === "control" ? "Held out as control, last " : "Sent, last ",
+      time(last),
+      `, ${times} in all`,
+    ]),
+    ...waiting.map(({ due, kind, event }) => [
+      kind === "deferred" ? "Deferred until " : `Waits (${kind}) until `,
+      time(due),
+      event ? `, because of ${event}` : "",
+    ]),
+    ...pending.map(({ phase, attempt, until }) => [`Under way (${phase}, attempt ${attempt}) until `, time(until)]),
+  ];
+  return [
+    h("p", { class: "verdict" }, sentence),
+    stands.length > 0 && h("ul", stands.map((line) => h("li", line))),
+    h("ol", { class: "gates" }, gates.map(gate)),
+  ];
 }
 
 function gate({ gate, verdict, reason, rule, frees, compared }) {

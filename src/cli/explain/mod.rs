@@ -2,29 +2,29 @@
 //! trigger saw, what came of it, and every gate with the values it compared.
 
 mod shown;
+mod watched;
 
 use std::path::PathBuf;
-use std::sync::Arc;
 
 use serde::Serialize;
 use serde_json::Value;
 
 use self::shown::text;
+use self::watched::Watched;
 use super::Failure;
 use super::client::{Client, Request, ServerArgs};
 use super::past::{Past, Times, Written};
 use super::settings::join;
 use super::simulate::{definitions, instant};
 use super::validate::Format;
+use super::world::WorldArgs;
 use crate::engine::catalog::{CampaignInForce, Catalog, InForce};
-use crate::engine::definition::{Campaign, Trigger};
-use crate::engine::event::{Body, Event, SourceId};
+use crate::engine::event::{Event, SourceId};
 use crate::engine::reading::{self, Limits, Place};
-use crate::engine::record::{Origin, TriggerKind};
-use crate::engine::step::{GateView, Part, SeenView, explain, seen};
+use crate::engine::record::Origin;
+use crate::engine::step::{Delivering, Exposed, GateView, Known, SeenView, Standing, Waiting, explain, standing, verdict};
 use crate::engine::time::Timestamp;
-use crate::engine::value::Object;
-use crate::simulator::endpoints::{Endpoints, Secrets};
+use crate::simulator::endpoints::Endpoints;
 use crate::simulator::replay::{Replay, started};
 use crate::simulator::worker::{Stopped, policy};
 
@@ -39,7 +39,8 @@ From a running worker, by what it knows of the user now:
 
   campanile explain --user u2 --campaign cart-abandoned
 
-With --definitions and --events the user's events are replayed in virtual time; campaigns that are ready or paused count as started at --from, and endpoints answer 200.
+With --definitions and --events the user's events are replayed in virtual time; campaigns that are ready or paused count as started at --from. --answers, --links and
+--secrets say what is outside, as in `simulate`: else endpoints answer 200, and what comes of linked content is not known.
 The gates are shown as they stand at --at, were the campaign triggered once more then.")]
 pub struct ExplainArgs {
     /// The user's id
@@ -62,27 +63,35 @@ pub struct ExplainArgs {
     /// As of when; later events do not count [default: when nothing of the user's events is left to come]
     #[arg(long, value_name = "TIME", value_parser = instant)]
     at: Option<Timestamp>,
+    #[command(flatten)]
+    world: WorldArgs,
     /// How it is printed
     #[arg(long, value_enum, default_value_t = Format::Text)]
     format: Format,
 }
 
-/// All that is to be said.
+/// All that is to be said: what a worker says of it (`GET /v1/users/{id}/explain`), and what the replay has seen.
 #[derive(Serialize)]
 pub struct Explained {
-    pub user: String,
+    pub user_id: String,
     pub campaign: Box<str>,
     pub status: &'static str,
     pub from: Timestamp,
     pub at: Timestamp,
+    /// Whether anything is known of the user.
+    pub known: bool,
     /// How many events of this user there are.
     pub events: usize,
     pub seen: Vec<SeenEvent>,
     /// Outcome lines of this campaign, as they would stand in the outcomes topic.
     pub lines: Vec<Value>,
     pub waiting: Vec<Waiting>,
+    pub pending: Vec<Delivering>,
+    pub exposures: Vec<Exposed>,
     /// Were it triggered at `at`.
     pub gates: Vec<GateView>,
+    /// What they come to together, in a sentence.
+    pub verdict: String,
 }
 
 /// An event that a part of the trigger waits for.
@@ -94,23 +103,15 @@ pub struct SeenEvent {
     pub parts: Vec<SeenView>,
 }
 
-/// A clock of this campaign that still runs.
-#[derive(Serialize)]
-pub struct Waiting {
-    pub due: Timestamp,
-    pub kind: &'static str,
-    pub event: Box<str>,
-    pub event_id: Box<str>,
-}
-
-/// The latest events of interest to the trigger that are shown.
-const MAX_SEEN: usize = 20;
-
 /// No event of a file is too late to be explained.
 const LIMITS: Limits = Limits { max_lateness: std::time::Duration::MAX };
 
 pub fn run(args: &ExplainArgs) -> Result<(), Failure> {
     match (args.definitions.is_empty(), args.events.is_empty()) {
+        (true, true) if !args.world.is_empty() => {
+            let why = "--answers, --links and --secrets are of a replay: give --definitions and --events too";
+            return Err(Failure::Refused(why.into()));
+        }
         (true, true) => return from_server(args),
         (false, false) => {}
         _ => return Err(Failure::Refused("give both --definitions and --events, or neither to ask the worker at --server".into())),
@@ -123,7 +124,7 @@ pub fn run(args: &ExplainArgs) -> Result<(), Failure> {
     catalog.begin_at(from);
     let in_force = InForce::compile(&catalog, policy()).map_err(|problems| Failure::Refused(join(&problems)))?;
     let campaign = in_force.named(&args.campaign).map_err(Failure::Refused)?;
-    let explained = replay(args, &catalog, (&in_force, campaign), from, input)
+    let explained = replay(args, &catalog, (&in_force, campaign), args.world.endpoints()?, from, input)
         .map_err(|stopped| Failure::Refused(format!("the replay cannot go on: {stopped}")))?;
     match args.format {
         Format::Json => println!("{}", serde_json::to_string(&explained).unwrap_or_default()),
@@ -184,13 +185,13 @@ fn replay(
     args: &ExplainArgs,
     catalog: &Catalog,
     (in_force, campaign): (&InForce, &CampaignInForce),
+    endpoints: Endpoints,
     from: Timestamp,
     input: Input,
 ) -> Result<Explained, Stopped> {
-    let secrets = Secrets { otherwise: Some("***".into()), ..Secrets::default() };
     let first = input.events.first().map_or(from, |(at, _)| *at);
-    let mut replay = Replay::new(from.min(first), Endpoints::new(Vec::new(), Vec::new(), secrets))?;
-    let (mut defined, mut watched) = (false, Watched::new(args, in_force, campaign));
+    let mut replay = Replay::new(from.min(first), endpoints)?;
+    let (mut defined, mut watched) = (false, Watched::new(&args.user, in_force, campaign));
     let events = input.events.len();
     for (offset, (at, json)) in (0i64..).zip(input.events) {
         if !defined && at >= from {
@@ -200,9 +201,7 @@ fn replay(
         }
         let event = parse(&json, at, offset);
         replay.event(at, json)?;
-        if let Some(event) = event.filter(|_| defined) {
-            watched.note(&replay, &event);
-        }
+        watched.note(&mut replay, event.as_ref().filter(|_| defined));
     }
     if !defined {
         replay.until(from)?;
@@ -212,68 +211,38 @@ fn replay(
         Some(at) => replay.until(at.max(from))?,
         None => replay.finish()?,
     }
+    watched.note(&mut replay, None);
     let (at, known) = (replay.now(), replay.known(&args.user));
-    let of_campaign = |line: &Value| line["campaign"].as_str() == Some(&*args.campaign);
-    let lines = replay.take().lines.iter().filter_map(|line| serde_json::from_slice(line).ok()).filter(of_campaign).collect();
-    let timers = known.record.timers.iter().filter(|timer| timer.campaign == campaign.definition.id);
-    let waiting = timers
-        .map(|timer| Waiting {
-            due: timer.due,
-            kind: timer.kind.as_str(),
-            event: timer.origin.event.clone(),
-            event_id: timer.origin.message_id.clone(),
-        })
-        .collect();
-    let origin = Origin { timestamp: at, ..watched.origin };
-    let gates = explain(in_force, &watched.user, &known, campaign, &origin, None, at);
-    let status = campaign.definition.status.map_or("ready", |status| status.as_str());
-    let campaign = campaign.definition.key.clone();
-    Ok(Explained { user: args.user.clone(), campaign, status, from, at, events, seen: watched.seen, lines, waiting, gates })
+    let Watched { user, seen, mut lines, origin, .. } = watched;
+    if !args.world.knows_links() {
+        lines.iter_mut().for_each(without_links);
+    }
+    let gates = explain(in_force, &user, &known, campaign, &Origin { timestamp: at, ..origin }, None, at);
+    let Standing { waiting, pending, exposures } = standing(&known, &campaign.definition);
+    Ok(Explained {
+        user_id: args.user.clone(),
+        campaign: campaign.definition.key.clone(),
+        status: campaign.definition.status.map_or("ready", |status| status.as_str()),
+        from,
+        at,
+        known: known != Known::default(),
+        events,
+        seen,
+        lines,
+        waiting,
+        pending,
+        exposures,
+        verdict: verdict(&gates),
+        gates,
+    })
 }
 
-/// What is noted of the events as they come.
-struct Watched<'a> {
-    in_force: &'a InForce,
-    campaign: &'a Campaign,
-    user: Arc<str>,
-    seen: Vec<SeenEvent>,
-    /// Of the latest event that met the trigger: what the gates are shown for.
-    origin: Origin,
-}
-
-impl<'a> Watched<'a> {
-    fn new(args: &ExplainArgs, in_force: &'a InForce, campaign: &'a CampaignInForce) -> Watched<'a> {
-        let campaign = &campaign.definition;
-        let origin = Origin { kind: TriggerKind::of(&campaign.trigger), message_id: "explain".into(), ..Origin::default() };
-        Watched { in_force, campaign, user: args.user.as_str().into(), seen: Vec::new(), origin }
-    }
-
-    /// `replay` has just applied the event.
-    fn note(&mut self, replay: &Replay, event: &Event) {
-        match &event.body {
-            Body::Track { name, properties } => {
-                let known = replay.known(&self.user);
-                let parts = seen(self.in_force, &self.user, &known, self.campaign, (name, properties, event.timestamp));
-                let starts = |part: &SeenView| part.meets && !matches!(part.part, Part::Without | Part::Goal);
-                if parts.iter().any(starts) {
-                    self.origin_of(name, properties);
-                }
-                if !parts.is_empty() {
-                    if self.seen.len() == MAX_SEEN {
-                        self.seen.remove(0);
-                    }
-                    self.seen.push(SeenEvent { at: event.timestamp, event_id: event.message_id.clone(), event: name.clone(), parts });
-                }
-            }
-            Body::Send { campaign, properties, .. } if **campaign == *self.campaign.key && self.campaign.trigger == Trigger::Api => {
-                self.origin_of("", properties);
-            }
-            Body::Send { .. } | Body::Identify { .. } | Body::Delete => {}
-        }
-    }
-
-    fn origin_of(&mut self, name: &str, properties: &Object) {
-        self.origin = Origin { event: name.into(), properties: properties.clone(), ..std::mem::take(&mut self.origin) };
+/// Nobody has said what linked services answer: what came of a send that needs it is not known either.
+fn without_links(line: &mut Value) {
+    if line["reason"] == "link_failed" {
+        line["outcome"] = "unknown".into();
+        line["reason"] = Value::Null;
+        line["rule"] = "what its links answer is not known: --links FILE says it".into();
     }
 }
 

@@ -3,12 +3,12 @@
 use serde::Serialize;
 use serde_json::Value;
 
-use super::{Explained, SeenEvent, Waiting};
-use crate::engine::step::{Part, verdict};
+use super::{Explained, SeenEvent};
+use crate::engine::step::Part;
 
 pub fn text(explained: &Explained) -> String {
-    let Explained { user, campaign, status, from, at, events, seen, lines, waiting, gates } = explained;
-    let mut text = format!("user {user}, campaign {campaign} ({status} since {from}), as of {at}; events of this user: {events}\n");
+    let Explained { user_id, campaign, status, from, at, events, seen, lines, waiting, pending, gates, verdict, .. } = explained;
+    let mut text = format!("user {user_id}, campaign {campaign} ({status} since {from}), as of {at}; events of this user: {events}\n");
     let mut section = |title: &str, lines: Vec<String>, none: &str| {
         text.push_str(&format!("\n{title}\n"));
         let none = [none.to_owned()];
@@ -20,10 +20,13 @@ pub fn text(explained: &Explained) -> String {
     let undecided = if waiting.is_empty() { "nothing was decided: the trigger did not fire" } else { "nothing is decided yet" };
     section("what came of it", lines.iter().map(of_line).collect(), undecided);
     if !waiting.is_empty() {
-        section("what is still to come", waiting.iter().map(of_waiting).collect(), "");
+        section("what is still to come", waiting.iter().map(|waiting| of_waiting(&json(waiting))).collect(), "");
+    }
+    if !pending.is_empty() {
+        section("deliveries under way", pending.iter().map(|entry| of_pending(&json(entry))).collect(), "");
     }
     section("the gates, were it triggered now", gates.iter().flat_map(|view| of_gate(&json(view))).collect(), "");
-    text.push_str(&format!("\n{}\n", verdict(gates)));
+    text.push_str(&format!("\n{verdict}\n"));
     text
 }
 
@@ -31,14 +34,19 @@ pub fn text(explained: &Explained) -> String {
 pub fn of_server(explained: &Value) -> String {
     let field = |name: &str| explained[name].as_str().unwrap_or_default();
     let known = if explained["known"] == true { "" } else { "; nothing is known of this user" };
-    let mut text = format!(
-        "user {}, campaign {}, as of {}{known}\n\nthe gates, were it triggered now\n",
-        field("user_id"),
-        field("campaign"),
-        field("at")
-    );
-    for line in explained["gates"].as_array().into_iter().flatten().flat_map(of_gate) {
-        text.push_str(&format!("  {line}\n"));
+    let mut text = format!("user {}, campaign {}, as of {}{known}\n", field("user_id"), field("campaign"), field("at"));
+    let sections: [(&str, &str, fn(&Value) -> Vec<String>); 4] = [
+        ("what came of it", "exposures", |exposed| vec![of_exposed(exposed)]),
+        ("what is still to come", "waiting", |waiting| vec![of_waiting(waiting)]),
+        ("deliveries under way", "pending", |entry| vec![of_pending(entry)]),
+        ("the gates, were it triggered now", "gates", of_gate),
+    ];
+    for (title, name, show) in sections {
+        let lines: Vec<String> = explained[name].as_array().into_iter().flatten().flat_map(show).collect();
+        if !lines.is_empty() {
+            text.push_str(&format!("\n{title}\n"));
+            lines.iter().for_each(|line| text.push_str(&format!("  {line}\n")));
+        }
     }
     text.push_str(&format!("\n{}\n", field("verdict")));
     text
@@ -53,6 +61,7 @@ fn of_event(seen: &SeenEvent) -> Vec<String> {
             Part::After => "`after`",
             Part::Without => "`without`",
             Part::Date => "the event of the date",
+            Part::Api => "the request that it waits for",
             Part::Goal => "the goal",
         };
         let meets = if view.meets { "is" } else { "is not" };
@@ -83,9 +92,24 @@ fn of_line(line: &Value) -> String {
     text
 }
 
-fn of_waiting(waiting: &Waiting) -> String {
-    let because = if waiting.event.is_empty() { String::new() } else { format!(" because of {} ({})", waiting.event, waiting.event_id) };
-    format!("{}  {} falls due{because}", waiting.due, waiting.kind)
+fn of_waiting(waiting: &Value) -> String {
+    let [due, kind, event, event_id] = ["due", "kind", "event", "event_id"].map(|name| waiting[name].as_str().unwrap_or_default());
+    let because = match (event, event_id) {
+        ("", "") => String::new(),
+        ("", id) => format!(" because of {id}"),
+        (event, id) => format!(" because of {event} ({id})"),
+    };
+    if kind == "deferred" { format!("deferred until {due}{because}") } else { format!("{due}  {kind} falls due{because}") }
+}
+
+fn of_pending(entry: &Value) -> String {
+    let [id, phase, until] = ["delivery_id", "phase", "until"].map(|name| entry[name].as_str().unwrap_or_default());
+    format!("{id}  {phase}, attempt {}, until {until}", entry["attempt"])
+}
+
+fn of_exposed(exposed: &Value) -> String {
+    let what = if exposed["arm"] == "control" { "held out as control" } else { "sent" };
+    format!("{}  {what}, {} in all", exposed["last"].as_str().unwrap_or_default(), exposed["times"])
 }
 
 /// A gate as it is written in JSON, by this process or by a worker.

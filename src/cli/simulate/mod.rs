@@ -17,8 +17,9 @@ use self::sorted::{IN_MEMORY, Sorted, Sorter};
 use super::assemble::kafka;
 use super::client::text;
 use super::past::{Past, Times};
-use super::settings::{join, load, read_file};
+use super::settings::{join, load};
 use super::validate::read_paths;
+use super::world::WorldArgs;
 use super::{ConfigArgs, Failure, funnel};
 use crate::engine::catalog::{Apply, Catalog, InForce, apply, check};
 use crate::engine::definition::{Problem, ReadOptions, Status};
@@ -27,10 +28,9 @@ use crate::engine::matching::Match;
 use crate::engine::reading::{self, Header, Kind, Place};
 use crate::engine::statistics::Report;
 use crate::engine::time::Timestamp;
-use crate::simulator::endpoints::{Endpoints, Secrets, Seen};
+use crate::simulator::endpoints::{Endpoints, Seen};
 use crate::simulator::funnel::{Funnel, Funnels};
 use crate::simulator::replay::{Replay, started};
-use crate::simulator::rules::{AnswerRule, LinkRule, read_list, read_secrets};
 use crate::simulator::worker::policy;
 use crate::worker::reader::interest;
 
@@ -61,15 +61,8 @@ pub struct SimulateArgs {
     /// When it ends [default: when no event has anything left to come]
     #[arg(long, value_name = "TIME", value_parser = instant)]
     to: Option<Timestamp>,
-    /// How endpoints answer: a list as in scenario files [default: 200]
-    #[arg(long, value_name = "FILE")]
-    answers: Option<PathBuf>,
-    /// What linked services answer: a list as in scenario files
-    #[arg(long, value_name = "FILE")]
-    links: Option<PathBuf>,
-    /// Secrets: a map of names and texts [default: all are ***]
-    #[arg(long, value_name = "FILE")]
-    secrets: Option<PathBuf>,
+    #[command(flatten)]
+    world: WorldArgs,
     /// Where every decision and attempt goes, a JSON object a line
     #[arg(long, value_name = "FILE")]
     sends: Option<PathBuf>,
@@ -105,7 +98,7 @@ pub fn run(args: &SimulateArgs) -> Result<(), Failure> {
         return Err(Failure::Refused("--to lies before --from".into()));
     }
     let mut catalog = started(definitions(&args.definitions)?);
-    let endpoints = endpoints(args)?;
+    let endpoints = args.world.endpoints()?;
     let in_force = InForce::compile(&catalog, policy()).map_err(|problems| Failure::Refused(join(&problems)))?;
     let past = open_past(args)?;
     let bar = past.bar();
@@ -139,18 +132,6 @@ pub(super) fn definitions(paths: &[PathBuf]) -> Result<Catalog, Failure> {
     };
     let (catalog, _) = applied.map_err(|problems| Failure::Refused(format!("the definitions cannot be used\n{}", join(&problems))))?;
     Ok(catalog)
-}
-
-fn endpoints(args: &SimulateArgs) -> Result<Endpoints, Failure> {
-    fn list<T>(path: Option<&PathBuf>, read: impl Fn(&str, &str) -> Result<T, Vec<Problem>>) -> Result<Option<T>, Failure> {
-        let Some(path) = path else { return Ok(None) };
-        read(&path.display().to_string(), &read_file(path)?).map(Some).map_err(|problems| Failure::Refused(join(&problems)))
-    }
-    let answers = list(args.answers.as_ref(), |file, text| read_list(file, text, AnswerRule::read))?;
-    let links = list(args.links.as_ref(), |file, text| read_list(file, text, LinkRule::read))?;
-    let values = list(args.secrets.as_ref(), read_secrets)?.unwrap_or_default();
-    let secrets = Secrets { values, otherwise: Some("***".into()) };
-    Ok(Endpoints::new(answers.unwrap_or_default(), links.unwrap_or_default(), secrets))
 }
 
 /// Reads everything: what is of interest is kept, sorted.

@@ -98,6 +98,15 @@ impl Credentials {
         Credentials(Asked::Moved(key.into()))
     }
 
+    /// The value of `authorization` as people may see it; `None` where nothing is asked for, or nobody knows what.
+    pub fn hidden_authorization(&self) -> Option<&'static str> {
+        match &self.0 {
+            Asked::These { auth: Some(Authorization::Bearer(_)), .. } => Some("Bearer ***"),
+            Asked::These { auth: Some(Authorization::Basic { .. }), .. } => Some("Basic ***"),
+            Asked::These { auth: None, .. } | Asked::Unknown(_) | Asked::Moved(_) => None,
+        }
+    }
+
     /// Puts the secrets in. A request that has an `authorization` of its own keeps it, as it does with other headers of a destination.
     pub(super) fn resolve(&self, secrets: Secrets<'_>, has_authorization: bool) -> Result<Resolved, SecretError> {
         let (auth, sign, ca) = match &self.0 {

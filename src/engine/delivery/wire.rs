@@ -66,7 +66,7 @@ pub fn prepare(
     Ok(Prepared { url: resolve(&request.url, secrets)?, headers, body, ca: asked.ca })
 }
 
-const AUTHORIZATION: &str = "authorization";
+pub const AUTHORIZATION: &str = "authorization";
 
 /// The attempt's own headers (contract, section 5); a definition cannot replace them. `content-type` belongs to requests with
 /// a body and, as JSON, to those without one (H2: on every request).

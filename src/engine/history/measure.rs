@@ -286,14 +286,14 @@ struct Range {
 }
 
 fn judge_number(measure: &Measure, number: Option<f64>, complete: bool) -> (bool, Truth) {
-    // What is not known can only add: a count, a sum (of prices, points: of what is added up) and a maximum grow, a minimum falls.
-    // An average that is known is taken as it is.
+    // What is not known can only add: a count, a sum (of prices, points: of what is added up) and a maximum grow, a minimum falls. An
+    // average may have been anything.
     let (bounds, low, high) = match measure {
         Measure::Count(bounds) | Measure::Sum(_, bounds) | Measure::Distinct(_, bounds) | Measure::Max(_, bounds) => {
             (bounds, number, Some(f64::INFINITY))
         }
         Measure::Min(_, bounds) => (bounds, Some(f64::NEG_INFINITY), number),
-        Measure::Avg(_, bounds) => (bounds, number, number),
+        Measure::Avg(_, bounds) => (bounds, Some(f64::NEG_INFINITY), Some(f64::INFINITY)),
         Measure::First(_) | Measure::Last(_) => return (false, Truth::Unknown),
     };
     let holds = |range: Range| Truth::all(bounds.iter().map(|bound| judge_bound(bound, range)));

@@ -57,6 +57,14 @@ pub struct Variable {
     pub path: Box<[Box<str>]>,
 }
 
+impl Variable {
+    /// As templates write it.
+    pub fn name(&self) -> String {
+        let root = ROOTS.iter().find(|(_, root)| *root == self.root).map_or("", |(name, _)| *name);
+        std::iter::once(root).chain(self.path.iter().map(AsRef::as_ref)).collect::<Vec<_>>().join(".")
+    }
+}
+
 /// An expression that needs no run-time.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Simple {

@@ -29,6 +29,8 @@ pub struct Renderer<'s> {
     scope: Scope<'s>,
     started: bool,
     missing: u32,
+    /// For previews: the variables without a value.
+    names: Option<Vec<String>>,
     profile_at: Option<u32>,
     /// What is left of the request's size, in bytes.
     left: usize,
@@ -36,7 +38,12 @@ pub struct Renderer<'s> {
 
 impl<'s> Renderer<'s> {
     pub fn new(scope: Scope<'s>, limit: usize) -> Renderer<'s> {
-        Renderer { run: Run::new(scope), scope, started: false, missing: 0, profile_at: None, left: limit }
+        Renderer { run: Run::new(scope), scope, started: false, missing: 0, names: None, profile_at: None, left: limit }
+    }
+
+    /// One that notes the variables without a value, too.
+    pub fn naming(scope: Scope<'s>, limit: usize) -> Renderer<'s> {
+        Renderer { names: Some(Vec::new()), ..Renderer::new(scope, limit) }
     }
 
     /// Renders parts, one after the other. `capacity` is a guess at the size.
@@ -61,6 +68,18 @@ impl<'s> Renderer<'s> {
     /// How many outputs had neither value nor default.
     pub fn missing(&self) -> u32 {
         self.missing + if self.started { self.run.outcome().0 } else { 0 }
+    }
+
+    /// Renders parts for the names' sake. Why one cannot be is what [`Renderer::render`] says.
+    pub fn name_all(&mut self, parts: &[Part]) {
+        for part in parts {
+            let _ = self.part(part, &mut String::new());
+        }
+    }
+
+    /// Variables that had neither value nor default, each once, as they came; only of one that is [`Renderer::naming`].
+    pub fn into_names(self) -> Vec<String> {
+        self.names.unwrap_or_default()
     }
 
     /// At which byte of its piece the profile begins that was rendered. No secret follows it, so that is the last piece.
@@ -89,8 +108,10 @@ impl<'s> Renderer<'s> {
                 let comma = if text.ends_with('{') { "" } else { "," };
                 text.push_str(comma);
                 text.push_str(key);
-                let value_at = text.len();
+                let (value_at, named) = (text.len(), self.names.as_ref().map_or(0, Vec::len));
                 self.part(value, text)?;
+                // What may be left out is not missed.
+                self.names.iter_mut().for_each(|names| names.truncate(named));
                 if matches!(&text[value_at..], "" | "null" | "\"\"" | "[]" | "{}") {
                     text.truncate(start);
                 }
@@ -109,7 +130,12 @@ impl<'s> Renderer<'s> {
         let Output { simple, form, all, expected_missing } = output;
         let found = lookup(&self.scope, simple.variable.root, &simple.variable.path);
         let is_missing = matches!(found, Found::Missing);
-        self.missing += u32::from(is_missing && simple.default.is_none() && !expected_missing);
+        if is_missing && simple.default.is_none() && !expected_missing {
+            self.missing += 1;
+            if self.names.is_some() {
+                self.name([simple.variable.name()]);
+            }
+        }
         let style = match (form, all) {
             (Form::Styled(Style::Plain), all) => *all,
             (Form::Styled(style), _) => *style,
@@ -145,15 +171,28 @@ impl<'s> Renderer<'s> {
         });
     }
 
+    fn name(&mut self, found: impl IntoIterator<Item = String>) {
+        let Some(names) = &mut self.names else { return };
+        for name in found {
+            if !names.contains(&name) {
+                names.push(name);
+            }
+        }
+    }
+
     fn liquid(&mut self, element: &dyn Renderable, style: Style, text: &mut String) -> Result<(), Stop> {
         if !self.started {
-            self.run.start();
+            self.run.start(self.names.is_some());
             self.started = true;
         }
         let mut writer = Writer { text, style, limit: self.left, too_large: false };
         // The run-time and the filters are others' code: a panic there holds this one send back, not the whole input.
         let result = catch_unwind(AssertUnwindSafe(|| element.render_to(&mut writer, &self.run)));
         let too_large = writer.too_large;
+        if self.names.is_some() {
+            let names = self.run.take_names();
+            self.name(names);
+        }
         match result {
             Ok(Ok(())) => Ok(()),
             Ok(Err(error)) => Err(match self.run.outcome() {

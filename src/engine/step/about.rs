@@ -6,10 +6,10 @@ use serde::Serialize;
 use super::{Known, gates};
 use crate::engine::audience::{self, Scope};
 use crate::engine::catalog::InForce;
-use crate::engine::definition::Rule;
+use crate::engine::definition::{Campaign, Rule};
 use crate::engine::history::History;
 use crate::engine::id::{CampaignId, DeliveryId, UserId};
-use crate::engine::record::{Arm, Data, Pending, Phase, Timer};
+use crate::engine::record::{Arm, Data, Exposure, Pending, Phase, Timer};
 use crate::engine::time::Timestamp;
 use crate::engine::value::Object;
 
@@ -73,8 +73,45 @@ pub struct Delivering {
     pub expires: Timestamp,
 }
 
+/// Where one campaign stands with a user.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Standing {
+    /// Clocks that run, deferrals among them; the next first.
+    pub waiting: Vec<Waiting>,
+    pub pending: Vec<Delivering>,
+    pub exposures: Vec<Exposed>,
+}
+
+/// A clock of the campaign.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Waiting {
+    pub due: Timestamp,
+    pub kind: &'static str,
+    /// What started it; empty without an event.
+    pub event: Box<str>,
+    pub event_id: Box<str>,
+}
+
 /// What is shown of campaigns that are not in force any more.
 const FORMER: &str = "(a former campaign)";
+
+pub fn standing(known: &Known, campaign: &Campaign) -> Standing {
+    let record = &known.record;
+    let name = |id: CampaignId| if id == campaign.id { campaign.key.clone() } else { FORMER.into() };
+    let waiting = |timer: &Timer| Waiting {
+        due: timer.due,
+        kind: timer.kind.as_str(),
+        event: timer.origin.event.clone(),
+        event_id: timer.origin.message_id.clone(),
+    };
+    let mut waiting: Vec<Waiting> = record.timers.iter().filter(|timer| timer.campaign == campaign.id).map(waiting).collect();
+    waiting.sort_by_key(|clock| clock.due);
+    Standing {
+        waiting,
+        pending: record.pending.iter().filter(|entry| entry.campaign == campaign.id).map(delivering).collect(),
+        exposures: exposures(record.ledger.exposures.iter().filter(|exposure| exposure.campaign == campaign.id), name),
+    }
+}
 
 pub fn about(in_force: &InForce, user: &UserId, known: &Known, now: Timestamp) -> About {
     let Known { record, profile, .. } = known;
@@ -83,8 +120,25 @@ pub fn about(in_force: &InForce, user: &UserId, known: &Known, now: Timestamp) -
         let tracker = in_force.trackers.get(tracked.tracker)?;
         Some(Remembered { what: tracker.to_string(), value: shown(&tracked.data) })
     });
+    let mut timers: Vec<Clock> = record.timers.iter().map(|timer| clock(timer, name(timer.campaign))).collect();
+    timers.sort_by_key(|clock| clock.due);
+    About {
+        traits: profile.traits().clone(),
+        timezone: gates::zone(profile, &in_force.workspace).into(),
+        anonymous_id: profile.anonymous_id().map(Box::from),
+        deleted: record.tombstone,
+        history: remembered.collect(),
+        exposures: exposures(&record.ledger.exposures, name),
+        timers,
+        pending: record.pending.iter().map(delivering).collect(),
+        cohorts: cohorts(in_force, user, known, now),
+    }
+}
+
+/// One for each campaign and arm, the last first.
+fn exposures<'e>(kept: impl IntoIterator<Item = &'e Exposure>, name: impl Fn(CampaignId) -> Box<str>) -> Vec<Exposed> {
     let mut exposures: Vec<Exposed> = Vec::new();
-    for exposure in &record.ledger.exposures {
+    for exposure in kept {
         let (campaign, arm) = (name(exposure.campaign), exposure.arm);
         match exposures.iter_mut().find(|known| known.campaign == campaign && known.arm == arm) {
             Some(known) => {
@@ -95,19 +149,7 @@ pub fn about(in_force: &InForce, user: &UserId, known: &Known, now: Timestamp) -
         }
     }
     exposures.sort_by_key(|exposed| std::cmp::Reverse(exposed.last));
-    let mut timers: Vec<Clock> = record.timers.iter().map(|timer| clock(timer, name(timer.campaign))).collect();
-    timers.sort_by_key(|clock| clock.due);
-    About {
-        traits: profile.traits().clone(),
-        timezone: gates::zone(profile, &in_force.workspace).into(),
-        anonymous_id: profile.anonymous_id().map(Box::from),
-        deleted: record.tombstone,
-        history: remembered.collect(),
-        exposures,
-        timers,
-        pending: record.pending.iter().map(delivering).collect(),
-        cohorts: cohorts(in_force, user, known, now),
-    }
+    exposures
 }
 
 fn clock(timer: &Timer, campaign: Box<str>) -> Clock {

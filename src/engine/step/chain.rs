@@ -47,7 +47,7 @@ impl Work<'_> {
     /// A send was claimed.
     pub(super) fn chain_sent(&mut self, claim: &Claim, id: DeliveryId, occasion: &Occasion) {
         if self.in_force.index.knows(SENT) {
-            let properties = properties(claim, id, occasion.properties, 0);
+            let properties = properties(claim, id, original(occasion.event, occasion.properties), 0);
             self.internal(SENT, format!("{id}/{SENT}"), properties, occasion.depth);
         }
     }
@@ -63,7 +63,7 @@ impl Work<'_> {
         }
         let unknown = Origin::default();
         let origin = entry.origin.as_deref().unwrap_or(&unknown);
-        let mut properties = properties(&entry.claim, entry.id, &origin.properties, attempts);
+        let mut properties = properties(&entry.claim, entry.id, original(&origin.event, &origin.properties), attempts);
         if let Some(status) = status {
             properties.insert("status", Value::Int(status.into()));
         }
@@ -94,8 +94,17 @@ impl Work<'_> {
     }
 }
 
+/// The properties of the event that a chain began with. What a send made carries them as its `trigger`: they are handed on, so that they
+/// stand at the same place however long the chain is. No event from outside is named so.
+fn original<'o>(event: &str, properties: &'o Object) -> Option<&'o Object> {
+    match event {
+        SENT | DELIVERED | FAILED => properties.get("trigger").and_then(Value::as_object),
+        _ => Some(properties),
+    }
+}
+
 /// The properties of the contract, those of the original event as `trigger`.
-fn properties(claim: &Claim, id: DeliveryId, trigger: &Object, attempts: u32) -> Object {
+fn properties(claim: &Claim, id: DeliveryId, trigger: Option<&Object>, attempts: u32) -> Object {
     let mut properties = Object::new();
     properties.insert("campaign", Value::text(claim.campaign.clone()));
     properties.insert("version", Value::Int(claim.version.into()));
@@ -106,6 +115,6 @@ fn properties(claim: &Claim, id: DeliveryId, trigger: &Object, attempts: u32) ->
     properties.insert("delivery_id", Value::text(id.to_string()));
     properties.insert("message_id", Value::text(claim.event_id.clone()));
     properties.insert("attempts", Value::Int(attempts.into()));
-    properties.insert("trigger", Value::Object(trigger.clone()));
+    properties.insert("trigger", Value::Object(trigger.cloned().unwrap_or_default()));
     properties
 }

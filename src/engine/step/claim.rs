@@ -63,6 +63,23 @@ impl<'a> Occasion<'a> {
         }
     }
 
+    /// A scheduled run. `due`: when it reached the user.
+    pub fn of_run(name: &'a str, at: Timestamp, due: Timestamp, none: &'a Object) -> Occasion<'a> {
+        Occasion {
+            kind: TriggerKind::Schedule,
+            event: "",
+            message_id: "",
+            timestamp: at,
+            properties: none,
+            others: &[],
+            depth: 0,
+            run: Some(name),
+            due: Some(due),
+            decided: None,
+            key: NO_KEY,
+        }
+    }
+
     pub fn of_timer(timer: &'a Timer) -> Occasion<'a> {
         let (due, decided) = match timer.kind {
             TimerKind::Deferred { decided } => (Some(timer.due), Some(decided)),

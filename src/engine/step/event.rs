@@ -17,6 +17,7 @@ impl<'a> Work<'a> {
             self.convert_again(event);
             return self.skip();
         }
+        let zone = self.zone_before(event);
         applied::advance(&mut self.known.record, event.position);
         if !applied::remember(&mut self.known.record, &event.message_id, event.position.broker_time) {
             return self.skip_noted();
@@ -32,6 +33,9 @@ impl<'a> Work<'a> {
         self.learn(event);
         if self.profile_changed {
             self.follow_dates();
+            if let Some(zone) = zone {
+                self.follow_move(&zone);
+            }
         } else {
             before.clear();
         }

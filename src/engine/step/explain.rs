@@ -82,9 +82,9 @@ pub fn explain(
 pub fn verdict(gates: &[GateView]) -> String {
     let closed: Vec<&GateView> = gates.iter().filter(|view| matches!(view.verdict, Passage::Shut | Passage::Waits)).collect();
     let Some(first) = closed.first() else {
-        let unknown = gates.iter().any(|view| view.verdict == Passage::Unknown);
-        let but = if unknown { ", if the campaign's limit lets this user in: that only the store knows" } else { "" };
-        return format!("it would be sent{but}");
+        let unknown = gates.iter().filter(|view| view.verdict == Passage::Unknown);
+        let ifs: Vec<&str> = unknown.map(|view| unless_known(view.gate)).collect();
+        return format!("it would be sent{}{}", if ifs.is_empty() { "" } else { ", if " }, ifs.join(" and if "));
     };
     let reason = first.reason.map_or("", |reason| reason.as_str());
     let opens: Option<Vec<Timestamp>> = closed.iter().map(|view| view.frees).collect();
@@ -92,6 +92,15 @@ pub fn verdict(gates: &[GateView]) -> String {
         (Passage::Waits, Some(at)) if closed.len() == 1 => format!("it would be deferred ({reason}) until {at}"),
         (_, Some(at)) => format!("it would be held back ({reason}); possible from {at}"),
         (_, None) => format!("it would be held back ({reason}); time alone does not change that"),
+    }
+}
+
+/// What must hold at a gate that nobody can judge here.
+fn unless_known(gate: Gate) -> &'static str {
+    match gate {
+        Gate::Limit => "the campaign's limit lets this user in (only the store knows)",
+        Gate::Content => "what its links answer lets it render (they are asked when it is sent)",
+        _ => "what is not known here lets it",
     }
 }
 

@@ -40,6 +40,7 @@ mod happening;
 mod joining;
 mod linking;
 mod memberships;
+mod moving;
 mod pending;
 mod redrive;
 mod run;
@@ -49,10 +50,10 @@ mod wake;
 #[cfg(test)]
 mod tests;
 
-pub use about::{About, Clock, Delivering, Exposed, Remembered, about};
+pub use about::{About, Clock, Delivering, Exposed, Remembered, Standing, Waiting, about, standing};
 pub use belongs::belongs;
 use chain::Internals;
-pub use chain::MAX_CHAIN;
+pub use chain::{DELIVERED, FAILED, MAX_CHAIN, SENT};
 pub use explain::{GateView, Passage, Shown, explain, verdict};
 pub use gates::Gate;
 pub use redrive::{LETTERS_COUNT, Refusal, redrivable};

@@ -8,15 +8,15 @@ use super::{Run, Work};
 use crate::engine::calendar::{self, Zone};
 use crate::engine::definition::{Trigger, ZoneChoice};
 use crate::engine::id::CampaignId;
-use crate::engine::record::{TimerKind, TriggerKind};
+use crate::engine::record::TimerKind;
 use crate::engine::time::Timestamp;
-use crate::engine::trigger::correlation::NO_KEY;
 use crate::engine::trigger::schedule;
 use crate::engine::value::Object;
 
 impl<'a> Work<'a> {
     /// One decision a user and run. A run in the users' own zones comes once for each instant at which some zone has it; it is
-    /// only for those whose zone has it then. What was sent or waits is known by the run's name, also after the zone changed.
+    /// only for those whose zone has it then. What was sent or waits is known by the run's name, also after the zone changed; what a change of
+    /// zone passes over is decided at the change (`moving.rs`).
     pub(super) fn run(&mut self, campaign: CampaignId, run: &Run, reached: Timestamp) {
         let in_force: &'a _ = self.in_force;
         let Some(campaign) = in_force.campaign(campaign) else { return self.skip() };
@@ -26,31 +26,21 @@ impl<'a> Work<'a> {
         if self.is_forgotten() || own && !is_own(run, &schedule.times, &self.zone(&schedule.zone)) {
             return self.skip();
         }
-        let record = &self.known.record;
-        let decided = record.occurrences.iter().any(|known| known.campaign == id && known.name >= run.name);
-        let waits = |kind: TimerKind| matches!(kind, TimerKind::Deferred { .. } | TimerKind::Linking { .. });
-        let deferred =
-            record.timers.iter().any(|timer| timer.campaign == id && waits(timer.kind) && timer.origin.run.as_deref() >= Some(&*run.name));
-        if decided || deferred {
+        if self.is_run_decided(id, &run.name) {
             return self.skip();
         }
-        let properties = Object::new();
-        self.decide(
-            campaign,
-            &Occasion {
-                kind: TriggerKind::Schedule,
-                event: "",
-                message_id: "",
-                timestamp: run.due,
-                properties: &properties,
-                others: &[],
-                depth: 0,
-                run: Some(&run.name),
-                due: Some(reached),
-                decided: None,
-                key: NO_KEY,
-            },
-        );
+        self.decide(campaign, &Occasion::of_run(&run.name, run.due, reached, &Object::new()));
+    }
+
+    /// Whether the run of this name, or a later one, has come to something: it was sent, or it waits.
+    pub(super) fn is_run_decided(&self, campaign: CampaignId, name: &str) -> bool {
+        let record = &self.known.record;
+        let waits = |kind: TimerKind| matches!(kind, TimerKind::Deferred { .. } | TimerKind::Linking { .. });
+        record.occurrences.iter().any(|known| known.campaign == campaign && *known.name >= *name)
+            || record
+                .timers
+                .iter()
+                .any(|timer| timer.campaign == campaign && waits(timer.kind) && timer.origin.run.as_deref().is_some_and(|run| run >= name))
     }
 
     /// Begins to watch a user for a campaign that has started. Coming twice changes nothing.

@@ -22,6 +22,13 @@ pub struct SeenView {
     pub compared: Vec<Shown>,
 }
 
+impl SeenView {
+    /// Whether the event leads to a send by this part, now or later.
+    pub fn triggers(&self) -> bool {
+        self.meets && !matches!(self.part, Part::Without | Part::Goal)
+    }
+}
+
 /// A part of a trigger, or the goal: by the word that stands for it in definitions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -31,6 +38,8 @@ pub enum Part {
     After,
     Without,
     Date,
+    /// A request of an API: no conditions.
+    Api,
     Goal,
 }
 

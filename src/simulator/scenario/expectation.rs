@@ -2,9 +2,10 @@
 
 use std::fmt;
 
+use super::reading::READ;
 use super::{Ended, OutcomeLine, Scenario};
 use crate::engine::definition::problem::Place;
-use crate::engine::definition::{Kind, Status};
+use crate::engine::definition::{Definition, Kind, Status, duration_text, read_canonical};
 use crate::engine::time::Timestamp;
 use crate::engine::value::Value;
 
@@ -91,7 +92,7 @@ pub fn differences(scenario: &Scenario, ended: &Ended) -> Vec<Difference> {
                 !is_sent(expected) || place.is_none_or(|place| !taken.contains(&Some(place)))
             });
             let repeated = facts.iter().any(|fact| expected.differs(fact).is_empty());
-            differences.push(missing(scenario, expected, free, repeated));
+            differences.push(missing(scenario, expected, free, repeated, &facts));
         }
     }
     let unlisted = (0..sent.len()).filter(|place| !taken.contains(&Some(*place)));
@@ -124,8 +125,14 @@ fn find(expected: usize, fits: &[Vec<usize>], owners: &mut [Option<usize>], trie
     false
 }
 
-/// `repeated`: it came, but no more often than other expectations ask for it.
-fn missing<'a>(scenario: &Scenario, expected: &Expected, facts: impl Iterator<Item = &'a Fact<'a>>, repeated: bool) -> Difference {
+/// `repeated`: it came, but no more often than other expectations ask for it. `all`: what came, whoever expects it.
+fn missing<'a>(
+    scenario: &Scenario,
+    expected: &Expected,
+    facts: impl Iterator<Item = &'a Fact<'a>>,
+    repeated: bool,
+    all: &[Fact<'_>],
+) -> Difference {
     // What came when it was to come is rather meant than what is like it at another time.
     let elsewhen = |fact: &Fact<'_>| expected.at.is_some_and(|at| at.to_string() != fact.line.at);
     let mut near: Vec<((bool, usize), Candidate)> = facts
@@ -139,10 +146,32 @@ fn missing<'a>(scenario: &Scenario, expected: &Expected, facts: impl Iterator<It
     let nearest: Vec<Candidate> = near.into_iter().take(MAX_NEAREST).map(|(_, candidate)| candidate).collect();
     let why = match (repeated, nearest.is_empty()) {
         (true, _) => Some("it came, but not as often as it is listed".to_owned()),
-        (false, true) => Some(nothing(scenario, expected)),
+        (false, true) => Some(unconverted(scenario, expected, all).unwrap_or_else(|| nothing(scenario, expected))),
         (false, false) => None,
     };
     Difference::Missing { place: expected.place, expected: expected.show(), nearest, why }
+}
+
+/// What can be said when a campaign did something for a user, and a conversion that is expected did not follow.
+fn unconverted(scenario: &Scenario, expected: &Expected, facts: &[Fact<'_>]) -> Option<String> {
+    let (campaign, user) = (expected.campaign.as_deref()?, expected.user_id.as_deref());
+    let is_own = |fact: &&Fact<'_>| fact.line.campaign == campaign && user.is_none_or(|user| fact.line.user_id == user);
+    let decided: Vec<&Fact<'_>> = facts.iter().filter(is_own).filter(|fact| fact.line.is_decision()).collect();
+    let last = decided.last().filter(|_| expected.conversion)?;
+    // A goal may have been added midway: the last definitions have all.
+    let catalog = scenario.changes.last().map_or(&scenario.catalog, |change| &change.catalog);
+    let document = read_canonical("", &catalog.get(Kind::Campaign, campaign)?.canonical, &READ).ok()?;
+    let Definition::Campaign(defined) = document.definition else { return None };
+    let Some(goal) = &defined.goal else { return Some(format!("campaign `{campaign}` has no `goal`: nothing is a conversion of it")) };
+    // Who is held out converts like who was sent to.
+    let reached = decided.iter().rev().find(|fact| fact.line.outcome == "sent" || fact.line.reason.as_deref() == Some("control_group"));
+    Some(match reached {
+        Some(fact) => {
+            let (event, within) = (&goal.pattern.event, duration_text::format(goal.within));
+            format!("{}, but no `{event}` that is its goal within {within} after that", fact.show())
+        }
+        None => format!("nothing was sent that could convert: {}", last.show()),
+    })
 }
 
 /// What can be said when a campaign did nothing at all for a user.

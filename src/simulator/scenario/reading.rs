@@ -105,7 +105,7 @@ impl<'a> Written<'a> {
             directory,
             changes: map.list("changes").into_iter().flatten().filter_map(|node| changing::read(node, problems)).collect(),
             secrets: map.get("secrets").map(|node| secrets(node, "`secrets`", problems)).unwrap_or_default(),
-            events: events(map.list("events").unwrap_or_default(), from.unwrap_or(Timestamp::MIN), problems),
+            events: events(map.list("events").unwrap_or_default(), from.unwrap_or(Timestamp::MIN), to, problems),
             answers: map.list("answers").into_iter().flatten().filter_map(|node| AnswerRule::read(node, problems)).collect(),
             links: map.list("links").into_iter().flatten().filter_map(|node| LinkRule::read(node, problems)).collect(),
             expect: map.list("expect").into_iter().flatten().filter_map(|node| expected(node, problems)).collect(),
@@ -171,14 +171,22 @@ fn from_directory(directory: &str, place: Place, open: OpenDirectory<'_>, proble
     reading
 }
 
-/// The events as a producer would write them.
-fn events(nodes: &[Node], from: Timestamp, problems: &Problems) -> Vec<ScenarioEvent> {
+/// The events as a producer would write them. What arrives after `to` is told: it does not happen.
+fn events(nodes: &[Node], from: Timestamp, to: Option<Timestamp>, problems: &Problems) -> Vec<ScenarioEvent> {
     let mut events = Vec::with_capacity(nodes.len());
     for node in nodes {
         if reader::map(node, "an event", problems).is_none() {
             continue;
         }
         let Value::Object(event) = node.to_value() else { continue };
+        let at = arrival(&event, from);
+        if let Some(to) = to.filter(|to| at > *to) {
+            problems.warn(
+                node.place,
+                format!("this event comes at {at}, after `to` ({to}): it does not happen"),
+                "move `to`, or the event",
+            );
+        }
         for event in recipients(&event, node.place, problems).unwrap_or_else(|| vec![event]) {
             let json = Value::Object(event.clone()).to_string();
             if let Err(unreadable) = reading::header(json.as_bytes()) {
@@ -186,7 +194,7 @@ fn events(nodes: &[Node], from: Timestamp, problems: &Problems) -> Vec<ScenarioE
                 problems.warn(node.place, format!("this event cannot be read: {}", unreadable.error), help);
             }
             let user = event.get("userId").and_then(Value::as_str).map(str::to_owned);
-            events.push(ScenarioEvent { place: node.place, at: arrival(&event, from), user, json });
+            events.push(ScenarioEvent { place: node.place, at, user, json });
         }
     }
     events

@@ -54,7 +54,7 @@ pub fn endpoints(scenario: &Scenario) -> Endpoints {
 /// `world` is new, and its clock at the scenario's start.
 pub fn run(scenario: &Scenario, world: World, restarts: Restarts) -> Result<Ended, String> {
     let mut run = Run::start(scenario, world)?;
-    let mut arrivals: Vec<&ScenarioEvent> = scenario.events.iter().collect();
+    let mut arrivals: Vec<&ScenarioEvent> = scenario.events.iter().filter(|event| event.at <= scenario.to).collect();
     arrivals.sort_by_key(|event| event.at);
     let mut changes = scenario.changes.iter().filter(|change| change.at <= scenario.to).peekable();
     let mut change_until = |run: &mut Run, to: Timestamp| {

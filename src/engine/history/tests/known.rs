@@ -50,9 +50,12 @@ fn what_is_true_by_absence_from_before_is_unknown() {
     check(sum(Bound::Gte(16.0)), before, &three, Unknown);
     check(sum(Bound::Lt(100.0)), before, &three, Unknown);
     let avg = |bound| Measure::Avg("n".into(), vec![bound]);
-    check(avg(Bound::Gte(5.0)), before, &three, True);
-    check(avg(Bound::Gte(6.0)), before, &three, False);
-    check(avg(Bound::Lt(6.0)), before, &[], Unknown);
+    for bound in [Bound::Gte(5.0), Bound::Gte(6.0), Bound::Lt(6.0), Bound::Eq(5.0), Bound::Ne(6.0), Bound::Between(0.0, 9.0)] {
+        check(avg(bound), before, &three, Unknown);
+        check(avg(bound), before, &[], Unknown);
+    }
+    check(avg(Bound::Gte(5.0)), inside, &three, True);
+    check(avg(Bound::Gte(6.0)), inside, &three, False);
     let (min, max) = (|bound| Measure::Min("n".into(), vec![bound]), |bound| Measure::Max("n".into(), vec![bound]));
     check(min(Bound::Gte(5.0)), before, &three, Unknown);
     check(min(Bound::Lte(5.0)), before, &three, True);

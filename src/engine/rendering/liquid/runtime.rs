@@ -36,9 +36,16 @@ impl<'s> Run<'s> {
         self.counters.borrow_mut().clear();
     }
 
-    /// Must be called before anything is rendered with it.
-    pub fn start(&self) {
-        self.registers.get_mut::<Meter>().now = self.scope.now;
+    /// Must be called before anything is rendered with it. `naming`: what has no value is to be told by name.
+    pub fn start(&self, naming: bool) {
+        let mut meter = self.registers.get_mut::<Meter>();
+        meter.now = self.scope.now;
+        meter.naming = naming;
+    }
+
+    /// The variables of outputs without a value since this was last asked.
+    pub fn take_names(&self) -> Vec<String> {
+        std::mem::take(&mut self.registers.get_mut::<Meter>().names)
     }
 
     /// How many outputs had no value and no default, and why the template stopped itself, if it did.
@@ -55,10 +62,33 @@ pub struct Meter {
     work: usize,
     passes: u32,
     /// Lookups without a value, also those in conditions.
-    pub unfound: u32,
+    unfound: u32,
     /// Outputs without a value.
-    pub missing: u32,
+    missing: u32,
+    /// For previews: the variables that were not found are named. Sends only count.
+    naming: bool,
+    /// Since the output began that is evaluated.
+    unfound_names: Vec<String>,
+    /// Of outputs without a value.
+    names: Vec<String>,
     pub abort: Option<String>,
+}
+
+impl Meter {
+    /// An output is evaluated now. Answers what [`Meter::end_output`] is to be given.
+    pub fn begin_output(&mut self) -> u32 {
+        self.unfound_names.clear();
+        self.unfound
+    }
+
+    /// It is evaluated. A default is an answer to what was not found.
+    pub fn end_output(&mut self, before: u32, has_default: bool) {
+        if self.unfound > before && !has_default {
+            self.missing += 1;
+            self.names.append(&mut self.unfound_names);
+            self.names.truncate(MAX_NAMES);
+        }
+    }
 }
 
 /// Counts work; an error when there was too much.
@@ -79,9 +109,18 @@ pub fn charge_passes(runtime: &dyn Runtime, passes: usize) -> Result<()> {
     if meter.passes > MAX_LOOP_PASSES { Err(Error::with_msg(format!("loops of more than {MAX_LOOP_PASSES} passes"))) } else { Ok(()) }
 }
 
+/// Names that are noted at most before they are taken: a loop may make up very many.
+const MAX_NAMES: usize = 100;
+
 /// No value; noted.
-pub fn missing<'r>(runtime: &dyn Runtime) -> ValueCow<'r> {
-    runtime.registers().get_mut::<Meter>().unfound += 1;
+pub fn missing<'r>(runtime: &dyn Runtime, path: &[ScalarCow<'_>]) -> ValueCow<'r> {
+    let mut meter = runtime.registers().get_mut::<Meter>();
+    meter.unfound += 1;
+    if meter.naming && meter.unfound_names.len() < MAX_NAMES {
+        let path: Vec<KStringCow<'_>> = path.iter().map(ValueView::to_kstr).collect();
+        let path: Vec<&str> = path.iter().map(KStringCow::as_str).collect();
+        meter.unfound_names.push(path.join("."));
+    }
     ValueCow::Borrowed(&MISSING)
 }
 
@@ -118,7 +157,7 @@ impl Runtime for Run<'_> {
     }
 
     fn get(&self, path: &[ScalarCow<'_>]) -> Result<ValueCow<'_>> {
-        Ok(self.try_get(path).unwrap_or_else(|| missing(self)))
+        Ok(self.try_get(path).unwrap_or_else(|| missing(self, path)))
     }
 
     fn set_global(&self, name: KString, value: Liquid) -> Option<Liquid> {
@@ -203,7 +242,7 @@ impl Runtime for Pass<'_> {
     }
 
     fn get(&self, path: &[ScalarCow<'_>]) -> Result<ValueCow<'_>> {
-        Ok(self.try_get(path).unwrap_or_else(|| missing(self)))
+        Ok(self.try_get(path).unwrap_or_else(|| missing(self, path)))
     }
 
     fn set_global(&self, name: KString, value: Liquid) -> Option<Liquid> {

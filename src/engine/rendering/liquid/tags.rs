@@ -63,12 +63,9 @@ struct Output {
 
 impl Renderable for Output {
     fn render_to(&self, writer: &mut dyn Write, runtime: &dyn Runtime) -> Result<()> {
-        let before = runtime.registers().get_mut::<Meter>().unfound;
+        let before = runtime.registers().get_mut::<Meter>().begin_output();
         let value = self.chain.evaluate(runtime)?;
-        {
-            let mut meter = runtime.registers().get_mut::<Meter>();
-            meter.missing += u32::from(meter.unfound > before && !self.tag.has_default);
-        }
+        runtime.registers().get_mut::<Meter>().end_output(before, self.tag.has_default);
         let mut text = String::new();
         match (self.tag.form, self.tag.json) {
             // The filter has made JSON of it already.

@@ -2,6 +2,24 @@
 
 use super::*;
 
+/// As a preview tells them.
+#[test]
+fn variables_without_a_value_are_named() {
+    let check = |text: &str, expect: &[&str]| {
+        let case = Case::text(text, ContentType::Text);
+        let template = compile(&case.campaign, None).unwrap_or_else(|problems| panic!("{}", shown(&problems)));
+        assert_eq!(case.with_scope(|scope| missing(&template, scope)), expect, "{text}");
+    };
+    check("{{ event.nope }} {{ event.count }}", &["event.nope"]);
+    check("{{ event.nope | plus: 1 }}", &["event.nope"]);
+    check("{{ event.nope | plus: 1 }}{{ user.nope }}{{ event.nope | upcase }}", &["event.nope", "user.nope"]);
+    check("{{ event.name | append: user.nope | append: event.nope }}", &["user.nope", "event.nope"]);
+    check("{{ event.nope | default: 'x' | upcase }}", &[]);
+    check("{% if event.nope %}a{% endif %}{{ event.other | upcase }}", &["event.other"]);
+    check("{% for item in event.items %}{{ item.nope | upcase }}{% endfor %}", &["item.nope"]);
+    check("{% abort 'why' %}{{ event.nope }}", &["event.nope"]);
+}
+
 #[test]
 fn filters() {
     let check =

@@ -54,6 +54,28 @@ fn the_properties_of_the_contract() {
     assert_eq!(text(&bench, "delivered"), r#"["a",1,"sms",["t"],1,200,null,8,"m2"]"#);
 }
 
+/// However long the chain: by its claim, by what became of it, and over a clock.
+#[test]
+fn the_original_event_is_found_at_every_step() {
+    for (second, third) in [("$sent", "$sent"), ("$failed", "$sent"), ("$sent", "$failed"), ("$failed", "$failed")] {
+        let mut bench = Bench::new(
+            &[
+                action("a", "buy").always(),
+                action("b", second).given("campaign", of("a")).always(),
+                inaction("c", third, "open").given("campaign", of("b")).body("{{ event.trigger | json }}").always(),
+            ],
+            Workspace::default(),
+        );
+        bench.line(r#"0s track buy {"n":7} id=m1"#);
+        for line in ["1s failed a 1", "1s failed b 1"] {
+            bench.line(line);
+        }
+        assert_eq!(bench.line("31m wake"), "sent c, c#1", "{second} {third}");
+        let body = &bench.deliveries["c"].1.body.as_ref().unwrap().0[0];
+        assert_eq!(*body, crate::engine::record::Piece::Text(r#"{"n":7}"#.into()), "{second} {third}");
+    }
+}
+
 #[test]
 fn what_a_send_makes_comes_after_what_made_it() {
     check(

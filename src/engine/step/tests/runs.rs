@@ -61,6 +61,72 @@ fn a_run_in_the_users_own_zone_is_for_those_whose_zone_has_it_then() {
     );
 }
 
+/// From New York to Seoul before New York's nine o'clock, when Seoul's has passed: neither zone's run finds him there.
+#[test]
+fn who_moves_ahead_of_the_clock_has_the_run_that_it_passes_over() {
+    let morning = || schedule("morning", "0 9 * * *", ZoneChoice::User);
+    check(
+        &[morning().always()],
+        r#"
+        0s identify {"timezone":"America/New_York"}
+        14h run morning 2026-11-21T09:00 => skipped
+        27h identify {"timezone":"Asia/Seoul"} => morning: stale
+        27h identify {"timezone":"Asia/Seoul"}
+        28h run morning 2026-11-21T09:00 => skipped
+        38h run morning 2026-11-22T09:00 => sent morning, morning#1
+        38h delivered morning 1
+        39h identify {"timezone":"America/New_York"}
+        52h run morning 2026-11-22T09:00 => skipped
+        53h identify {"timezone":"Asia/Seoul"}
+        62h run morning 2026-11-23T09:00 => sent morning, morning#1
+    "#,
+    );
+    // In time it is sent, and not once more in the old zone.
+    check(
+        &[morning()],
+        r#"
+        0s identify {"timezone":"America/New_York"}
+        870m identify {"timezone":"Asia/Seoul"} => sent morning, morning#1
+        871m identify {"timezone":"America/New_York"}
+        28h run morning 2026-11-21T09:00 => skipped
+    "#,
+    );
+    // What comes to nothing is decided once, too.
+    check(
+        &[morning().only("plan", "gold")],
+        r#"
+        0s identify {"timezone":"America/New_York"}
+        870m identify {"timezone":"Asia/Seoul"} => morning: not_in_audience
+        871m identify {"timezone":"America/New_York"}
+        28h run morning 2026-11-21T09:00 => skipped
+    "#,
+    );
+    // Who comes does not move, nor who was decided, nor who has the run at the same instant in both zones.
+    check(&[morning()], r#"870m identify {"timezone":"Asia/Seoul"}"#);
+    check(
+        &[schedule("hourly", "0 * * * *", ZoneChoice::User).always()],
+        r#"
+        0s identify {"timezone":"America/New_York"}
+        27h identify {"timezone":"Asia/Seoul"}
+    "#,
+    );
+    check(
+        &[schedule("fixed", "0 9 * * *", ZoneChoice::Workspace)],
+        r#"
+        0s identify {"timezone":"America/New_York"}
+        27h identify {"timezone":"Asia/Seoul"}
+    "#,
+    );
+    check(
+        &[morning()],
+        r#"
+        0s identify {"timezone":"America/New_York"}
+        0s set morning paused
+        870m identify {"timezone":"Asia/Seoul"}
+    "#,
+    );
+}
+
 #[test]
 fn a_run_that_comes_late_or_to_a_paused_campaign() {
     check(

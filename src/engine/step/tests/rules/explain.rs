@@ -69,6 +69,21 @@ fn each_gate_says_what_it_compared() {
     check(none(), plain(), &sent, Gate::Room, "open; deliveries under way: 1 | 32");
 }
 
+/// It speaks of what the campaign has.
+#[test]
+fn the_verdict_names_what_nobody_can_know_yet() {
+    let check = |campaign: Campaign, expect: &str| {
+        let bench = Bench::new(&[campaign], Workspace::default());
+        assert_eq!(verdict(&explained(&bench, "{}")), expect);
+    };
+    let limit = "the campaign's limit lets this user in (only the store knows)";
+    let links = "what its links answer lets it render (they are asked when it is sent)";
+    check(action("a", "buy"), "it would be sent");
+    check(action("a", "buy").limit(5), &format!("it would be sent, if {limit}"));
+    check(action("a", "buy").linked(), &format!("it would be sent, if {links}"));
+    check(action("a", "buy").linked().limit(5), &format!("it would be sent, if {limit} and if {links}"));
+}
+
 #[test]
 fn the_first_that_is_shut_is_what_a_step_records() {
     let campaigns = [
