@@ -195,7 +195,7 @@ impl Lane {
                 }
                 Mail::Retry(message, ticket) if message.is_over(self.clock.now()) => ticket.finish(),
                 // There is nothing to send any more: no slot is waited for, of a destination that may be halted for long.
-                Mail::Retry(message, ticket) if message.is_expired(self.clock.now()) => self.step_retry(message, ticket),
+                Mail::Retry(message, ticket) if message.is_expired(self.clock.now()) => self.step_retry(*message, ticket),
                 Mail::Retry(message, ticket) => self.offer(Waiting::Retry(message, ticket), &in_force, &mut jobs),
                 Mail::Granted(waiting, slot) => self.start(waiting, slot, &in_force, &mut jobs),
                 Mail::Park(waiting, parking) => self.park(waiting, parking, &mut jobs),
@@ -348,7 +348,7 @@ impl Lane {
         match waiting {
             Waiting::Delivery(delivery) => jobs.push(Job::Park(delivery, parking)),
             // Its time to come back is over: its step fails it, now that its request is at hand.
-            Waiting::Retry(message, ticket) if message.is_expired(self.clock.now()) => self.step_retry(message, ticket),
+            Waiting::Retry(message, ticket) if message.is_expired(self.clock.now()) => self.step_retry(*message, ticket),
             Waiting::Retry(mut message, ticket) => {
                 message.park(parking, self.clock.now());
                 jobs.push(Job::Repark(message, ticket));
@@ -368,13 +368,13 @@ impl Lane {
             Waiting::Fetch(fetching) => jobs.push(Job::Fetch(fetching, slot)),
             Waiting::Retry(message, ticket) => {
                 self.granted.push((message.delivery_id, message.request.destination.clone(), slot));
-                self.step_retry(message, ticket);
+                self.step_retry(*message, ticket);
             }
         }
     }
 
     /// Has the record say what becomes of it.
-    fn step_retry(&mut self, message: Box<RetryMessage>, ticket: Ticket) {
+    fn step_retry(&mut self, message: RetryMessage, ticket: Ticket) {
         let (user, input) = message.into_input();
         self.unanswered.push(Work { user, input, origin: Some(Origin { ticket, raw: None }) });
     }

@@ -26,7 +26,7 @@ fn what_expires_while_its_destination_is_halted_ends_in_one_letter_with_its_requ
         clock: clock.clone(),
     };
     let policy = Policy { expires: EXPIRES, ..policy() };
-    let mut worker = SimulatedWorker::start_with(&world, &settings(), &policy, Guard::Yes).unwrap();
+    let mut worker = SimulatedWorker::start_with(&world, &settings(), &policy, Guard::Breakers).unwrap();
     let line = |number: usize| {
         let value = format!(r#"{{"type":"track","event":"go","userId":"u{number}","messageId":"m{number}"}}"#);
         Line { topic: "events".into(), key: Some(format!("u{number}").into_bytes()), value: value.into_bytes() }
