@@ -30,12 +30,15 @@ pub fn text(explained: &Explained) -> String {
     text
 }
 
+/// The lines of one item of a section.
+type Show = fn(&Value) -> Vec<String>;
+
 /// What a worker answers.
 pub fn of_server(explained: &Value) -> String {
     let field = |name: &str| explained[name].as_str().unwrap_or_default();
     let known = if explained["known"] == true { "" } else { "; nothing is known of this user" };
     let mut text = format!("user {}, campaign {}, as of {}{known}\n", field("user_id"), field("campaign"), field("at"));
-    let sections: [(&str, &str, fn(&Value) -> Vec<String>); 4] = [
+    let sections: [(&str, &str, Show); 4] = [
         ("what came of it", "exposures", |exposed| vec![of_exposed(exposed)]),
         ("what is still to come", "waiting", |waiting| vec![of_waiting(waiting)]),
         ("deliveries under way", "pending", |entry| vec![of_pending(entry)]),

@@ -22,7 +22,7 @@ use super::validate::read_paths;
 use super::world::WorldArgs;
 use super::{ConfigArgs, Failure, funnel};
 use crate::engine::catalog::{Apply, Catalog, InForce, apply, check};
-use crate::engine::definition::{Problem, ReadOptions, Status};
+use crate::engine::definition::{ReadOptions, Status};
 use crate::engine::event::SourceId;
 use crate::engine::matching::Match;
 use crate::engine::reading::{self, Header, Kind, Place};
