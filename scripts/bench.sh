@@ -4,7 +4,8 @@
 #
 #   scripts/bench.sh                                           everything, about twenty minutes
 #   scripts/bench.sh idle|deliver|kill|isolation|memory ...    only these; isolation draws docs/isolation.svg
-#   scripts/bench.sh --help                                    the options (--runs, --scale, --max-in-flight, --secs, --rate, --svg)
+#   scripts/bench.sh outage --minutes 60 --rate 1000           a destination is down for so long: an hour and a half, 8 GB of disk
+#   scripts/bench.sh --help                                    the options (--runs, --scale, --max-in-flight, --secs, --rate, --minutes, --takes, --down, --svg)
 #
 # TMPDIR is where the servers keep their data while it runs.
 set -eu

@@ -18,8 +18,6 @@ pub const CAMPAIGNS: u64 = 10;
 
 const USERS: usize = 100_000;
 const ZIPF_EXPONENT: f64 = 0.8;
-/// All users alike.
-const EVEN: f64 = 0.0;
 
 /// Names that no campaign asks for.
 const OTHER_NAMES: [&str; 6] = ["page_scrolled", "video_progressed", "product_viewed", "search_performed", "session_started", "heartbeat"];
@@ -40,7 +38,7 @@ impl Log {
     pub fn fill(brokers: &str, topic: &str, events: u64, share: f64) -> Result<Log> {
         let is_new = create(brokers, topic)?;
         let producer = is_new.then(|| producer(brokers)).transpose()?;
-        let mut shape = Shape::new(share, CAMPAIGNS, ZIPF_EXPONENT);
+        let mut shape = Shape::new(share, CAMPAIGNS, Users::zipf());
         let mut log = Log { topic: topic.to_owned(), events, wanted: 0, mean_bytes: 0 };
         let (mut key, mut payload, mut bytes) = (String::new(), String::new(), 0);
         markers(producer.as_ref(), topic, "bench_start")?;
@@ -74,12 +72,21 @@ impl Stream {
     /// Of all users alike: of one with dozens of events a second, what waits for dead destinations would fill its record, and its further
     /// sends would be refused (`state_full`), to whichever destination.
     pub fn open(brokers: &str, topic: &str, campaigns: u64) -> Result<Stream> {
+        Stream::of(brokers, topic, campaigns, Users::Alike(USERS))
+    }
+
+    /// Of so many users, each in its turn, for one campaign.
+    pub fn in_turn(brokers: &str, topic: &str, users: usize) -> Result<Stream> {
+        Stream::of(brokers, topic, 1, Users::InTurn(users))
+    }
+
+    fn of(brokers: &str, topic: &str, campaigns: u64, users: Users) -> Result<Stream> {
         create(brokers, topic)?;
         let producer = config(brokers).set("linger.ms", "5").create()?;
         Ok(Stream {
             topic: topic.to_owned(),
             producer,
-            shape: Shape::new(1.0, campaigns, EVEN),
+            shape: Shape::new(1.0, campaigns, users),
             key: String::new(),
             payload: String::new(),
         })
@@ -153,35 +160,58 @@ fn markers(producer: Option<&EventProducer>, topic: &str, name: &str) -> Result<
     Ok(producer.flush(WAIT)?)
 }
 
+/// Whose the next event is.
+enum Users {
+    /// By rank, each with the share of itself and all before it.
+    Zipf(Vec<f64>),
+    Alike(usize),
+    InTurn(usize),
+}
+
+impl Users {
+    fn zipf() -> Users {
+        let mut total = 0.0;
+        let mut cumulative: Vec<f64> = (1..=USERS)
+            .map(|rank| {
+                total += (rank as f64).powf(-ZIPF_EXPONENT);
+                total
+            })
+            .collect();
+        cumulative.iter_mut().for_each(|value| *value /= total);
+        Users::Zipf(cumulative)
+    }
+
+    fn next(&self, sequence: u64, random: &mut Random) -> usize {
+        match self {
+            // Ranks are spread over the ids, so that the busy users share no prefix.
+            Users::Zipf(cumulative) => {
+                let draw = random.unit();
+                cumulative.partition_point(|value| *value < draw) * 7919 % USERS
+            }
+            Users::Alike(users) => random.below(*users as u64) as usize,
+            Users::InTurn(users) => (sequence % *users as u64) as usize,
+        }
+    }
+}
+
 /// The sequence of events: the same for the same share.
 struct Shape {
     random: Random,
-    /// Of the users by rank.
-    cumulative: Vec<f64>,
+    users: Users,
     share: f64,
     campaigns: u64,
     sequence: u64,
 }
 
 impl Shape {
-    fn new(share: f64, campaigns: u64, exponent: f64) -> Shape {
-        let mut total = 0.0;
-        let mut cumulative: Vec<f64> = (1..=USERS)
-            .map(|rank| {
-                total += (rank as f64).powf(-exponent);
-                total
-            })
-            .collect();
-        cumulative.iter_mut().for_each(|value| *value /= total);
-        Shape { random: Random(1), cumulative, share, campaigns, sequence: 0 }
+    fn new(share: f64, campaigns: u64, users: Users) -> Shape {
+        Shape { random: Random(1), users, share, campaigns, sequence: 0 }
     }
 
     /// Writes the next event; answers the campaign that wants it.
     fn next(&mut self, key: &mut String, payload: &mut String) -> Option<u64> {
         let random = &mut self.random;
-        let draw = random.unit();
-        // Ranks are spread over the ids, so that the busy users share no prefix.
-        let user = self.cumulative.partition_point(|value| *value < draw) * 7919 % USERS;
+        let user = self.users.next(self.sequence, random);
         let wanted = random.unit() < self.share;
         let cents = if wanted { 10_000 + random.below(40_000) } else { random.below(50_000) };
         let (a, b) = (random.below(100_000), random.below(100_000));

@@ -15,6 +15,7 @@
 
 mod events;
 mod isolation;
+mod outage;
 mod receivers;
 mod sink;
 mod worker;
@@ -32,7 +33,7 @@ use worker::{Usage, Worker};
 /// End-to-end benchmark of the worker.
 #[derive(Parser)]
 struct Options {
-    /// What to measure; everything if nothing is named.
+    /// What to measure; if nothing is named, everything but `outage`, which takes hours.
     scenarios: Vec<Scenario>,
     /// host:port of a Kafka broker to make topics on.
     #[arg(long, required = true)]
@@ -51,9 +52,18 @@ struct Options {
     /// Length of isolation's load, seconds.
     #[arg(long, default_value_t = 30.0)]
     secs: f64,
-    /// Events a second of isolation's load; 40 % of the full load if absent, which is measured first.
+    /// Events a second: of isolation's load (40 % of the full load if absent, which is measured first), or while outage lasts (1,000).
     #[arg(long)]
     rate: Option<f64>,
+    /// How long outage's destination is down.
+    #[arg(long, default_value_t = 60.0)]
+    minutes: f64,
+    /// What outage's destination takes a second.
+    #[arg(long, default_value_t = 3000)]
+    takes: u32,
+    /// What outage's destination does while it is down.
+    #[arg(long, value_enum, default_value_t)]
+    down: outage::Down,
     /// Where isolation writes its plot.
     #[arg(long)]
     svg: Option<std::path::PathBuf>,
@@ -74,6 +84,8 @@ enum Scenario {
     Memory,
     /// A steady load to twenty destinations, some of which are dead or hostile; how the others fare.
     Isolation,
+    /// A destination with a rate is down for an hour while events come; what that costs, and how fast all are delivered after it.
+    Outage,
 }
 
 impl Scenario {
@@ -85,8 +97,8 @@ impl Scenario {
             Scenario::Idle => (2_000_000, 0.0),
             Scenario::Deliver | Scenario::Kill => (200_000, 1.0),
             Scenario::Memory => (5_000_000, 0.02),
-            // Its load is a rate.
-            Scenario::Isolation => (0, 0.0),
+            // Their load is a rate.
+            Scenario::Isolation | Scenario::Outage => (0, 0.0),
         }
     }
 
@@ -127,28 +139,34 @@ fn run(options: &Options) -> Result<()> {
     let cores = std::thread::available_parallelism()?;
     println!("{cores} cores shared by worker, Kafka, Redis, generator and sink; {} partitions, uncompressed", events::PARTITIONS);
     for &scenario in scenarios {
-        if scenario == Scenario::Isolation {
-            isolation::run(options)?;
-            continue;
+        match scenario {
+            Scenario::Isolation => isolation::run(options)?,
+            Scenario::Outage => outage::run(options)?,
+            _ => one(options, &sink, scenario)?,
         }
-        let (count, share) = scenario.load();
-        let count = (count as f64 * options.scale) as u64;
-        // One topic serves deliver and kill.
-        let log = Log::fill(&options.brokers, &format!("bench-{count}-{share}"), count, share)?;
-        println!("\n{}: {} events of {} bytes, {} of them to deliver", scenario.name(), log.events, log.mean_bytes, log.wanted);
-        let runs = if scenario == Scenario::Memory { 1 } else { options.runs };
-        let mut costs = Vec::new();
-        for _ in 0..runs {
-            sink.reset();
-            match scenario {
-                Scenario::Kill => killed(options, &sink, &log)?,
-                _ => costs.push(straight(options, &sink, &log, scenario == Scenario::Memory)?),
-            }
+    }
+    Ok(())
+}
+
+/// A scenario whose load is a topic that was filled before.
+fn one(options: &Options, sink: &Sink, scenario: Scenario) -> Result<()> {
+    let (count, share) = scenario.load();
+    let count = (count as f64 * options.scale) as u64;
+    // One topic serves deliver and kill.
+    let log = Log::fill(&options.brokers, &format!("bench-{count}-{share}"), count, share)?;
+    println!("\n{}: {} events of {} bytes, {} of them to deliver", scenario.name(), log.events, log.mean_bytes, log.wanted);
+    let runs = if scenario == Scenario::Memory { 1 } else { options.runs };
+    let mut costs = Vec::new();
+    for _ in 0..runs {
+        sink.reset();
+        match scenario {
+            Scenario::Kill => killed(options, sink, &log)?,
+            _ => costs.push(straight(options, sink, &log, scenario == Scenario::Memory)?),
         }
-        costs.sort_by(f64::total_cmp);
-        if costs.len() > 1 {
-            println!("  median {:.2} us [{:.2}..{:.2}]", costs[costs.len() / 2], costs[0], costs[costs.len() - 1]);
-        }
+    }
+    costs.sort_by(f64::total_cmp);
+    if costs.len() > 1 {
+        println!("  median {:.2} us [{:.2}..{:.2}]", costs[costs.len() / 2], costs[0], costs[costs.len() - 1]);
     }
     Ok(())
 }

@@ -138,11 +138,13 @@ pub struct Request {
     path: String,
     /// Hash of the webhook-id.
     pub id: u64,
+    /// From 1; 0 where it does not say.
+    pub attempt: u32,
 }
 
 /// Leaves the body in the buffer. `None` when the connection was closed.
 pub async fn read(stream: &mut BufReader<TcpStream>, buffer: &mut Vec<u8>) -> std::io::Result<Option<Request>> {
-    let (mut path, mut id, mut length) = (None, 0, 0);
+    let (mut path, mut id, mut attempt, mut length) = (None, 0, 0, 0);
     loop {
         buffer.clear();
         if stream.read_until(b'\n', buffer).await? == 0 {
@@ -157,12 +159,13 @@ pub async fn read(stream: &mut BufReader<TcpStream>, buffer: &mut Vec<u8>) -> st
             (_, None) => path = Some(line.split(' ').nth(1).unwrap_or_default().to_owned()),
             (Some((name, value)), _) if name.eq_ignore_ascii_case("content-length") => length = value.parse().unwrap_or(0),
             (Some((name, value)), _) if name.eq_ignore_ascii_case("webhook-id") => id = hash(value),
+            (Some((name, value)), _) if name.eq_ignore_ascii_case("webhook-attempt") => attempt = value.parse().unwrap_or(0),
             _ => {}
         }
     }
     buffer.resize(length, 0);
     stream.read_exact(buffer).await?;
-    Ok(path.map(|path| Request { path, id }))
+    Ok(path.map(|path| Request { path, id, attempt }))
 }
 
 fn hash(text: &str) -> u64 {

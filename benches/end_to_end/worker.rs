@@ -105,6 +105,13 @@ impl Worker {
         by_reason
     }
 
+    /// Requests it has made, whatever came of them. `None` when it does not answer.
+    pub fn attempts(&self) -> Option<u64> {
+        let metrics = self.metrics().ok()?;
+        let counters = metrics.lines().filter(|line| line.starts_with("campanile_attempts_total{"));
+        counters.map(|line| line.rsplit(' ').next()?.parse::<u64>().ok()).sum()
+    }
+
     /// Attempts that were started and are not settled. `None` when it does not answer.
     pub fn in_flight(&self) -> Option<u64> {
         let metrics = self.metrics().ok()?;

@@ -12,7 +12,7 @@ use crate::engine::record::codec;
 use crate::engine::time::Timestamp;
 use crate::engine::value::Value;
 use crate::worker::attempt::Secrets as Resolve;
-use crate::worker::ports::{Clock, Exchange, Future, HttpRequest};
+use crate::worker::ports::{Clock, Exchange, Future, HttpRequest, Turn};
 
 use super::ports::{OpenStore, VirtualClock};
 use super::rules::{AnswerRule, LinkRule};
@@ -163,6 +163,15 @@ impl Exchange for SimulatedExchange {
             None => self.link(&request),
         };
         Box::pin(std::future::ready(answer))
+    }
+
+    fn exchange_in_turn<'a>(&'a self, request: HttpRequest, turn: &'a dyn Turn) -> Future<'a, Answer> {
+        Box::pin(async move {
+            match turn.comes().await {
+                true => self.exchange(request).await,
+                false => Answer { status: Err(Failure::Unsent), ..answer(0, None, None) },
+            }
+        })
     }
 }
 

@@ -2,28 +2,32 @@
 //! dropping it is its crash.
 
 use std::collections::BTreeSet;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::FutureExt;
+use futures_util::future::LocalBoxFuture;
 use tokio::sync::mpsc;
 
 use crate::engine::catalog::Policy;
 use crate::engine::delivery::Backoff;
+use crate::engine::delivery::rate::ASK_EVERY;
 use crate::engine::time::Timestamp;
 use crate::telemetry::metrics::Metrics;
 use crate::worker::attempt::Outside;
+use crate::worker::budgets::Budgets;
 use crate::worker::commits::{Commits, LaneStatus};
 use crate::worker::complaints::Complaints;
 use crate::worker::counters::{Counters, ReaderCounters};
 use crate::worker::definitions::Follower;
-use crate::worker::dispatch::Destinations;
+use crate::worker::dispatch::{Destinations, Look};
 use crate::worker::due::Due;
-use crate::worker::lane::{self, Lane, Mail};
+use crate::worker::lane::{self, Job, Lane, Mail};
 use crate::worker::members::Share;
 use crate::worker::ports::{SourceError, StateError};
 use crate::worker::reader::{Intake, Reader, Shared};
-use crate::worker::retry::RetryReader;
+use crate::worker::retry::{self, Outlet, RetryReader};
 use crate::worker::runs::{RunReader, Walker};
 use crate::worker::settings::{Settings, Topics};
 use crate::worker::store_clock::StoreClock;
@@ -41,8 +45,8 @@ pub struct World {
     pub endpoints: Endpoints,
 }
 
-/// Whether destinations that fail are halted. Answers take no time here, so no slot is ever waited for, and a rate means nothing: a
-/// destination that has one is not for a guarded worker.
+/// Whether destinations that fail are halted, and rates are kept. Answers take no time here, so no slot is waited for but where its
+/// request waits for its rate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Guard {
     /// An endpoint answers as it is told to, however often it fails: what a scenario expects.
@@ -71,7 +75,10 @@ pub struct SimulatedWorker {
     retry_commits: Commits,
     due: Due,
     lane: Lane,
-    outside: Outside,
+    outside: Rc<Outside>,
+    budgets: Budgets,
+    /// Jobs whose requests wait for the rate of their destination.
+    under_way: Vec<LocalBoxFuture<'static, Option<Mail>>>,
     mail: mpsc::UnboundedReceiver<Mail>,
     sender: mpsc::UnboundedSender<Mail>,
     clock: Arc<StoreClock>,
@@ -155,7 +162,9 @@ impl SimulatedWorker {
             retries: RetryReader::new(world.log.join("campanile.retry", &retry_names), append.clone(), settings.clone()),
             due: Due::new(control, clock.clone(), positions, Arc::clone(&held)),
             lane: Lane::new(0, turn, destinations.clone(), follower.clone(), clock.clone(), held),
-            outside: Outside {
+            budgets: Budgets::new(ready(world.store.session())?, destinations.clone(), clock.clone()),
+            under_way: Vec::new(),
+            outside: Rc::new(Outside {
                 append,
                 exchange: Box::new(world.endpoints.exchange(&world.store, &world.clock)),
                 clock: clock.clone(),
@@ -166,7 +175,7 @@ impl SimulatedWorker {
                 metrics: Counters::new(metrics.clone()),
                 complaints: Complaints::default(),
                 exchanging: std::cell::Cell::default(),
-            },
+            }),
             world: world.clone(),
             follower,
             mail,
@@ -183,9 +192,8 @@ impl SimulatedWorker {
         tolerate_source(self.reader.look(Duration::ZERO, &mut queue, &mut self.event_commits))?;
         let mut mail: Vec<Mail> = queue.0.into_iter().map(Mail::Work).collect();
         let now = self.clock.now();
-        let retried =
-            self.retries.turn(now, Duration::ZERO, &mut self.retry_commits, |message, ticket| mail.push(Mail::Retry(message, ticket)));
-        tolerate_source(retried)?;
+        let mut outlet = ToLane { destinations: &self.outside.destinations, mail: &mut mail };
+        tolerate_source(self.retries.turn(now, Duration::ZERO, &mut self.retry_commits, &mut outlet))?;
         if let Some(found) = tolerate(ready(self.due.look(true)))? {
             mail.extend(found.users.into_iter().map(|user| Mail::Wake { user, read_to: found.read_to }));
             found.agendas.into_iter().for_each(|id| self.walker.take(id));
@@ -198,15 +206,13 @@ impl SimulatedWorker {
         while let Ok(more) = self.mail.try_recv() {
             mail.push(more);
         }
-        let mut worked = !mail.is_empty() || self.lane.has_leftovers() || walked;
+        // What waits for a rate waits for time.
+        let mut worked = !mail.is_empty() || walked || self.lane.has_leftovers() && self.under_way.is_empty();
         if let Some(jobs) = tolerate(ready(self.lane.handle(mail)))? {
-            for job in jobs {
-                worked = true;
-                if let Some(mail) = ready(lane::run(job, &self.outside)) {
-                    let _ = self.sender.send(mail);
-                }
-            }
+            worked |= !jobs.is_empty();
+            jobs.into_iter().for_each(|job| self.run(job));
         }
+        worked |= self.lease_rates()?;
         let began = self.clock.monotonic();
         if tolerate(ready(self.lane.confirm()))?.is_some() {
             self.status.confirmed(began, self.lane.sequence());
@@ -227,12 +233,34 @@ impl SimulatedWorker {
         let more = jobs.is_none() || self.lane.has_leftovers();
         let jobs = jobs.unwrap_or_default();
         let worked = more || !jobs.is_empty();
-        for job in jobs {
-            if let Some(mail) = ready(lane::run(job, &self.outside)) {
-                let _ = self.sender.send(mail);
+        jobs.into_iter().for_each(|job| self.run(job));
+        Ok(worked)
+    }
+
+    /// Runs a job to its end, or until it waits for the rate of its destination: nothing else takes time.
+    fn run(&mut self, job: Job) {
+        let outside = self.outside.clone();
+        let mut running: LocalBoxFuture<'static, Option<Mail>> = Box::pin(async move { lane::run(job, &outside).await });
+        match (&mut running).now_or_never() {
+            Some(mail) => mail.into_iter().for_each(|mail| drop(self.sender.send(mail))),
+            None => self.under_way.push(running),
+        }
+    }
+
+    /// Lets begin what its rate allows now. Answers whether anything did.
+    fn lease_rates(&mut self) -> Result<bool, Stopped> {
+        if self.under_way.is_empty() {
+            return Ok(false);
+        }
+        tolerate(ready(self.budgets.turn()))?;
+        let waiting = self.under_way.len();
+        for mut running in std::mem::take(&mut self.under_way) {
+            match (&mut running).now_or_never() {
+                Some(mail) => mail.into_iter().for_each(|mail| drop(self.sender.send(mail))),
+                None => self.under_way.push(running),
             }
         }
-        Ok(worked)
+        Ok(self.under_way.len() < waiting)
     }
 
     /// Follows the definitions at once.
@@ -246,9 +274,15 @@ impl SimulatedWorker {
         self.retries.held_bytes()
     }
 
+    /// What it has under way to each destination.
+    pub fn destinations(&self) -> Vec<Look> {
+        self.outside.destinations.look(self.clock.now())
+    }
+
     /// When something will next want to be done although nothing comes in.
     pub fn next_time(&self) -> Option<Timestamp> {
-        [self.world.store.next_wake(), self.retries.next_ready()].into_iter().flatten().min()
+        let rates = (!self.under_way.is_empty()).then(|| self.clock.now().after(ASK_EVERY));
+        [self.world.store.next_wake(), self.retries.next_ready(), rates].into_iter().flatten().min()
     }
 }
 
@@ -259,6 +293,23 @@ struct Queue(Vec<Work>);
 impl Intake for Queue {
     fn offer(&mut self, _: usize, work: Work) -> Result<(), Box<Work>> {
         self.0.push(work);
+        Ok(())
+    }
+}
+
+/// Retry messages on their way to the one lane.
+struct ToLane<'a> {
+    destinations: &'a Destinations,
+    mail: &'a mut Vec<Mail>,
+}
+
+impl Outlet for ToLane<'_> {
+    fn room(&self, destination: &str) -> Option<usize> {
+        self.destinations.room_for_halted(destination)
+    }
+
+    fn give(&mut self, (message, ticket): retry::Due) -> Result<(), retry::Due> {
+        self.mail.push(Mail::Retry(message, ticket));
         Ok(())
     }
 }

@@ -21,7 +21,7 @@ use super::counters::Counters;
 use super::dispatch::{Delivery, Destinations, Parking};
 use super::links::LinkCache;
 use super::outcomes::{self, Attempt, AttemptResult, DeadDelivery};
-use super::ports::{Append, EXCERPT_BYTES, Exchange, HttpRequest, Line};
+use super::ports::{Append, EXCERPT_BYTES, Exchange, Future, HttpRequest, Line, Turn};
 use super::retry::RetryMessage;
 use super::settings::Settings;
 use super::store_clock::StoreClock;
@@ -98,17 +98,10 @@ pub async fn attempt(outside: &Outside, delivery: Delivery, slot: Slot, manner: 
         unused(&delivery);
         return None;
     }
-    if !may_begin(outside, &delivery, lease, manner.timeout).await {
-        unused(&delivery);
-        let until = outside.clock.now().after(TOO_LATE_FOR_LEASE);
-        return park(outside, delivery, Parking::Busy(until)).await;
-    }
-    let answer = match request(outside, &delivery, attempt, &manner) {
+    let exchanged = match request(outside, &delivery, attempt, &manner) {
         Some(Ok(request)) => {
-            if let Some(since) = delivery.since.filter(|_| attempt == 1) {
-                outside.metrics.event_to_request(outside.clock.now().since(since));
-            }
-            outside.exchange.exchange(request).await
+            let timeout = manner.timeout;
+            exchange(request, Beginning { outside, delivery: &delivery, number: attempt, lease, timeout, too_late: Cell::default() }).await
         }
         Some(Err(why)) => {
             unused(&delivery);
@@ -120,6 +113,11 @@ pub async fn attempt(outside: &Outside, delivery: Delivery, slot: Slot, manner: 
             return None;
         }
     };
+    let Some(answer) = exchanged else {
+        unused(&delivery);
+        let until = outside.clock.now().after(TOO_LATE_FOR_LEASE);
+        return park(outside, delivery, Parking::Busy(until)).await;
+    };
     if answer.status == Err(Failure::Unsent) {
         unused(&delivery);
         return wait_for_room(outside, delivery, manner.lifetime).await;
@@ -128,15 +126,52 @@ pub async fn attempt(outside: &Outside, delivery: Delivery, slot: Slot, manner: 
     settle(Attempting { outside, delivery, slot, number: attempt, lease, manner }, &answer).await
 }
 
-/// Waits until the destination's rate allows another request; whether the lease then still does.
-async fn may_begin(outside: &Outside, delivery: &Delivery, lease: Timestamp, timeout: Duration) -> bool {
-    let latest = lease.before(lease::needed(timeout));
-    if let Some(turn) = outside.destinations.may_begin(delivery.destination(), latest, outside.clock.now())
-        && turn.await.is_err()
-    {
-        return false;
+/// What is judged just before a request is written.
+struct Beginning<'a> {
+    outside: &'a Outside,
+    delivery: &'a Delivery,
+    number: u32,
+    lease: Timestamp,
+    timeout: Duration,
+    /// The lease is too short by now.
+    too_late: Cell<bool>,
+}
+
+/// `None` when it was too late to begin.
+async fn exchange(request: HttpRequest, beginning: Beginning<'_>) -> Option<Answer> {
+    let Outside { exchange, destinations, .. } = beginning.outside;
+    if destinations.has_rate(beginning.delivery.destination()) {
+        let answer = exchange.exchange_in_turn(request, &beginning).await;
+        return (!beginning.too_late.get()).then_some(answer);
     }
-    lease::may_start(outside.clock.now(), lease, timeout)
+    if beginning.may_begin().await { Some(exchange.exchange(request).await) } else { None }
+}
+
+impl Beginning<'_> {
+    /// Waits until the destination's rate, if it has one, allows another request; whether the lease then still does.
+    async fn may_begin(&self) -> bool {
+        let Beginning { outside, delivery, lease, timeout, .. } = *self;
+        let latest = lease.before(lease::needed(timeout));
+        let turn = outside.destinations.may_begin(delivery.destination(), latest, outside.clock.now());
+        let is_late = match turn {
+            Some(turn) => turn.await.is_err(),
+            None => false,
+        };
+        if is_late || !lease::may_start(outside.clock.now(), lease, timeout) {
+            self.too_late.set(true);
+            return false;
+        }
+        if let Some(since) = delivery.since.filter(|_| self.number == 1) {
+            outside.metrics.event_to_request(outside.clock.now().since(since));
+        }
+        true
+    }
+}
+
+impl Turn for Beginning<'_> {
+    fn comes(&self) -> Future<'_, bool> {
+        Box::pin(self.may_begin())
+    }
 }
 
 /// Gives a delivery to the retry topic without using its attempt.

@@ -303,6 +303,12 @@ impl Destinations {
         }
     }
 
+    /// Whether the requests to this destination are kept to a rate.
+    pub fn has_rate(&self, destination: &str) -> bool {
+        let inner = self.lock();
+        inner.sharing != Sharing::Unguarded && inner.by_name.get(destination).is_some_and(|entry| entry.limits.rate.is_some())
+    }
+
     /// The worker stops: what still waits for a slot is parked, for others to take at once. It would use an attempt if it were left to its
     /// lease.
     pub fn close(&self, now: Timestamp) {
@@ -371,6 +377,11 @@ impl Destinations {
     /// How many wait for this destination.
     pub fn queued(&self, destination: &str) -> usize {
         self.lock().by_name.get(destination).map_or(0, |entry| entry.admission.queued() + entry.beginning.len())
+    }
+
+    /// How many of what was halted for this destination may come back before their time; `None` while it is not called.
+    pub fn room_for_halted(&self, destination: &str) -> Option<usize> {
+        self.lock().by_name.get(destination)?.admission.room_for_halted()
     }
 
     /// How many wait for each destination, and whether it is halted.

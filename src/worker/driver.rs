@@ -5,7 +5,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 use tokio::time::{Instant, sleep, sleep_until};
 
 use super::attempt::Outside;
@@ -14,6 +14,7 @@ use super::counters::Counters;
 use super::dispatch::Destinations;
 use super::lane::{self, Lane, Mail};
 use super::ports::StateError;
+use super::retry;
 use super::run::{Common, TRY_AGAIN, Wake};
 use super::turn::{Turn, Work};
 
@@ -39,11 +40,14 @@ pub(super) struct Driver {
     pub number: usize,
     pub work: mpsc::Receiver<Work>,
     pub wakes: mpsc::Receiver<Wake>,
+    pub retries: mpsc::Receiver<retry::Due>,
     pub mail: mpsc::UnboundedReceiver<Mail>,
     pub sender: mpsc::UnboundedSender<Mail>,
     pub status: Arc<LaneStatus>,
     /// What runs beside the lane.
     pub jobs: Rc<Cell<usize>>,
+    /// One of them is over.
+    pub eased: Rc<Notify>,
     pub outside: Rc<Outside>,
 }
 
@@ -103,8 +107,11 @@ impl Driver {
 
     /// Waits for something to do and takes what there is.
     async fn gather(&mut self, lane: &Lane, confirm_at: Instant, leaving: bool) -> Vec<Mail> {
-        let (mut mail, mut wakes, mut work) = (Vec::new(), Vec::new(), Vec::new());
-        let takes_events = lane.takes_events() && self.jobs.get() < LANE_JOBS && self.unsettled() < self.max_unsettled();
+        let (mut mail, mut wakes, mut retries, mut work) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        let has_room = !lane.has_leftovers() && self.jobs.get() < LANE_JOBS && self.unsettled() < self.max_unsettled();
+        let takes_events = has_room && lane.takes_events();
+        // Those that a stopping worker has read stand in the retry topic for the next one.
+        let takes_retries = has_room && !leaving;
         let look_again = match (lane.has_leftovers(), leaving) {
             (true, _) => Instant::now() + LOOK_AGAIN,
             (false, true) => Instant::now() + LOOK_WHETHER_OVER,
@@ -114,14 +121,20 @@ impl Driver {
             biased;
             _ = self.mail.recv_many(&mut mail, TURN_INPUTS) => {}
             _ = self.wakes.recv_many(&mut wakes, TURN_WAKES), if takes_events && !self.wakes.is_closed() => {}
+            _ = self.retries.recv_many(&mut retries, TURN_INPUTS), if takes_retries && !self.retries.is_closed() => {}
             received = self.work.recv_many(&mut work, TURN_INPUTS), if takes_events && !self.work.is_closed() => { let _ = received; }
+            () = self.eased.notified(), if !has_room => {}
             () = sleep_until(look_again.min(Instant::now() + CONFIRM_EVERY)) => {}
+        }
+        if takes_retries {
+            fill(&mut self.retries, &mut retries, TURN_INPUTS);
         }
         if takes_events {
             fill(&mut self.wakes, &mut wakes, TURN_WAKES);
             fill(&mut self.work, &mut work, TURN_INPUTS);
         }
         mail.extend(wakes.into_iter().map(|Wake { user, read_to }| Mail::Wake { user, read_to }));
+        mail.extend(retries.into_iter().map(|(message, ticket)| Mail::Retry(message, ticket)));
         mail.extend(work.into_iter().map(Mail::Work));
         mail
     }
@@ -139,13 +152,14 @@ impl Driver {
 
     fn spawn(&self, job: lane::Job) {
         self.jobs.set(self.jobs.get() + 1);
-        let (jobs, outside, sender) = (self.jobs.clone(), self.outside.clone(), self.sender.clone());
+        let (jobs, eased, outside, sender) = (self.jobs.clone(), self.eased.clone(), self.outside.clone(), self.sender.clone());
         tokio::task::spawn_local(async move {
             if let Some(mail) = lane::run(job, &outside).await {
                 // The lane is gone only when the worker is: the lease will be taken over.
                 let _ = sender.send(mail);
             }
             jobs.set(jobs.get() - 1);
+            eased.notify_one();
         });
     }
 

@@ -382,9 +382,20 @@ impl fmt::Debug for HttpRequest {
 /// How much of a webhook's answer is kept for people, in bytes.
 pub const EXCERPT_BYTES: usize = 1024;
 
+/// When a request may begin by the rate of its destination.
+pub trait Turn {
+    /// Waits until it may; false when it is too late for it to begin at all.
+    fn comes(&self) -> Future<'_, bool>;
+}
+
 /// One HTTP exchange. Its answer is data, never an error. A lane has its own.
 pub trait Exchange {
     fn exchange(&self, request: HttpRequest) -> Future<'_, Answer>;
+
+    /// The same for a destination with a rate. The turn is waited for on a connection that stands, right before the request is written: what
+    /// connections take to be opened would else bring requests together that were allowed one after another. The wait counts in no
+    /// time-out; a turn that does not come answers [`Failure::Unsent`](crate::engine::delivery::Failure::Unsent).
+    fn exchange_in_turn<'a>(&'a self, request: HttpRequest, turn: &'a dyn Turn) -> Future<'a, Answer>;
 
     /// Whether a request's `ca` means anything to it. To what reaches no real server it does not.
     fn trusts(&self) -> bool {

@@ -3,6 +3,7 @@
 
 mod follow;
 mod rates;
+mod retries;
 mod stats;
 mod wakes;
 mod walks;
@@ -30,13 +31,11 @@ use super::definitions::Follower;
 use super::dispatch::Destinations;
 use super::driver::Driver;
 use super::due::{Due, Held};
-use super::lane::Mail;
 use super::links::LinkCache;
 use super::members::{BEAT_EVERY, Members};
 use super::ports::{Append, Clock, Exchange, OpenSource, Source, SourceError, State, StateError, Store};
 use super::read_positions::ReadPositions;
 use super::reader::{Intake, Looked, Reader, Shared};
-use super::retry::RetryReader;
 use super::settings::Settings;
 use super::stats::NotWritten;
 use super::store_clock::StoreClock;
@@ -260,12 +259,14 @@ fn start(
     let status: Vec<Arc<LaneStatus>> = (0..common.settings.lanes).map(|_| Arc::default()).collect();
     let links: Arc<LinkCache> = Arc::default();
     let mut threads = Vec::new();
-    let (mut queues, mut wake_queues) = (Vec::new(), Vec::new());
+    let (mut queues, mut wake_queues, mut retry_queues) = (Vec::new(), Vec::new(), Vec::new());
     for (number, (sender, mail)) in mailboxes.into_iter().enumerate() {
         let (queue, work) = mpsc::channel(LANE_QUEUE);
         queues.push(queue);
         let (wake_queue, wakes) = mpsc::channel(LANE_WAKES);
         wake_queues.push(wake_queue);
+        let (retry_queue, due_retries) = mpsc::channel(LANE_QUEUE);
+        retry_queues.push(retry_queue);
         let (shared, exchange, secrets) = (common.clone(), exchange.clone(), secrets.clone());
         let (destinations, links, status) = (destinations.clone(), links.clone(), status[number].clone());
         threads.push(named(common, &format!("lane-{number}"), move || {
@@ -281,7 +282,8 @@ fn start(
                 complaints: Complaints::default(),
                 exchanging: std::cell::Cell::default(),
             };
-            let driver = Driver { number, work, wakes, mail, sender, status, jobs: Rc::default(), outside: Rc::new(outside) };
+            let (jobs, eased, outside) = (Rc::default(), Rc::default(), Rc::new(outside));
+            let driver = Driver { number, work, wakes, retries: due_retries, mail, sender, status, jobs, eased, outside };
             LocalSet::new().block_on(&runtime(), driver.run(&shared, destinations));
             shared.lanes_left.fetch_sub(1, Ordering::AcqRel);
         }));
@@ -291,8 +293,8 @@ fn start(
     let (event_commits, retry_commits, run_commits) = (commits(common)?, commits(common)?, commits(common)?);
     let shared = common.clone();
     threads.push(named(common, "events", move || read_events(&shared, events, event_commits, queues)));
-    let (shared, lanes) = (common.clone(), senders.clone());
-    threads.push(named(common, "retries", move || read_retries(&shared, retries, retry_commits, &lanes)));
+    let (shared, called) = (common.clone(), destinations.clone());
+    threads.push(named(common, "retries", move || retries::read(&shared, retries, retry_commits, &retry_queues, &called)));
     let (shared, lanes, crowds) = (common.clone(), senders.clone(), destinations.clone());
     threads.push(named(common, "runs", move || walks::read_runs(&shared, runs, run_commits, &lanes, &crowds)));
     let shared = common.clone();
@@ -389,24 +391,6 @@ fn read_events(common: &Arc<Common>, source: Box<dyn Source>, mut commits: Commi
         }
         // No more events: the lanes see their queues closed and finish.
         queues.0.clear();
-        leave(common, &mut reader, &mut commits, &progress)
-    })();
-    finish(common, result);
-}
-
-fn read_retries(common: &Arc<Common>, source: Box<dyn Source>, mut commits: Commits, lanes: &[mpsc::UnboundedSender<Mail>]) {
-    let progress = common.watch("retries");
-    let mut reader = RetryReader::new(source, common.append.clone(), common.settings.clone());
-    let result = (|| {
-        while !common.stop.asked() {
-            let now = common.clock.now();
-            let wait = reader.next_ready().map_or(POLL_WAIT, |ready| ready.since(now).min(POLL_WAIT));
-            reader.turn(common.clock.now(), wait, &mut commits, |message, ticket| {
-                let lane = common.settings.lane_of(&message.user);
-                let _ = lanes[lane].send(Mail::Retry(message, ticket));
-            })?;
-            progress.stamp();
-        }
         leave(common, &mut reader, &mut commits, &progress)
     })();
     finish(common, result);

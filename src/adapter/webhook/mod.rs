@@ -17,6 +17,7 @@ use std::cell::RefCell;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
 use http_body_util::Full;
 use hyper::Request;
@@ -26,7 +27,7 @@ use tokio::time::{Instant, timeout_at};
 use tokio_rustls::TlsConnector;
 
 use crate::engine::delivery::{Answer, Failure};
-use crate::worker::ports::{Exchange, Future, HttpRequest};
+use crate::worker::ports::{Exchange, Future, HttpRequest, Turn};
 
 pub use address::{Cidr, CidrError, Reach};
 use connect::Opener;
@@ -114,15 +115,43 @@ impl WebhookClient {
         self.admit(&origin)?;
         let circle = self.circle(ca.as_ref())?;
         let (connection, response) = self.send(&circle, &origin, wire).await?;
-        reply.status = Some(response.status().as_u16());
-        reply.retry_after = retry_after(response.headers());
-        let (excerpt, read) = read_body(response.into_body(), keep_bytes).await?;
-        reply.excerpt = excerpt;
-        if read == Read::ToItsEnd && connection.is_open() {
-            let opened = connection.opened();
-            circle.idle.keep(&origin.text, connection, opened, Instant::now());
+        finish(&circle, &origin, connection, response, keep_bytes, reply).await
+    }
+
+    /// As `attempt`, with the turn before each try to write, and a deadline that is moved by what that took.
+    async fn attempt_in_turn(
+        &self,
+        mut request: HttpRequest,
+        turn: &dyn Turn,
+        deadline: &mut Instant,
+        reply: &mut Reply,
+    ) -> Result<(), Failure> {
+        let (ca, keep_bytes) = (request.ca.take(), request.keep_bytes);
+        let (origin, mut wire) = prepare(request)?;
+        self.admit(&origin)?;
+        let circle = self.circle(ca.as_ref())?;
+        loop {
+            let idle = circle.idle.take(&origin.text);
+            let is_new = idle.is_none();
+            let mut connection = match idle {
+                Some(connection) => connection,
+                None => within(*deadline, self.opener.open(&origin, &circle.tls)).await?,
+            };
+            let asked = Instant::now();
+            if !turn.comes().await {
+                circle.keep(&origin, connection);
+                return Err(Failure::Unsent);
+            }
+            *deadline += asked.elapsed();
+            match timeout_at(*deadline, connection.send(wire)).await {
+                Ok(Ok(response)) => return within(*deadline, finish(&circle, &origin, connection, response, keep_bytes, reply)).await,
+                Ok(Err(Broken::Unsent(_))) if is_new => return Err(Failure::Connect),
+                // Its server closed it while it waited. The next one may have to be opened first: the turn comes again.
+                Ok(Err(Broken::Unsent(unsent))) => wire = *unsent,
+                Ok(Err(Broken::Failed(error))) => return Err(failure::of(&error)),
+                Err(_) => return Err(Failure::Timeout),
+            }
         }
-        Ok(())
     }
 
     /// Sends a request over a connection that idles, or over a new one. An idle one that its server has closed meanwhile is
@@ -179,6 +208,14 @@ impl Circle {
     fn new(trust: Trust) -> Result<Circle, rustls::Error> {
         Ok(Circle { tls: trust.connector()?, idle: Pool::default() })
     }
+
+    /// Keeps a connection that may serve again.
+    fn keep(&self, origin: &Origin, connection: Connection) {
+        if connection.is_open() {
+            let opened = connection.opened();
+            self.idle.keep(&origin.text, connection, opened, Instant::now());
+        }
+    }
 }
 
 impl Exchange for WebhookClient {
@@ -187,15 +224,42 @@ impl Exchange for WebhookClient {
             let begun = Instant::now();
             let mut reply = Reply::default();
             let attempt = timeout_at(begun + request.timeout, self.attempt(request, &mut reply)).await;
-            let failure = attempt.unwrap_or(Err(Failure::Timeout)).err();
-            // Who answered with a status has judged: what follows it changes nothing, and to ask again would be to send twice.
-            let (status, cut) = match reply.status {
-                Some(status) => (Ok(status), failure),
-                None => (Err(failure.unwrap_or(Failure::Protocol)), None),
-            };
-            Answer { status, cut, retry_after: reply.retry_after, latency: begun.elapsed(), body_excerpt: reply.excerpt }
+            reply.answer(attempt.unwrap_or(Err(Failure::Timeout)), begun.elapsed())
         })
     }
+
+    fn exchange_in_turn<'a>(&'a self, request: HttpRequest, turn: &'a dyn Turn) -> Future<'a, Answer> {
+        Box::pin(async move {
+            let begun = Instant::now();
+            let (timely, mut reply) = (begun + request.timeout, Reply::default());
+            let mut deadline = timely;
+            let attempt = self.attempt_in_turn(request, turn, &mut deadline, &mut reply).await;
+            reply.answer(attempt, begun.elapsed().saturating_sub(deadline - timely))
+        })
+    }
+}
+
+async fn within<T>(deadline: Instant, step: impl std::future::Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+    timeout_at(deadline, step).await.unwrap_or(Err(Failure::Timeout))
+}
+
+/// Reads what is answered; the connection is kept where it may serve again.
+async fn finish(
+    circle: &Circle,
+    origin: &Origin,
+    connection: Connection,
+    response: hyper::Response<Incoming>,
+    keep_bytes: usize,
+    reply: &mut Reply,
+) -> Result<(), Failure> {
+    reply.status = Some(response.status().as_u16());
+    reply.retry_after = retry_after(response.headers());
+    let (excerpt, read) = read_body(response.into_body(), keep_bytes).await?;
+    reply.excerpt = excerpt;
+    if read == Read::ToItsEnd {
+        circle.keep(origin, connection);
+    }
+    Ok(())
 }
 
 /// What is known of an answer, also of an exchange that did not finish.
@@ -204,6 +268,18 @@ struct Reply {
     status: Option<u16>,
     retry_after: Option<Box<str>>,
     excerpt: Option<Box<str>>,
+}
+
+impl Reply {
+    fn answer(self, attempt: Result<(), Failure>, latency: Duration) -> Answer {
+        let failure = attempt.err();
+        // Who answered with a status has judged: what follows it changes nothing, and to ask again would be to send twice.
+        let (status, cut) = match self.status {
+            Some(status) => (Ok(status), failure),
+            None => (Err(failure.unwrap_or(Failure::Protocol)), None),
+        };
+        Answer { status, cut, retry_after: self.retry_after, latency, body_excerpt: self.excerpt }
+    }
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]

@@ -96,6 +96,8 @@ pub struct Admission<T> {
     mean_hold: Option<Duration>,
     /// When a slot was last taken from idle or released: while this lies far back with all slots taken, holds are at least that long.
     last_progress: Timestamp,
+    /// The last attempt that told anything was answered.
+    answers: bool,
     /// Until when what was parked before is expected to take the slots, in microseconds.
     reserved_us: i64,
     breaker: Breaker,
@@ -131,6 +133,7 @@ impl<T> Admission<T> {
             arrivals: 0,
             mean_hold: None,
             last_progress: Timestamp::MIN,
+            answers: false,
             reserved_us: i64::MIN,
             breaker: Breaker::default(),
         }
@@ -184,6 +187,7 @@ impl<T> Admission<T> {
         lane.in_flight = lane.in_flight.saturating_sub(1);
         if health != Health::Unknown {
             self.last_progress = now;
+            self.answers = health == Health::Answered;
             self.mean_hold = Some(match self.mean_hold {
                 None => busy_for,
                 Some(mean) => mean.mul_f64(1.0 - NEWEST_WEIGHT) + busy_for.mul_f64(NEWEST_WEIGHT),
@@ -241,6 +245,14 @@ impl<T> Admission<T> {
         (hold.saturating_mul(before) / slots.max(1)).max(Duration::try_from_secs_f64(by_rate).unwrap_or(Duration::MAX))
     }
 
+    /// How many retries get a slot in so long, by what is known.
+    fn taken_within(&self, wait: Duration) -> usize {
+        let hold = self.mean_hold.unwrap_or_default().as_secs_f64();
+        let by_slots = wait.as_secs_f64() * f64::from(retry_slots(self.limits.slots)) / hold.max(f64::MIN_POSITIVE);
+        let by_rate = self.limits.per_second.map_or(f64::INFINITY, |per_second| wait.as_secs_f64() * per_second);
+        by_slots.min(by_rate) as usize
+    }
+
     pub fn in_flight(&self) -> u32 {
         self.first.in_flight + self.retry.in_flight
     }
@@ -257,6 +269,13 @@ impl<T> Admission<T> {
     /// Whether the destination is halted: its breaker is open, or half open.
     pub fn is_halted(&self) -> bool {
         self.limits.breaks && !self.breaker.is_closed()
+    }
+
+    /// How many of what was halted may come back although their wait is not over; `None` while the destination is not known to answer.
+    /// Half of the queue, and of the wait that is too long, is left to what comes in its time.
+    pub fn room_for_halted(&self) -> Option<usize> {
+        let most = (self.limits.queue / 2).min(self.taken_within(self.limits.longest_wait / 2)).max(1);
+        (self.answers && !self.is_halted()).then(|| most.saturating_sub(self.queued()))
     }
 
     /// Gives up all that is queued, in order of arrival.

@@ -104,6 +104,7 @@ fn a_user_whose_endpoint_hangs_keeps_the_others_waiting_once_and_not_for_long() 
         while !bench.lane.takes_events() {
             bench.clock.advance(MS);
             stood += MS;
+            assert!(stood <= PATIENCE, "nobody else is read any longer");
             assert!(bench.handle(Vec::new()).is_empty());
         }
         let mut mail: Vec<Mail> = (1..BATCH).map(|_| bench.event("hot")).collect();

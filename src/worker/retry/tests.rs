@@ -1,4 +1,4 @@
-//! What is on a retry topic and is not for this worker; what rests in a tier.
+//! What is on a retry topic: what is not for this worker, what rests, and when what is comes back.
 
 use futures_util::FutureExt;
 
@@ -74,87 +74,165 @@ fn a_newer_message_is_told_from_a_broken_one() {
     check(&text(&redriven()).replace("\"redrive\":\"", "\"redrive\":\"AAAA"), false);
 }
 
-/// A reader of the retry topics in a log of one partition each.
-struct World {
-    clock: Arc<VirtualClock>,
+/// A reader with a log of its own.
+struct Reading {
+    clock: VirtualClock,
     log: MemoryLog,
     member: u64,
     reader: RetryReader,
     commits: Commits,
+    lane: OneLane,
 }
 
-fn world() -> World {
-    let clock = Arc::new(VirtualClock::new(NOW));
-    let log = MemoryLog::new(1, clock.clone(), SharedFaults::default());
-    let settings = Arc::new(Settings::of_one_lane());
-    let topics = settings.topics.retries();
-    let source = log.source("campanile.retry", &topics.iter().map(|topic| &**topic).collect::<Vec<&str>>());
-    let member = source.member();
-    let reader = RetryReader::new(Box::new(source), Arc::new(log.clone()), settings);
-    let identity = Box::new(|| Ok(Identity { id: "s".into(), sequence: 0 }));
-    let store_clock = Arc::new(StoreClock::new(clock.clone()));
-    let commits = Commits::new(vec![Arc::new(LaneStatus::default())], store_clock, identity, false).unwrap();
-    World { clock, log, member, reader, commits }
+/// A lane that takes so many, of destinations that may be called so often.
+#[derive(Default)]
+struct OneLane {
+    room_for_halted: Option<usize>,
+    room: usize,
+    given: Vec<u8>,
 }
 
-impl World {
-    /// Some turns; what was given out.
-    fn turns(&mut self) -> Vec<UserId> {
-        let mut given = Vec::new();
-        for _ in 0..10 {
-            let give_out = |message: Box<RetryMessage>, ticket: Ticket| {
-                given.push(message.user);
-                ticket.finish();
-            };
-            self.reader.turn(self.clock.now(), Duration::ZERO, &mut self.commits, give_out).unwrap();
+impl Outlet for OneLane {
+    fn room(&self, _: &str) -> Option<usize> {
+        self.room_for_halted
+    }
+
+    fn give(&mut self, (message, ticket): Due) -> Result<(), Due> {
+        if self.room == 0 {
+            return Err((message, ticket));
         }
-        given
+        self.room -= 1;
+        self.given.push(message.delivery_id.0[0]);
+        ticket.finish();
+        Ok(())
+    }
+}
+
+impl Reading {
+    fn of(topics: &[&str]) -> Reading {
+        let clock = VirtualClock::new(NOW);
+        let log = MemoryLog::new(1, Arc::new(clock.clone()), SharedFaults::default());
+        let source = log.source("campanile.retry", topics);
+        let member = source.member();
+        let reader = RetryReader::new(Box::new(source), Arc::new(log.clone()), Arc::new(Settings::of_one_lane()));
+        let identity = Box::new(|| Ok(Identity { id: "s".into(), sequence: 0 }));
+        let store_clock = Arc::new(StoreClock::new(Arc::new(clock.clone())));
+        let commits = Commits::new(vec![Arc::new(LaneStatus::default())], store_clock, identity, false).unwrap();
+        Reading { clock, log, member, reader, commits, lane: OneLane::default() }
     }
 
-    fn line(&self, message: &RetryMessage) -> Line {
-        message.line(&self.reader.settings.topics, NOW)
+    fn put(&self, topic: &str, value: &str) {
+        let line = Line { topic: topic.into(), key: None, value: value.as_bytes().to_vec() };
+        self.log.append(&[line]).now_or_never().unwrap().unwrap();
     }
 
-    fn put(&self, message: &RetryMessage, times: usize) {
-        let line = self.line(message);
+    /// Where such a message belongs, as often as that.
+    fn put_all(&self, message: &RetryMessage, times: usize) {
+        let line = message.line(&self.reader.settings.topics, NOW);
         self.log.append(&vec![line; times]).now_or_never().unwrap().unwrap();
     }
+
+    /// What the lane was given in some turns at this moment.
+    fn given(&mut self) -> Vec<u8> {
+        (0..10).for_each(|_| self.turn().unwrap());
+        std::mem::take(&mut self.lane.given)
+    }
+
+    fn turn(&mut self) -> Result<(), SourceError> {
+        self.reader.turn(self.clock.now(), Duration::ZERO, &mut self.commits, &mut self.lane)
+    }
+}
+
+fn retry_topics() -> [&'static str; 4] {
+    ["campanile.retry", "campanile.retry.1m", "campanile.retry.5m", "campanile.retry.30m"]
+}
+
+const TIER: &str = "campanile.retry.30m";
+
+/// Halted so often, and to come back after half an hour.
+fn halted(id: u8, halts: u32) -> String {
+    let not_before = NOW.after(Duration::from_secs(30 * 60));
+    text(&RetryMessage { halts, ..RetryMessage::new("u1".into(), DeliveryId([id; 16]), 0, not_before, request()) })
+}
+
+#[test]
+fn what_was_halted_comes_back_as_soon_as_its_destination_has_room() {
+    let mut reading = Reading::of(&[TIER]);
+    reading.lane.room = usize::MAX;
+    // The fourth waits for half an hour of its own, and those behind it for the fourth.
+    (1..=3).for_each(|id| reading.put(TIER, &halted(id, 4)));
+    reading.put(TIER, &halted(4, 0));
+    reading.put(TIER, &halted(5, 1));
+    assert_eq!(reading.given(), [0_u8; 0], "its destination is not called");
+    assert_eq!(reading.reader.next_ready(), Some(NOW.after(Duration::from_secs(30 * 60))));
+
+    reading.lane.room_for_halted = Some(0);
+    assert_eq!(reading.given(), [0_u8; 0], "its destination has no room");
+    assert_eq!(reading.reader.next_ready(), Some(NOW.after(EARLY_EVERY)), "it looks again");
+    reading.clock.advance(EARLY_EVERY);
+    reading.lane.room_for_halted = Some(2);
+    assert_eq!(reading.given(), [1, 2], "as many as have room, and no more before they are on their way");
+    reading.clock.advance(EARLY_EVERY);
+    assert_eq!(reading.given(), [3]);
+    reading.clock.advance(Duration::from_secs(29 * 60));
+    assert_eq!(reading.given(), [0_u8; 0]);
+    reading.clock.advance(Duration::from_secs(60));
+    assert_eq!(reading.given(), [4, 5]);
+}
+
+#[test]
+fn what_a_lane_has_no_room_for_stays_where_it_counts() {
+    const RETRY: &str = "campanile.retry";
+    let mut reading = Reading::of(&[RETRY]);
+    for id in 1..=3 {
+        reading.put(RETRY, &text(&RetryMessage::new("u1".into(), DeliveryId([id; 16]), 1, NOW, request())));
+    }
+    reading.lane.room = 1;
+    assert_eq!(reading.given().len(), 1);
+    assert!(reading.reader.is_stalled() && reading.reader.held_bytes() > 0);
+    reading.lane.room = 2;
+    assert_eq!(reading.given().len(), 2);
+    assert!(!reading.reader.is_stalled() && reading.reader.held_bytes() == 0);
 }
 
 #[test]
 fn what_rests_in_a_tier_leaves_the_room_to_what_is_due() {
-    const RESTING: usize = 1000;
-    let mut world = world();
+    const RESTING: usize = 3000;
+    let mut reading = Reading::of(&retry_topics());
+    reading.lane.room = usize::MAX;
     let wait = |minutes: u64| NOW.after(Duration::from_secs(minutes * 60));
-    let message = |user: &str, until: Timestamp| RetryMessage::new(user.into(), DeliveryId([1; 16]), 1, until, request());
-    let (soon, late) = (message("u1", wait(2)), message("u1", wait(7)));
-    assert_ne!(world.line(&soon).topic, world.line(&late).topic);
-    world.put(&soon, RESTING);
-    world.put(&late, RESTING);
-    world.put(&message("u2", NOW), 1);
-    assert_eq!(world.turns(), [UserId::from("u2")]);
-    assert_eq!(world.reader.heap_bytes, 0, "what rests takes none of its room");
-    assert_eq!(world.reader.held_bytes(), text(&soon).len() + text(&late).len(), "one of each tier is read");
+    let message = |id: u8, until: Timestamp| RetryMessage::new("u1".into(), DeliveryId([id; 16]), 1, until, request());
+    let (soon, late) = (message(1, wait(2)), message(1, wait(7)));
+    reading.put_all(&soon, RESTING);
+    reading.put_all(&late, RESTING);
+    reading.put_all(&message(2, NOW), 1);
+    assert_eq!(reading.given(), [2]);
+    assert_eq!(reading.reader.heap_bytes, 0, "what rests takes none of its room");
+    let bound = 2 * 2 * TIER_BYTES;
+    assert!(
+        RESTING * text(&soon).len() > bound && (1..=bound).contains(&reading.reader.held_bytes()),
+        "the beginning of each tier is read"
+    );
 
-    world.clock.set(wait(2));
+    reading.clock.set(wait(2));
     let mut given = 0;
     while given < RESTING {
-        let more = world.turns().len();
+        let more = reading.given().len();
         assert!(more > 0, "{given} of {RESTING} were given out");
         given += more;
     }
-    assert_eq!((given, world.turns().len()), (RESTING, 0), "each once");
+    assert_eq!((given, reading.given().len()), (RESTING, 0), "each once");
 }
 
 #[test]
 fn a_tier_that_comes_back_after_a_rebalance_rests_again() {
-    let mut world = world();
+    let mut reading = Reading::of(&retry_topics());
     let message = RetryMessage::new("u1".into(), DeliveryId([1; 16]), 1, NOW.after(Duration::from_secs(120)), request());
-    world.put(&message, 1000);
+    reading.put_all(&message, 3000);
     for _ in 0..3 {
-        assert_eq!(world.turns().len(), 0);
-        assert_eq!(world.reader.held_bytes(), text(&message).len());
-        world.log.expel("campanile.retry", world.member);
+        assert_eq!(reading.given().len(), 0);
+        assert!((1..=2 * TIER_BYTES).contains(&reading.reader.held_bytes()));
+        reading.log.expel("campanile.retry", reading.member);
     }
 }
 
@@ -176,30 +254,19 @@ fn what_has_expired_and_is_put_off_does_not_come_back_at_once() {
 /// During a rolling upgrade an old worker may meet it: whose delivery it is, it belongs to the workers that can read it.
 #[test]
 fn a_newer_message_ends_the_worker_and_stays_where_it_is() {
-    let clock = Arc::new(VirtualClock::new(NOW));
-    let log = MemoryLog::new(1, clock.clone(), SharedFaults::default());
-    let settings = Arc::new(Settings::of_one_lane());
-    let source = Box::new(log.source("campanile.retry", &["campanile.retry"]));
-    let mut reader = RetryReader::new(source, Arc::new(log.clone()), settings);
-    let identity = Box::new(|| Ok(Identity { id: "s".into(), sequence: 0 }));
-    let store_clock = Arc::new(StoreClock::new(clock));
-    let mut commits = Commits::new(vec![Arc::new(LaneStatus::default())], store_clock, identity, false).unwrap();
-    let mut turn = || reader.turn(NOW, Duration::ZERO, &mut commits, |message, _| panic!("{message:?} was given out"));
-    let put = |value: &str| {
-        let line = Line { topic: "campanile.retry".into(), key: None, value: value.as_bytes().to_vec() };
-        log.append(&[line]).now_or_never().unwrap().unwrap();
-    };
-    put("{\"v\":1}");
+    let mut reading = Reading::of(&["campanile.retry"]);
+    reading.put("campanile.retry", "{\"v\":1}");
     let letters = (0..10).find_map(|_| {
-        turn().unwrap();
-        Some(log.records("campanile.dead")).filter(|letters| !letters.is_empty())
+        reading.turn().unwrap();
+        Some(reading.log.records("campanile.dead")).filter(|letters| !letters.is_empty())
     });
     let letter: serde_json::Value = serde_json::from_slice(&letters.expect("a letter")[0].1).unwrap();
     assert_eq!(letter["reason"], NOT_A_RETRY);
 
-    put("{\"v\":3}");
-    let ended = (0..10).find_map(|_| turn().err());
+    reading.put("campanile.retry", "{\"v\":3}");
+    let ended = (0..10).find_map(|_| reading.turn().err());
     let expect = "the message at campanile.retry/0/1 cannot be read: written in form 3, this version of campanile reads up to 2";
     assert!(matches!(&ended, Some(SourceError::Fatal(why)) if why.starts_with(expect)), "{ended:?}");
-    assert_eq!(log.records("campanile.dead").len(), 1, "it is no dead letter");
+    assert_eq!(reading.log.records("campanile.dead").len(), 1, "it is no dead letter");
+    assert_eq!(reading.lane.given, [0_u8; 0], "nor is any given out");
 }

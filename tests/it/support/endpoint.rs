@@ -23,13 +23,14 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use rustls::ServerConfig;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, Semaphore};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use tokio_rustls::TlsAcceptor;
@@ -74,6 +75,8 @@ pub struct Endpoint {
     scheme: &'static str,
     authority_pem: Option<String>,
     log: Arc<Log>,
+    /// Handshakes that may be answered.
+    door: Arc<Semaphore>,
     accepting: JoinHandle<()>,
 }
 
@@ -83,32 +86,44 @@ struct Log {
     /// Requests that are being answered, and the most there were at once.
     open: Mutex<(usize, usize)>,
     arrived: Notify,
+    /// Connections that wait for the handshake, where that is held.
+    at_the_door: AtomicUsize,
 }
 
 impl Endpoint {
     /// Plain HTTP on a free port of 127.0.0.1.
     pub async fn plain() -> Endpoint {
-        Endpoint::start("127.0.0.1:0", None, None).await
+        Endpoint::start("127.0.0.1:0", None, None, Semaphore::MAX_PERMITS).await
     }
 
     /// Plain HTTP on this address, where nobody listened before.
     pub async fn plain_at(address: &str) -> Endpoint {
-        Endpoint::start(address, None, None).await
+        Endpoint::start(address, None, None, Semaphore::MAX_PERMITS).await
     }
 
     /// TLS with a certificate for `name`, issued by a certificate authority of its own.
     pub async fn tls(name: &str) -> Endpoint {
-        let authority = Authority::new();
-        Endpoint::start("127.0.0.1:0", Some(authority.server(name, Validity::Now)), Some(authority.pem())).await
+        Endpoint::tls_for(name, Semaphore::MAX_PERMITS).await
     }
 
-    async fn start(address: &str, tls: Option<Arc<ServerConfig>>, authority_pem: Option<String>) -> Endpoint {
+    /// The same, but no handshake is answered before [`Endpoint::let_in`].
+    pub async fn tls_held(name: &str) -> Endpoint {
+        Endpoint::tls_for(name, 0).await
+    }
+
+    async fn tls_for(name: &str, handshakes: usize) -> Endpoint {
+        let authority = Authority::new();
+        Endpoint::start("127.0.0.1:0", Some(authority.server(name, Validity::Now)), Some(authority.pem()), handshakes).await
+    }
+
+    async fn start(address: &str, tls: Option<Arc<ServerConfig>>, authority_pem: Option<String>, handshakes: usize) -> Endpoint {
         let listener = TcpListener::bind(address).await.expect("a free port");
         let address = listener.local_addr().expect("a bound address");
         let log = Arc::new(Log::default());
         let scheme = if tls.is_some() { "https" } else { "http" };
-        let accepting = tokio::spawn(accept(listener, tls.map(TlsAcceptor::from), log.clone()));
-        Endpoint { address, scheme, authority_pem, log, accepting }
+        let door = Arc::new(Semaphore::new(handshakes));
+        let accepting = tokio::spawn(accept(listener, tls.map(TlsAcceptor::from), log.clone(), door.clone()));
+        Endpoint { address, scheme, authority_pem, log, door, accepting }
     }
 
     pub fn address(&self) -> SocketAddr {
@@ -144,6 +159,16 @@ impl Endpoint {
         self.log.open.lock().expect("no panic while held").1
     }
 
+    /// How many connections wait for their handshake.
+    pub fn at_the_door(&self) -> usize {
+        self.log.at_the_door.load(Ordering::Acquire)
+    }
+
+    /// Answers all handshakes, those that wait and those to come.
+    pub fn let_in(&self) {
+        self.door.add_permits(Semaphore::MAX_PERMITS - self.door.available_permits());
+    }
+
     /// Waits until `count` requests have arrived.
     pub async fn wait_for(&self, count: usize) -> Vec<Seen> {
         loop {
@@ -163,15 +188,18 @@ impl Drop for Endpoint {
     }
 }
 
-async fn accept(listener: TcpListener, tls: Option<TlsAcceptor>, log: Arc<Log>) {
+async fn accept(listener: TcpListener, tls: Option<TlsAcceptor>, log: Arc<Log>, door: Arc<Semaphore>) {
     let mut connection = 0;
     while let Ok((tcp, _)) = listener.accept().await {
-        let (tls, log) = (tls.clone(), log.clone());
+        let (tls, log, door) = (tls.clone(), log.clone(), door.clone());
         // An error here is a client that went away: part of what is tried.
         tokio::spawn(async move {
             match tls {
                 None => drop(serve(tcp, connection, &log).await),
                 Some(tls) => {
+                    log.at_the_door.fetch_add(1, Ordering::AcqRel);
+                    let _through = door.acquire().await;
+                    log.at_the_door.fetch_sub(1, Ordering::AcqRel);
                     if let Ok(stream) = tls.accept(tcp).await {
                         drop(serve(stream, connection, &log).await);
                     }

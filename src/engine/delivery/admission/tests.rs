@@ -252,3 +252,42 @@ fn without_a_breaker_failures_halt_nothing() {
     assert!(!admission.is_halted());
     assert_eq!(admission.queued(), 3);
 }
+
+#[test]
+fn what_was_halted_may_come_back_as_far_as_it_would_not_be_parked_again() {
+    let check = |per_second, hold_ms: u32, queued: u32, expect: usize| {
+        let mut admission = busy(8, 256, hold_ms * MS);
+        (0..queued).for_each(|i| assert_eq!(admission.asks(T0, i, First), Queued));
+        admission.set_limits(Limits { per_second, ..limits(8, 256) });
+        assert_eq!(admission.room_for_halted(), Some(expect), "{per_second:?}/s, held for {hold_ms} ms, {queued} queued");
+    };
+    check(None, 10, 0, 128);
+    check(None, 10, 100, 28);
+    check(None, 10, 200, 0);
+    // Seven slots for retries, and half of the longest wait.
+    check(None, 1_000, 0, 17);
+    check(Some(20.0), 10, 0, 50);
+    check(Some(20.0), 10, 60, 0);
+    check(Some(0.1), 10, 0, 1);
+}
+
+#[test]
+fn what_was_halted_stays_away_from_who_does_not_answer() {
+    let mut admission = admission(64, 256);
+    let ends = |admission: &mut Admission<u32>, slot, health| {
+        assert_eq!(admission.released(T0.after(FIRST_OPEN), slot, 10 * MS, health), [0_u32; 0]);
+        admission.room_for_halted()
+    };
+    assert_eq!(admission.room_for_halted(), None, "it was never called");
+    (0..FAILURES_IN_A_ROW + 1).for_each(|i| assert_eq!(admission.asks(T0, i, First), Start(i, FIRST)));
+    assert_eq!(ends(&mut admission, FIRST, Health::Answered), Some(128));
+    assert_eq!(ends(&mut admission, FIRST, Health::Failed), None);
+    for _ in 1..FAILURES_IN_A_ROW {
+        assert_eq!(ends(&mut admission, FIRST, Health::Failed), None);
+    }
+    assert!(admission.is_halted());
+    let later = T0.after(3 * FIRST_OPEN);
+    assert_eq!(admission.asks(later, 0, First), Start(0, PROBE));
+    assert_eq!(admission.released(later, PROBE, 10 * MS, Health::Answered), [0_u32; 0]);
+    assert_eq!(admission.room_for_halted(), Some(128), "it is back");
+}
