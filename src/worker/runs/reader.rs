@@ -100,7 +100,12 @@ impl RunReader {
             }
             if room == 0 || newer.is_some() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         });
+        let taken = polled.as_ref().map(|polled| polled.assigned.iter().map(|assigned| assigned.partition.clone()).collect::<Vec<_>>());
+        let taken = taken.unwrap_or_default();
         commits.polled(&mut self.offsets, polled)?;
+        if self.full {
+            self.source.hold(&taken, true)?;
+        }
         if let Some(error) = newer {
             return Err(error);
         }

@@ -211,7 +211,7 @@ fn a_faulty_part_hides_no_other() {
             "1:62: `headers.X-A` does not compile: `user` is not known here: a destination's headers see `campaign` and `secret` only",
             "1:79: the header `content-type` cannot be set: it follows from `content_type`",
             "1:112: `bearer` must be the name of a secret: definitions are stored, and many may read them",
-            "1:139: `per_second` must be above 0 and at most 100000, not 0",
+            "1:139: `per_second` must be 0.00001 to 100000, not 0",
             "1:149: `sign` must be the name of a secret: definitions are stored, and many may read them",
         ],
     );

@@ -9,8 +9,8 @@ fn documents() {
         ("{kind: campain, key: x, trigger: {api: {}}, webhook: {url: 'https://h.example/'}}", "1:8: error: unknown kind `campain` (help: did you mean `campaign`?)"),
         ("{kind: cohrt, key: x, users: [a]}", "1:8: error: unknown kind `cohrt` (help: did you mean `cohort`?)"),
         ("key: x", "1:1: error: a document needs `kind` (help: one of campaign, cohort, destination, workspace)"),
-        ("[1, kind: cohrt]", "1:2: error: a document must be a map, not a number\n\
-          1:11: error: unknown kind `cohrt` (help: did you mean `cohort`?)"),
+        ("[1, {kind: cohrt, key: x, users: [a]}]", "1:2: error: a document must be a map, not a number\n\
+          1:12: error: unknown kind `cohrt` (help: did you mean `cohort`?)"),
         ("[[]]", "1:2: error: a document must be a map, not a list"),
         ("kind: 3", r#"1:7: error: `kind` must be text, not a number (help: put it in quotes: "3")"#),
         ("text", "1:1: error: a document must be a map, not text"),
