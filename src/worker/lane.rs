@@ -73,18 +73,46 @@ pub enum Job {
 const USER_DELIVERIES: usize = 16;
 
 /// Events that wait for their busy users. When there are so many, nothing new is taken until their users' endpoints have caught up, or
-/// one of these users has kept events waiting for [`PATIENCE`].
+/// one of these users is too slow for all others.
 const PATIENT_EVENTS: usize = 1024;
 
-/// How long all others wait for a burst of one user. Whose events still wait then is too slow for them: while there are too many, that
-/// user's oldest are turned all the same. What its record has no room for is `state_full`: that is what its bound means.
-const PATIENCE: Duration = Duration::from_millis(500);
+/// How long all others wait for a burst of one user, by the pace at which its events go on. Who needs longer is too slow for them:
+/// while too many wait, that user's oldest are turned all the same. What its record has no room for is `state_full`: that is what its
+/// bound means.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// The least time over which a user's pace is judged, and half of the longest while it moves.
+const JUDGED_OVER: Duration = Duration::from_millis(500);
 
 /// Events of one user that wait, in their order.
 struct Patient {
-    /// Monotonic time since when there is any.
-    since: Duration,
     waiting: VecDeque<Work>,
+    /// Monotonic time since when its pace is counted, and the events that have gone on since then.
+    since: Duration,
+    gone: u32,
+    /// Whether it was too slow before that.
+    was_slow: bool,
+}
+
+impl Patient {
+    fn new(now: Duration) -> Patient {
+        Patient { waiting: VecDeque::new(), since: now, gone: 0, was_slow: false }
+    }
+
+    /// Whether those that wait would take longer than [`PATIENCE`].
+    fn is_slow(&self, now: Duration) -> bool {
+        let passed = now.saturating_sub(self.since);
+        let waiting = u32::try_from(self.waiting.len()).unwrap_or(u32::MAX);
+        if passed < JUDGED_OVER { self.was_slow } else { passed.saturating_mul(waiting) > PATIENCE.saturating_mul(self.gone) }
+    }
+
+    /// So many have gone on.
+    fn moved(&mut self, count: usize, now: Duration) {
+        if now.saturating_sub(self.since) >= 2 * JUDGED_OVER {
+            *self = Patient { was_slow: self.is_slow(now), waiting: std::mem::take(&mut self.waiting), ..Patient::new(now) };
+        }
+        self.gone = self.gone.saturating_add(u32::try_from(count).unwrap_or(u32::MAX));
+    }
 }
 
 pub struct Lane {
@@ -234,21 +262,21 @@ impl Lane {
         if !self.patient.contains_key(&work.user) && self.room(&work.user) > 0 {
             return self.take_in(work);
         }
-        let since = self.clock.monotonic();
-        let patient = self.patient.entry_ref(&work.user).or_insert_with(|| Patient { since, waiting: VecDeque::new() });
+        let now = self.clock.monotonic();
+        let patient = self.patient.entry_ref(&work.user).or_insert_with(|| Patient::new(now));
         patient.waiting.push_back(work);
         self.patient_events += 1;
         if self.patient_events > PATIENT_EVENTS
             && let Some(user) = self.slowest().cloned()
         {
-            self.go_on(&user, 1);
+            self.take_patient(&user, 1);
         }
     }
 
-    /// Of the users whose events have waited for too long, the one of whom most wait.
+    /// Of the users who are too slow for all others, the one of whom most events wait.
     fn slowest(&self) -> Option<&UserId> {
         let now = self.clock.monotonic();
-        let slow = self.patient.iter().filter(|(_, patient)| now.saturating_sub(patient.since) >= PATIENCE);
+        let slow = self.patient.iter().filter(|(_, patient)| patient.is_slow(now));
         slow.max_by_key(|(user, patient)| (patient.waiting.len(), *user)).map(|(user, _)| user)
     }
 
@@ -264,15 +292,24 @@ impl Lane {
         USER_DELIVERIES.saturating_sub(busy + in_turn)
     }
 
-    /// Takes in so many of a user's events that wait.
-    fn go_on(&mut self, user: &UserId, room: usize) {
-        let Some(Patient { waiting, .. }) = self.patient.get_mut(user) else { return };
-        let going: Vec<Work> = waiting.drain(..room.min(waiting.len())).collect();
+    /// Takes in what a user's room allows.
+    fn go_on(&mut self, user: &UserId) {
+        let gone = self.take_patient(user, self.room(user));
+        let now = self.clock.monotonic();
+        self.patient.get_mut(user).into_iter().for_each(|patient| patient.moved(gone, now));
+    }
+
+    /// Takes in so many of a user's events that wait; answers how many there were.
+    fn take_patient(&mut self, user: &UserId, most: usize) -> usize {
+        let Some(Patient { waiting, .. }) = self.patient.get_mut(user) else { return 0 };
+        let going: Vec<Work> = waiting.drain(..most.min(waiting.len())).collect();
         if waiting.is_empty() {
             self.patient.remove(user);
         }
-        self.patient_events -= going.len();
+        let count = going.len();
+        self.patient_events -= count;
         going.into_iter().for_each(|work| self.take_in(work));
+        count
     }
 
     /// A job of this user is over.
@@ -283,7 +320,7 @@ impl Lane {
                 self.busy.remove(user);
             }
         }
-        self.go_on(user, self.room(user));
+        self.go_on(user);
     }
 
     /// Offers what a turn gave out.
@@ -296,7 +333,7 @@ impl Lane {
         }
         // What was in the turn is now busy or over: the next of those users go on with the next turn.
         for user in std::mem::take(&mut self.in_turn).into_keys() {
-            self.go_on(&user, self.room(&user));
+            self.go_on(&user);
         }
         for (user, until) in turned.held {
             self.held.hold(until, user);

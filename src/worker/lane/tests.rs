@@ -104,7 +104,7 @@ fn a_user_whose_endpoint_hangs_keeps_the_others_waiting_once_and_not_for_long() 
         while !bench.lane.takes_events() {
             bench.clock.advance(MS);
             stood += MS;
-            assert!(stood <= PATIENCE, "nobody else is read any longer");
+            assert!(stood <= JUDGED_OVER, "nobody else is read any longer");
             assert!(bench.handle(Vec::new()).is_empty());
         }
         let mut mail: Vec<Mail> = (1..BATCH).map(|_| bench.event("hot")).collect();
@@ -114,7 +114,7 @@ fn a_user_whose_endpoint_hangs_keeps_the_others_waiting_once_and_not_for_long() 
         assert!(begun.iter().any(|(delivery, _)| *delivery.user == *other), "{other} is turned with the others");
         assert!(bench.lane.patient_events <= PATIENT_EVENTS + BATCH);
     }
-    assert_eq!(stood, PATIENCE);
+    assert_eq!(stood, JUDGED_OVER);
     let hot = BATCHES * (BATCH - 1);
     assert_eq!(bench.decided(), (BATCHES + MAX_PENDING, hot - MAX_PENDING - bench.lane.patient_events), "what waits is not decided yet");
 }
@@ -132,9 +132,42 @@ fn a_burst_of_one_user_waits_for_its_turn_and_none_of_it_is_lost() {
         begun = bench.handle(mail);
         assert!(begun.len() <= USER_DELIVERIES && bench.lane.patient_events <= PATIENT_EVENTS + BATCH);
         messages.extend(begun.iter().map(|(delivery, _)| delivery.entry.claim.event_id.to_string()));
-        bench.clock.advance(MS);
+        // Five seconds for all: far longer than a pace is judged over.
+        bench.clock.advance(20 * MS);
     }
     let all: Vec<String> = (0..BURST).map(|offset| format!("m{offset}")).collect();
     assert!(messages == all, "{} of {BURST}, or not in their order", messages.len());
     assert_eq!(bench.decided(), (BURST, 0));
+}
+
+#[test]
+fn a_user_is_too_slow_by_the_pace_at_which_its_events_go_on() {
+    let check = |waiting: usize, gone: u32, passed: Duration, expect: bool| {
+        let mut bench = bench();
+        let work = |bench: &mut Bench| match bench.event("hot") {
+            Mail::Work(work) => work,
+            _ => panic!("an event"),
+        };
+        let waiting = (0..waiting).map(|_| work(&mut bench)).collect();
+        let patient = Patient { waiting, gone, ..Patient::new(Duration::ZERO) };
+        assert_eq!(patient.is_slow(passed), expect, "{gone} went on in {passed:?}");
+    };
+    check(1000, 0, JUDGED_OVER - MS, false);
+    check(1000, 0, JUDGED_OVER, true);
+    // 100 ms for sixteen, 400 ms, and 2.5 s.
+    check(1000, 160, 1000 * MS, false);
+    check(1000, 40, 1000 * MS, true);
+    check(1000, 16, 2500 * MS, true);
+    check(60, 16, 2500 * MS, false);
+}
+
+#[test]
+fn a_pace_is_judged_anew_and_the_verdict_stands_meanwhile() {
+    let mut bench = bench();
+    let Mail::Work(work) = bench.event("hot") else { panic!("an event") };
+    let mut patient = Patient { waiting: VecDeque::from([work]), ..Patient::new(Duration::ZERO) };
+    patient.moved(1, 12_000 * MS);
+    assert!(patient.is_slow(12_001 * MS), "it stood for longer than all may wait");
+    patient.moved(8, 12_100 * MS);
+    assert!(!patient.is_slow(12_000 * MS + JUDGED_OVER), "it moves again");
 }
