@@ -1,7 +1,7 @@
 //! Whether the secrets are there that definitions name. A delivery without one waits for it until it expires, so whoever starts a
 //! campaign is told before. Names only: a value is looked at for nothing but whether there is any.
 
-use crate::engine::catalog::{self, Catalog, InForce, secrets_named, secrets_of};
+use crate::engine::catalog::{self, Catalog, InForce, secrets_of, secrets_wrong};
 use crate::engine::definition::{self, Kind, Place, Problem};
 use crate::engine::delivery::credentials::variable;
 use crate::worker::attempt::Secrets;
@@ -19,11 +19,7 @@ pub fn missing(catalog: &Catalog, in_force: &InForce, campaign: &catalog::Docume
 
 /// The same of definitions as they are sent, each with its place.
 pub fn missing_in(documents: &[definition::Document], secrets: &Secrets) -> Vec<Problem> {
-    let of_document = |document: &definition::Document| {
-        let faults = secrets_named(document).into_iter().filter_map(|(name, place)| Some((place, fault(&name, secrets)?)));
-        faults.map(|(place, (message, help))| Problem::error(&document.file, place, message).help(help)).collect::<Vec<_>>()
-    };
-    documents.iter().flat_map(of_document).collect()
+    documents.iter().flat_map(|document| secrets_wrong(document, |name| fault(name, secrets))).collect()
 }
 
 /// As one sentence.

@@ -10,7 +10,7 @@ use serde_json::json;
 use super::Failure;
 use super::settings::{join, read_file};
 use crate::adapter::clock::SystemClock;
-use crate::engine::catalog::{Apply, Catalog, check, secrets_named};
+use crate::engine::catalog::{Apply, Catalog, check, secrets_wrong};
 use crate::engine::definition::problem::{nearest, sort};
 use crate::engine::definition::{Document, Problem, ReadOptions, Reading, Severity, check_batches, read, users_of_file};
 use crate::engine::delivery::credentials::variable;
@@ -61,7 +61,7 @@ pub fn run(args: &ValidateArgs) -> Result<(), Failure> {
     more.extend(check_batches(&reading.documents));
     if let Some(path) = &args.secrets {
         let kept = Kept::open(path)?;
-        more.extend(reading.parts().flat_map(|document| missing_secrets(document, &kept)));
+        more.extend(reading.parts().flat_map(|document| secrets_wrong(document, |name| kept.fault(name))));
     }
     let mut problems = check(&Catalog::default(), reading, &Apply { read: options, ..Apply::default() }, now);
     problems.extend(more);
@@ -147,12 +147,6 @@ impl Kept {
             }
         }
     }
-}
-
-fn missing_secrets(document: &Document, kept: &Kept) -> Vec<Problem> {
-    let named = secrets_named(document).into_iter();
-    let faults = named.filter_map(|(name, place)| Some((place, kept.fault(&name)?)));
-    faults.map(|(place, (message, help))| Problem::error(&document.file, place, message).help(help)).collect()
 }
 
 /// All definitions below these paths, in the order of the file names.

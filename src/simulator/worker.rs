@@ -240,7 +240,10 @@ impl SimulatedWorker {
     /// Runs a job to its end, or until it waits for the rate of its destination: nothing else takes time.
     fn run(&mut self, job: Job) {
         let outside = self.outside.clone();
-        let mut running: LocalBoxFuture<'static, Option<Mail>> = Box::pin(async move { lane::run(job, &outside).await });
+        self.go_on(Box::pin(async move { lane::run(job, &outside).await }));
+    }
+
+    fn go_on(&mut self, mut running: LocalBoxFuture<'static, Option<Mail>>) {
         match (&mut running).now_or_never() {
             Some(mail) => mail.into_iter().for_each(|mail| drop(self.sender.send(mail))),
             None => self.under_way.push(running),
@@ -254,12 +257,7 @@ impl SimulatedWorker {
         }
         tolerate(ready(self.budgets.turn()))?;
         let waiting = self.under_way.len();
-        for mut running in std::mem::take(&mut self.under_way) {
-            match (&mut running).now_or_never() {
-                Some(mail) => mail.into_iter().for_each(|mail| drop(self.sender.send(mail))),
-                None => self.under_way.push(running),
-            }
-        }
+        std::mem::take(&mut self.under_way).into_iter().for_each(|running| self.go_on(running));
         Ok(self.under_way.len() < waiting)
     }
 

@@ -73,17 +73,21 @@ impl Commits {
         Ok(Commits { lanes, clock, identity, store, accept_state, accepted: Vec::new(), looked: Duration::ZERO, away_said: None })
     }
 
-    /// Takes over what a poll learned. A log that is away is waited for.
-    pub fn polled(&mut self, offsets: &mut Offsets, polled: Result<Polled, SourceError>) -> Result<(), SourceError> {
+    /// Takes over what a poll learned, and answers the partitions that it brought: whoever holds its others holds them, too. A log that is
+    /// away is waited for.
+    pub fn polled(&mut self, offsets: &mut Offsets, polled: Result<Polled, SourceError>) -> Result<Vec<Partition>, SourceError> {
         match polled {
-            Ok(polled) => self.rebalanced(offsets, &polled),
+            Ok(polled) => {
+                self.rebalanced(offsets, &polled)?;
+                Ok(polled.assigned.into_iter().map(|assigned| assigned.partition).collect())
+            }
             Err(SourceError::Unavailable(error)) => {
                 let now = self.clock.monotonic();
                 if self.away_said.is_none_or(|said| now.saturating_sub(said) >= AWAY_SAID_EVERY) {
                     tracing::warn!(%error, "the log cannot be read just now: waiting for it");
                     self.away_said = Some(now);
                 }
-                Ok(())
+                Ok(Vec::new())
             }
             Err(error) => Err(error),
         }
@@ -139,7 +143,7 @@ impl Commits {
     pub fn rest(&mut self, source: &mut dyn Source, offsets: &mut Offsets) -> Result<(), SourceError> {
         source.hold(&offsets.partitions(), true)?;
         let polled = source.poll(Duration::ZERO, &mut |_| ControlFlow::Break(()));
-        self.polled(offsets, polled)
+        self.polled(offsets, polled).map(drop)
     }
 
     /// For a worker that leaves: commits all that is finished, without the lag, if every lane has confirmed after its last turn.

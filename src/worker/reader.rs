@@ -137,12 +137,11 @@ impl Reader {
             Ok(polled) => counters.answered(now, polled, run.is_none() && !wait.is_zero(), || offsets.partitions()),
             Err(_) => counters.away(now, || offsets.partitions()),
         }
-        let taken = polled.iter().flat_map(|polled| &polled.assigned).map(|assigned| assigned.partition.clone()).collect::<Vec<_>>();
         if let Some((lane, work)) = stalled {
             debug_assert!(self.stalled.is_none(), "what is kept back would be lost");
             self.stalled = Some(Stalled { lane, work, since: self.clock.monotonic(), paused: false });
         }
-        commits.polled(&mut self.offsets, polled)?;
+        let taken = commits.polled(&mut self.offsets, polled)?;
         // What a rebalance brought meanwhile rests like the others.
         if self.stalled.as_ref().is_some_and(|stalled| stalled.paused) {
             self.source.hold(&taken, true)?;

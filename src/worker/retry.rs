@@ -333,15 +333,10 @@ impl RetryReader {
             }
             if bytes > room || newer.is_some() || resting >= TIER_BYTES { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         });
-        let taken: Vec<Partition> = match &polled {
-            Ok(polled) => {
-                // Should one come back it is read again, from what was committed on, and rests no longer.
-                polled.revoked.iter().for_each(|partition| drop(self.tiers.remove(partition)));
-                polled.assigned.iter().map(|assigned| assigned.partition.clone()).collect()
-            }
-            Err(_) => Vec::new(),
-        };
-        commits.polled(&mut self.offsets, polled)?;
+        // Should one come back it is read again, from what was committed on, and rests no longer.
+        let revoked = polled.iter().flat_map(|polled| &polled.revoked);
+        revoked.for_each(|partition| drop(self.tiers.remove(partition)));
+        let taken = commits.polled(&mut self.offsets, polled)?;
         if self.full {
             self.source.hold(&taken, true)?;
         }

@@ -111,7 +111,10 @@ impl StatsReader {
         if let Some((count, error)) = taking.unreadable {
             tracing::warn!(lines = count, %error, "lines of the outcomes topic are not counted: they cannot be read");
         }
-        commits.polled(&mut self.offsets, polled)?;
+        let taken = commits.polled(&mut self.offsets, polled)?;
+        if self.held {
+            self.source.hold(&taken, true)?;
+        }
         let full = self.waiting() >= MAX_WAITING;
         if full != self.held {
             self.source.hold(&self.offsets.partitions(), full)?;

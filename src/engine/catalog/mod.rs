@@ -14,7 +14,7 @@ pub use backfill::{Backfill, Unfinished};
 pub use destinations::{DEFAULT_MAX_IN_FLIGHT, Route};
 pub use in_force::{CampaignInForce, InForce, Policy};
 pub use lifecycle::{Act, Refusal, act, delete};
-pub use secrets::{secrets_named, secrets_of};
+pub use secrets::{secrets_of, secrets_wrong};
 
 use std::collections::BTreeMap;
 

@@ -2,18 +2,24 @@
 
 use std::collections::BTreeSet;
 
-use crate::engine::definition::{Document, Kind, Place};
+use crate::engine::definition::{Document, Kind, Place, Problem};
 use crate::engine::rendering;
 use crate::engine::value::Value;
 
 /// Every secret that a document names, with the place: `{secret: name}` in a destination's credentials, `{{ secret.name }}` in templates.
-pub fn secrets_named(document: &Document) -> Vec<(Box<str>, Place)> {
+fn secrets_named(document: &Document) -> Vec<(Box<str>, Place)> {
     let mut found = Vec::new();
     each_secret(document.kind, &document.canonical, &mut |path, name| found.push((name, document.places.of(path))));
     found
 }
 
-/// The same of a stored document, which has no places any more; each once.
+/// What is wrong with the secrets that a document names, each with its place. `fault` tells what is with a name, and the way out.
+pub fn secrets_wrong(document: &Document, fault: impl Fn(&str) -> Option<(String, String)>) -> Vec<Problem> {
+    let faults = secrets_named(document).into_iter().filter_map(|(name, place)| Some((place, fault(&name)?)));
+    faults.map(|(place, (message, help))| Problem::error(&document.file, place, message).help(help)).collect()
+}
+
+/// The same names of a stored document, which has no places any more; each once.
 pub fn secrets_of(document: &super::Document) -> BTreeSet<Box<str>> {
     let mut found = BTreeSet::new();
     each_secret(document.kind, &document.canonical, &mut |_, name| {

@@ -100,9 +100,7 @@ impl RunReader {
             }
             if room == 0 || newer.is_some() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         });
-        let taken = polled.as_ref().map(|polled| polled.assigned.iter().map(|assigned| assigned.partition.clone()).collect::<Vec<_>>());
-        let taken = taken.unwrap_or_default();
-        commits.polled(&mut self.offsets, polled)?;
+        let taken = commits.polled(&mut self.offsets, polled)?;
         if self.full {
             self.source.hold(&taken, true)?;
         }
