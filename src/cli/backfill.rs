@@ -251,7 +251,7 @@ impl<'a> Backfill<'a> {
             noted.of_interest += 1;
             noted.users.insert(stable_hash(&[event.user.as_bytes()]));
             let user = event.user.clone();
-            batch.push(Work { user, input: Input::Backfill { event: Arc::new(event), plan: plan.clone() }, origin: None });
+            batch.push(Work::of(user, Input::Backfill { event: Arc::new(event), plan: plan.clone() }));
             if batch.len() >= BATCH { runtime.block_on(store(&mut turn, &mut batch)) } else { Ok(()) }
         })?;
         runtime.block_on(store(&mut turn, &mut batch))?;

@@ -124,6 +124,7 @@ impl Driver {
             _ = self.retries.recv_many(&mut retries, TURN_INPUTS), if takes_retries && !self.retries.is_closed() => {}
             received = self.work.recv_many(&mut work, TURN_INPUTS), if takes_events && !self.work.is_closed() => { let _ = received; }
             () = self.eased.notified(), if !has_room => {}
+            () = std::future::ready(()), if lane.is_ready() => {}
             () = sleep_until(look_again.min(Instant::now() + CONFIRM_EVERY)) => {}
         }
         if takes_retries {

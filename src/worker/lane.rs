@@ -1,7 +1,7 @@
 //! A lane: turns what its users bring, and finds slots for what the turns give out. It waits for the store and for nothing else; the
 //! jobs it answers with are run beside it.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use crate::engine::delivery::breaker::Health;
 use crate::engine::effect::{FailCause, Passed};
 use crate::engine::id::{DeliveryId, UserId};
 use crate::engine::record::Ending;
-use crate::engine::step::Input;
+use crate::engine::step::{Input, bounds};
 use crate::engine::time::Timestamp;
 use crate::telemetry::metrics::Counted;
 
@@ -68,9 +68,9 @@ pub enum Job {
     Pass(Vec<(UserId, Box<Passed>)>, Ack),
 }
 
-/// Deliveries of one user under way at once: its further events wait in the lane. Half of what a record may hold, so that a
-/// backlog of one user does not fill its record (`state_full`) while its endpoint keeps up.
-const USER_DELIVERIES: usize = 16;
+/// Deliveries of one user under way at once: its further events wait in the lane, so that a backlog of one user does not fill its record
+/// (`state_full`) while its endpoint keeps up. What the record holds beside them, the turn looks at.
+const USER_DELIVERIES: usize = bounds::CROWDED;
 
 /// Events that wait for their busy users. When there are so many, nothing new is taken until their users' endpoints have caught up, or
 /// one of these users is too slow for all others.
@@ -92,11 +92,14 @@ struct Patient {
     gone: u32,
     /// Whether it was too slow before that.
     was_slow: bool,
+    /// Its record had no room for the first of them. Until one of its deliveries here ends there is no more; where none is under way, what
+    /// fills the record waits elsewhere, and its events go on one by one whatever becomes of them.
+    crowded: bool,
 }
 
 impl Patient {
     fn new(now: Duration) -> Patient {
-        Patient { waiting: VecDeque::new(), since: now, gone: 0, was_slow: false }
+        Patient { waiting: VecDeque::new(), since: now, gone: 0, was_slow: false, crowded: false }
     }
 
     /// Whether those that wait would take longer than [`PATIENCE`].
@@ -109,9 +112,19 @@ impl Patient {
     /// So many have gone on.
     fn moved(&mut self, count: usize, now: Duration) {
         if now.saturating_sub(self.since) >= 2 * JUDGED_OVER {
-            *self = Patient { was_slow: self.is_slow(now), waiting: std::mem::take(&mut self.waiting), ..Patient::new(now) };
+            let (was_slow, waiting) = (self.is_slow(now), std::mem::take(&mut self.waiting));
+            *self = Patient { was_slow, waiting, crowded: self.crowded, ..Patient::new(now) };
         }
         self.gone = self.gone.saturating_add(u32::try_from(count).unwrap_or(u32::MAX));
+    }
+
+    /// How many may go on, of whose deliveries so many are under way; and whether the turn may leave them.
+    fn may_go(&self, busy: usize) -> (usize, bool) {
+        match (self.crowded, busy) {
+            (true, 0) => (1, false),
+            (true, _) => (0, true),
+            (false, busy) => (USER_DELIVERIES.saturating_sub(busy), true),
+        }
     }
 }
 
@@ -128,8 +141,6 @@ pub struct Lane {
     unanswered: Vec<Work>,
     /// Jobs and queued deliveries of each user.
     busy: HashMap<UserId, usize>,
-    /// Events of each user that are in the turn, any of which may become a delivery.
-    in_turn: BTreeMap<UserId, usize>,
     /// Events of users that are busy enough.
     patient: HashMap<UserId, Patient>,
     patient_events: usize,
@@ -158,7 +169,6 @@ impl Lane {
             overflow: VecDeque::new(),
             unanswered: Vec::new(),
             busy: HashMap::new(),
-            in_turn: BTreeMap::new(),
             patient: HashMap::new(),
             patient_events: 0,
             settling: Vec::new(),
@@ -169,6 +179,11 @@ impl Lane {
     /// Whether new events may be handed in.
     pub fn takes_events(&self) -> bool {
         !self.has_leftovers() && (self.patient_events < PATIENT_EVENTS || self.slowest().is_some())
+    }
+
+    /// Whether events that waited may go on with the next call.
+    pub fn is_ready(&self) -> bool {
+        self.patient.iter().any(|(user, patient)| patient.may_go(self.busy(user)).0 > 0)
     }
 
     /// Whether something is left over from before that only another call moves on.
@@ -215,11 +230,11 @@ impl Lane {
         for mail in mail {
             match mail {
                 Mail::Work(work) => self.admit(work),
-                Mail::Wake { user, read_to } => self.unanswered.push(Work { user, input: Input::Wake { read_to }, origin: None }),
+                Mail::Wake { user, read_to } => self.unanswered.push(Work::of(user, Input::Wake { read_to })),
                 Mail::Done(user, input, under_way) => {
                     self.finished(&user);
                     self.settling.extend(under_way.filter(|_| input.is_some()));
-                    self.unanswered.extend(input.map(|input| Work { user, input, origin: None }));
+                    self.unanswered.extend(input.map(|input| Work::of(user, input)));
                 }
                 Mail::Retry(message, ticket) if message.is_over(self.clock.now()) => ticket.finish(),
                 // There is nothing to send any more: no slot is waited for, of a destination that may be halted for long.
@@ -229,11 +244,13 @@ impl Lane {
                 Mail::Park(waiting, parking) => self.park(waiting, parking, &mut jobs),
                 Mail::Passed(user, passed) => {
                     self.destinations.unfinished.end();
-                    self.unanswered.push(Work { user, input: Input::Passed(passed), origin: None });
+                    self.unanswered.push(Work::of(user, Input::Passed(passed)));
                 }
-                Mail::PutOff(user, input) => self.unanswered.push(Work { user, input, origin: None }),
+                Mail::PutOff(user, input) => self.unanswered.push(Work::of(user, input)),
             }
         }
+        // Behind what settles their users' deliveries and so makes room for them.
+        self.go_on();
         jobs
     }
 
@@ -259,8 +276,8 @@ impl Lane {
 
     /// Takes an event in, or has it wait while its user is busy enough; the user's events keep their order.
     fn admit(&mut self, work: Work) {
-        if !self.patient.contains_key(&work.user) && self.room(&work.user) > 0 {
-            return self.take_in(work);
+        if !self.patient.contains_key(&work.user) && self.busy(&work.user) < USER_DELIVERIES {
+            return self.unanswered.push(work);
         }
         let now = self.clock.monotonic();
         let patient = self.patient.entry_ref(&work.user).or_insert_with(|| Patient::new(now));
@@ -269,7 +286,7 @@ impl Lane {
         if self.patient_events > PATIENT_EVENTS
             && let Some(user) = self.slowest().cloned()
         {
-            self.take_patient(&user, 1);
+            self.take_patient(&user, 1, false);
         }
     }
 
@@ -280,36 +297,43 @@ impl Lane {
         slow.max_by_key(|(user, patient)| (patient.waiting.len(), *user)).map(|(user, _)| user)
     }
 
-    fn take_in(&mut self, work: Work) {
-        *self.in_turn.entry(work.user.clone()).or_insert(0) += 1;
-        self.unanswered.push(work);
+    fn busy(&self, user: &UserId) -> usize {
+        self.busy.get(user).copied().unwrap_or(0)
     }
 
-    /// How many more events of a user may be taken in.
-    fn room(&self, user: &UserId) -> usize {
-        let busy = self.busy.get(user).copied().unwrap_or(0);
-        let in_turn = self.in_turn.get(user).copied().unwrap_or(0);
-        USER_DELIVERIES.saturating_sub(busy + in_turn)
-    }
-
-    /// Takes in what a user's room allows.
-    fn go_on(&mut self, user: &UserId) {
-        let gone = self.take_patient(user, self.room(user));
+    /// Takes in what may go on of the events that wait.
+    fn go_on(&mut self) {
         let now = self.clock.monotonic();
-        self.patient.get_mut(user).into_iter().for_each(|patient| patient.moved(gone, now));
+        let going = |(user, patient): (&UserId, &Patient)| (user.clone(), patient.may_go(self.busy(user)));
+        let all: Vec<(UserId, (usize, bool))> = self.patient.iter().map(going).filter(|(_, (most, _))| *most > 0).collect();
+        for (user, (most, may_wait)) in all {
+            let gone = self.take_patient(&user, most, may_wait);
+            self.patient.get_mut(&user).into_iter().for_each(|patient| patient.moved(gone, now));
+        }
     }
 
     /// Takes in so many of a user's events that wait; answers how many there were.
-    fn take_patient(&mut self, user: &UserId, most: usize) -> usize {
+    fn take_patient(&mut self, user: &UserId, most: usize, may_wait: bool) -> usize {
         let Some(Patient { waiting, .. }) = self.patient.get_mut(user) else { return 0 };
-        let going: Vec<Work> = waiting.drain(..most.min(waiting.len())).collect();
+        let count = most.min(waiting.len());
+        self.unanswered.extend(waiting.drain(..count).map(|work| Work { may_wait, ..work }));
         if waiting.is_empty() {
             self.patient.remove(user);
         }
-        let count = going.len();
         self.patient_events -= count;
-        going.into_iter().for_each(|work| self.take_in(work));
         count
+    }
+
+    /// Has what a turn left wait, before all that waits already.
+    fn leave(&mut self, left: Vec<Work>) {
+        let now = self.clock.monotonic();
+        self.patient_events += left.len();
+        for work in left.into_iter().rev() {
+            let patient = self.patient.entry_ref(&work.user).or_insert_with(|| Patient::new(now));
+            patient.waiting.push_front(Work { may_wait: true, ..work });
+            patient.gone = patient.gone.saturating_sub(1);
+            patient.crowded = true;
+        }
     }
 
     /// A job of this user is over.
@@ -320,7 +344,7 @@ impl Lane {
                 self.busy.remove(user);
             }
         }
-        self.go_on(user);
+        self.patient.get_mut(user).into_iter().for_each(|patient| patient.crowded = false);
     }
 
     /// Offers what a turn gave out.
@@ -331,10 +355,7 @@ impl Lane {
         for user in deliveries.map(|delivery| &delivery.user).chain(turned.fetches.iter().map(|fetching| &fetching.user)) {
             *self.busy.entry_ref(user).or_insert(0) += 1;
         }
-        // What was in the turn is now busy or over: the next of those users go on with the next turn.
-        for user in std::mem::take(&mut self.in_turn).into_keys() {
-            self.go_on(&user);
-        }
+        self.leave(turned.left);
         for (user, until) in turned.held {
             self.held.hold(until, user);
         }
@@ -413,7 +434,7 @@ impl Lane {
     /// Has the record say what becomes of it.
     fn step_retry(&mut self, message: RetryMessage, ticket: Ticket) {
         let (user, input) = message.into_input();
-        self.unanswered.push(Work { user, input, origin: Some(Origin { ticket, raw: None }) });
+        self.unanswered.push(Work { origin: Some(Origin { ticket, raw: None }), ..Work::of(user, input) });
     }
 }
 

@@ -269,7 +269,7 @@ impl Sorter<'_> {
     fn hand_out(&mut self, message: &Message<'_>, run: &Run, event: Event) -> ControlFlow<()> {
         let lane = self.settings.lane_of(&event.user);
         let origin = Origin { ticket: run.progress.open(message.offset), raw: Some(DeadEvent::of(&run.partition, message)) };
-        let work = Work { user: event.user.clone(), input: Input::Event(Arc::new(event)), origin: Some(origin) };
+        let work = Work { user: event.user.clone(), input: Input::Event(Arc::new(event)), origin: Some(origin), may_wait: true };
         match self.intake.offer(lane, work) {
             Ok(()) => ControlFlow::Continue(()),
             Err(work) => {

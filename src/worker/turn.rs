@@ -1,11 +1,10 @@
 //! The turn: the numbered order in which inputs become records, lines and deliveries.
 
+use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
-
-use hashbrown::HashMap;
 
 use crate::engine::catalog::InForce;
 use crate::engine::effect::{Effect, FailCause, Passed};
@@ -34,6 +33,15 @@ pub struct Work {
     pub input: Input,
     /// What is left of the record that carried it: finished when the turn is stored.
     pub origin: Option<Origin>,
+    /// Whether it is left (see [`Turned::left`]) while its user's record is crowded: an event.
+    pub may_wait: bool,
+}
+
+impl Work {
+    /// What came from no log.
+    pub fn of(user: UserId, input: Input) -> Work {
+        Work { user, input, origin: None, may_wait: false }
+    }
 }
 
 /// The record that an input came from.
@@ -60,6 +68,8 @@ pub struct Turned {
     pub held: Vec<(UserId, Timestamp)>,
     /// Retry messages that cannot start now: to be appended again before their tickets are finished.
     pub postponed: Vec<(Box<RetryMessage>, Ticket)>,
+    /// Events that are not turned, because so many of their user's deliveries are under way: all of it that came after the first.
+    pub left: Vec<Work>,
 }
 
 /// Users remembered by a lane.
@@ -153,10 +163,14 @@ impl Turn {
         let all = (0..turning.len()).collect();
         self.step_all(&mut turning, all, work).await?;
         self.commit(&mut turning, work).await?;
+        let left: BTreeSet<usize> = turning.iter_mut().flat_map(|turning| std::mem::take(&mut turning.left)).collect();
         let (mut turned, postponed) = self.carry_out(turning);
         let now = self.clock.now();
-        for done in work.drain(..) {
-            finish(done, &postponed, now, &mut turned);
+        for (at, done) in work.drain(..).enumerate() {
+            match left.contains(&at) {
+                true => turned.left.push(done),
+                false => finish(done, &postponed, now, &mut turned),
+            }
         }
         Ok(turned)
     }
@@ -228,7 +242,11 @@ impl Turn {
     fn fold_once(&self, turning: &mut Turning, work: &[Work], in_force: &InForce) -> ControlFlow<usize> {
         let now = self.clock.now();
         for &at in &turning.inputs {
-            let input = &work[at].input;
+            let Work { input, may_wait, .. } = &work[at];
+            if turning.leaves(input, *may_wait) {
+                turning.left.push(at);
+                continue;
+            }
             let mut known = std::mem::take(&mut turning.known);
             // A step forgets the answers of the one before.
             known.admitted.clone_from(&turning.admitted);
@@ -448,20 +466,6 @@ fn finish(done: Work, postponed: &[Postponed], now: Timestamp, turned: &mut Turn
     }
 }
 
-/// The users of a batch in order of their first input, each with the positions of all its inputs.
-fn group_by_user(work: &[Work]) -> Vec<(UserId, Vec<usize>)> {
-    let mut grouped: Vec<(UserId, Vec<usize>)> = Vec::new();
-    let mut places: HashMap<UserId, usize> = HashMap::with_capacity(work.len());
-    for (at, work) in work.iter().enumerate() {
-        let place = *places.entry_ref(&work.user).or_insert(grouped.len());
-        if place == grouped.len() {
-            grouped.push((work.user.clone(), Vec::new()));
-        }
-        grouped[place].1.push(at);
-    }
-    grouped
-}
-
 pub(super) fn remember(stored: Option<Stored>) -> Result<Remembered, StateError> {
     let Some(stored) = stored else { return Ok(Remembered::default()) };
     Ok(Remembered { token: Some(stored.token), wake: None, known: known(&stored)? })
@@ -482,7 +486,7 @@ mod turning;
 use places::KnownPlaces;
 pub use questions::CAMPAIGN_KEPT;
 use questions::FullSets;
-use turning::Turning;
+use turning::{Turning, group_by_user};
 
 #[cfg(test)]
 mod tests;

@@ -33,7 +33,7 @@ pub use address::{Cidr, CidrError, Reach};
 use connect::Opener;
 use connection::{Broken, Connection, next_piece};
 use pool::Pool;
-use request::{Host, Origin, prepare};
+use request::{Host, Origin, Targets, prepare};
 use resolver::CheckedResolver;
 pub use trust::AuthorityError;
 use trust::Trust;
@@ -73,6 +73,7 @@ pub struct WebhookClient {
     opener: Opener,
     allow_http: bool,
     trust: Trust,
+    targets: Targets,
     everyone: Rc<Circle>,
     /// Those with authorities of their own, the one used last at the end.
     apart: RefCell<Vec<(Arc<str>, Rc<Circle>)>>,
@@ -106,12 +107,19 @@ impl WebhookClient {
         let resolver = CheckedResolver::new(reach.clone(), name_servers).map_err(WebhookError::Resolver)?;
         let everyone = Rc::new(Circle::new(trust.clone()).map_err(WebhookError::Tls)?);
         let opener = Opener { resolver, reach };
-        Ok(WebhookClient { opener, allow_http: settings.allow_http, trust, everyone, apart: RefCell::default() })
+        Ok(WebhookClient {
+            opener,
+            allow_http: settings.allow_http,
+            trust,
+            targets: Targets::default(),
+            everyone,
+            apart: RefCell::default(),
+        })
     }
 
     async fn attempt(&self, mut request: HttpRequest, reply: &mut Reply) -> Result<(), Failure> {
         let (ca, keep_bytes) = (request.ca.take(), request.keep_bytes);
-        let (origin, wire) = prepare(request)?;
+        let (origin, wire) = prepare(&self.targets, request)?;
         self.admit(&origin)?;
         let circle = self.circle(ca.as_ref())?;
         let (connection, response) = self.send(&circle, &origin, wire).await?;
@@ -127,7 +135,7 @@ impl WebhookClient {
         reply: &mut Reply,
     ) -> Result<(), Failure> {
         let (ca, keep_bytes) = (request.ca.take(), request.keep_bytes);
-        let (origin, mut wire) = prepare(request)?;
+        let (origin, mut wire) = prepare(&self.targets, request)?;
         self.admit(&origin)?;
         let circle = self.circle(ca.as_ref())?;
         loop {

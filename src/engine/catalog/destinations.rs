@@ -109,10 +109,11 @@ impl Keyring {
     pub(super) fn of_request(&self, finder: &Finder, request: &Request) -> Option<Arc<Credentials>> {
         let host = host(request);
         let named = finder.of_key(&request.destination).and_then(|at| self.known.get(at));
-        if let Some((_, asked)) = named.filter(|(of, _)| Some(of) == host.as_ref()) {
+        if let Some((_, asked)) = named.filter(|(of, _)| host.is_some_and(|host| of.eq_ignore_ascii_case(host))) {
             return asked.clone();
         }
-        let by_host = host.as_ref().and_then(|host| self.unknown.get(host));
+        let host = host.map(str::to_ascii_lowercase);
+        let by_host = host.as_ref().and_then(|host| self.unknown.get(host.as_str()));
         if let Some(unknown) = self.unknown.get(&request.destination).or(by_host) {
             return Some(unknown.clone());
         }
@@ -124,11 +125,11 @@ impl Keyring {
     }
 }
 
-/// `host[:port]` of a frozen request, lower case: fixed text before anything else in its URL.
-fn host(request: &Request) -> Option<Box<str>> {
+/// `host[:port]` of a frozen request as it is written: fixed text before anything else in its URL.
+fn host(request: &Request) -> Option<&str> {
     let Some(Piece::Text(url)) = request.url.0.first() else { return None };
     let (_, rest) = url.split_once("://")?;
-    rest.split(['/', '?', '#']).next().map(|host| host.to_ascii_lowercase().into())
+    rest.split(['/', '?', '#']).next()
 }
 
 #[cfg(test)]

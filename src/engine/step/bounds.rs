@@ -15,6 +15,9 @@ pub const MAX_PENDING: usize = 32;
 /// Their frozen requests together, in bytes.
 pub const MAX_PENDING_BYTES: usize = 128 * 1024;
 
+/// From so many on a record is crowded (see [`is_crowded`]): the rest is for events that start several campaigns.
+pub const CROWDED: usize = 24;
+
 /// Clocks that run, per user.
 pub const MAX_TIMERS: usize = 64;
 
@@ -42,6 +45,11 @@ pub(super) fn has_room_for_claim(record: &Record, request: &Request) -> bool {
     record.pending.len() < MAX_PENDING
         && request_bytes(record) + request.weight() <= MAX_PENDING_BYTES
         && size_without_requests(record) + CLAIM_BYTES <= RECORD_SOFT_BYTES
+}
+
+/// Whether further events of this user had better wait for one of its deliveries to end: they might find no room.
+pub fn is_crowded(record: &Record) -> bool {
+    record.pending.len() >= CROWDED || request_bytes(record) > MAX_PENDING_BYTES / 2
 }
 
 /// Whether what was held out can be noted, its exposure and its goal.

@@ -34,11 +34,15 @@ struct Bench {
 }
 
 fn bench() -> Bench {
+    bench_with(DEFINITIONS)
+}
+
+fn bench_with(definitions: &str) -> Bench {
     let clock = VirtualClock::new(NOW);
     let shared: Arc<dyn Clock> = Arc::new(clock.clone());
     let store = MemoryStore::new("s", shared.clone(), SharedFaults::default());
     let log = MemoryLog::new(1, shared.clone(), SharedFaults::default());
-    testing::define(&store, DEFINITIONS, NOW);
+    testing::define(&store, definitions, NOW);
     let mut session = testing::session(&store);
     let follower = Arc::new(Follower::new(policy()));
     testing::block_on(follower.catch_up(&mut *session)).unwrap();
@@ -64,7 +68,7 @@ impl Bench {
             body: Body::Track { name: "go".into(), properties: Object::new() },
         };
         self.offset += 1;
-        Mail::Work(Work { user: user.into(), input: Input::Event(Arc::new(event)), origin: None })
+        Mail::Work(Work { may_wait: true, ..Work::of(user.into(), Input::Event(Arc::new(event))) })
     }
 
     /// The attempts that begin.
@@ -84,6 +88,14 @@ impl Bench {
         let attempt = entry.phase.attempt();
         let input = Input::Attempted { id: entry.id, attempt, verdict: Verdict::Delivered, status: Some(200), cause: None };
         Mail::Done(user, Some(input), None)
+    }
+
+    /// An attempt that is put off for a day.
+    fn park(&self, (delivery, slot): (Delivery, Slot)) -> Mail {
+        self.lane.destinations.released(delivery.destination(), slot, MS, Health::Answered, self.clock.now());
+        let Delivery { user, entry, .. } = delivery;
+        let until = self.clock.now().after(Duration::from_secs(86_400));
+        Mail::Done(user, Some(Input::Parked { id: entry.id, attempt: entry.phase.attempt(), until, unstarted: false }), None)
     }
 
     /// What became of the events, by their decision lines: how many were sent, and how many had no room.
@@ -138,6 +150,44 @@ fn a_burst_of_one_user_waits_for_its_turn_and_none_of_it_is_lost() {
     let all: Vec<String> = (0..BURST).map(|offset| format!("m{offset}")).collect();
     assert!(messages == all, "{} of {BURST}, or not in their order", messages.len());
     assert_eq!(bench.decided(), (BURST, 0));
+}
+
+/// Each event is three deliveries, some of which end well and some in the retry topic, where they stay.
+#[test]
+fn a_burst_of_events_for_several_campaigns_finds_room_for_all() {
+    const BURST: usize = 200;
+    const CAMPAIGNS: usize = 3;
+    let definitions: Vec<String> = ["a", "b", "c"].map(|key| DEFINITIONS.replace("key: a", &format!("key: {key}"))).into();
+    let check = |parked: usize| {
+        let mut bench = bench_with(&definitions.join("\n---\n"));
+        let (mut left, mut to_park) = (BURST, parked);
+        let (mut begun, mut order) = (Vec::new(), Vec::new());
+        for turns in 0.. {
+            assert!(turns < 10 * BURST, "it stands still, {left} to come, {parked} parked");
+            let parking = to_park.min(begun.len());
+            to_park -= parking;
+            let delivering = begun.split_off(parking);
+            let mut mail: Vec<Mail> = begun.into_iter().map(|attempt| bench.park(attempt)).collect();
+            mail.extend(delivering.into_iter().map(|attempt| bench.deliver(attempt)));
+            let more = left.min(BATCH);
+            mail.extend((0..more).map(|_| bench.event("hot")));
+            left -= more;
+            begun = bench.handle(mail);
+            let of_one = begun.iter().filter(|(delivery, _)| &*delivery.entry.claim.campaign == "a");
+            order.extend(of_one.map(|(delivery, _)| delivery.entry.claim.event_id.to_string()));
+            bench.clock.advance(MS);
+            if left == 0 && begun.is_empty() && bench.lane.is_empty() {
+                break;
+            }
+        }
+        let all: Vec<String> = (0..BURST).map(|offset| format!("m{offset}")).collect();
+        assert!(order == all, "{} of {BURST} with {parked} parked, or not in their order", order.len());
+        assert_eq!(bench.decided(), (CAMPAIGNS * BURST, 0), "{parked} parked");
+    };
+    check(0);
+    check(2);
+    // Only those that are parked are left in between: nothing under way says when there is room.
+    check(MAX_PENDING - CAMPAIGNS);
 }
 
 #[test]

@@ -14,8 +14,8 @@ use crate::engine::effect::Joining;
 use crate::engine::event::{Body, Event, Position, SourceId};
 use crate::engine::id::CampaignId;
 use crate::engine::record::{Batch, BatchPhase, Claim, Frozen, Record, Request};
-use crate::engine::step::Ask;
-use crate::engine::step::bounds::MAX_PENDING;
+use crate::engine::step::bounds::{CROWDED, MAX_PENDING};
+use crate::engine::step::{Ask, Verdict};
 use crate::engine::value::Object;
 use crate::simulator::ports::{MemoryLog, MemoryStore, SharedFaults, VirtualClock};
 use crate::telemetry::metrics::{CampaignLabel, Metrics};
@@ -65,7 +65,7 @@ fn work_of(progress: &Arc<Progress>, user: &str, offset: i64, body: Body) -> Wor
     let message = Message { topic: "events", partition: 0, offset, time: NOW, key: None, value: Some(value.as_bytes()) };
     let raw = DeadEvent::of(&partition, &message);
     let origin = Origin { ticket: progress.open(offset), raw: Some(raw) };
-    Work { user: user.into(), input: Input::Event(Arc::new(event)), origin: Some(origin) }
+    Work { user: user.into(), input: Input::Event(Arc::new(event)), origin: Some(origin), may_wait: true }
 }
 
 /// A lane on a store and a log in memory.
@@ -133,6 +133,41 @@ fn whom_many_full_campaigns_turn_away_is_turned_all_the_same() {
     // By now the last third is not known to be full: nobody was turned away from it.
     check("u4", 3, 0, 0..=CAMPAIGNS + 1);
     check("u5", 4, 0, 0..=questions::LOOK_AHEAD + 2);
+}
+
+#[test]
+fn events_that_a_crowded_record_leaves_keep_their_order_and_are_not_applied() {
+    let mut world = world();
+    world.define(
+        "{kind: campaign, key: a, status: running, trigger: {action: {event: go}}, fatigue: {resend: always}, \
+         webhook: {url: 'https://shop.example/', body: {a: b}}}",
+    );
+    let (progress, crowded) = (Progress::new(0), i64::try_from(CROWDED).unwrap());
+    let mut turn = |batch: Vec<Work>| {
+        let Turned { deliveries, left, .. } = world.turn.turn(&mut { batch }).now_or_never().unwrap().unwrap();
+        let offsets: Vec<i64> = left.iter().filter_map(offset).collect();
+        (deliveries, left, offsets, progress.finished())
+    };
+    let (deliveries, left, offsets, finished) = turn((0..crowded + 3).map(|offset| go(&progress, "u", offset)).collect());
+    assert_eq!((deliveries.len(), &offsets[..], finished), (CROWDED, &[crowded, crowded + 1, crowded + 2][..], crowded));
+    // There is room again behind the first that is left, and one of them must not wait any longer.
+    let Pending { id, phase, .. } = *deliveries[0].entry.clone();
+    let over = Input::Attempted { id, attempt: phase.attempt(), verdict: Verdict::Delivered, status: Some(200), cause: None };
+    let mut batch = left;
+    batch.insert(1, Work::of("u".into(), over));
+    batch[2].may_wait = false;
+    let (deliveries, mut left, offsets, finished) = turn(batch);
+    assert_eq!((deliveries.len(), &offsets[..], finished), (0, &[crowded, crowded + 1, crowded + 2][..], crowded));
+    left[1].may_wait = false;
+    let (deliveries, _, offsets, finished) = turn(left);
+    assert_eq!((deliveries.len(), &offsets[..], finished), (2, &[crowded + 2][..], crowded + 2));
+}
+
+fn offset(work: &Work) -> Option<i64> {
+    match &work.input {
+        Input::Event(event) => Some(event.position.offset),
+        _ => None,
+    }
 }
 
 /// The engine with another defect: it never has enough of an answer.
@@ -222,7 +257,7 @@ fn a_batch_answers_as_it_is_stored_and_not_as_it_is_remembered() {
         let claim = closed_batch(&member).batch.unwrap().claim;
         let joining = Joining { campaign: CampaignId(1), claim, shared: request.clone(), member, tries: 0, announced: true };
         let input = Input::Passed(Box::new(Passed::Join(Box::new(joining))));
-        let turned = turn.turn(&mut vec![Work { user: id.clone(), input, origin: None }]).now_or_never().unwrap().unwrap();
+        let turned = turn.turn(&mut vec![Work::of(id.clone(), input)]).now_or_never().unwrap().unwrap();
         turned.passed.into_iter().map(|(_, passed)| *passed).collect::<Vec<_>>()
     };
     let kept = |member: &Member| vec![Passed::Kept { id: member.id, place: 0 }];

@@ -1,12 +1,15 @@
 //! One user in a turn: what was loaded, what its inputs made of it so far, and what the store was asked and answered.
 
+use hashbrown::HashMap;
+
 use crate::engine::effect::{Effect, Passed};
 use crate::engine::id::{DeliveryId, UserId};
 use crate::engine::record::BatchPhase;
-use crate::engine::step::{Ask, Counter, Input, Known};
+use crate::engine::step::{Ask, Counter, Input, Known, bounds};
 use crate::engine::time::Timestamp;
 use crate::worker::cache::Remembered;
 use crate::worker::ports::Token;
+use crate::worker::turn::Work;
 
 /// Whether what a lane remembers is enough to step on, though another worker may have written since: whatever comes of this input that
 /// would be wrong then is found out at the commit.
@@ -22,6 +25,20 @@ pub(super) fn suffices(input: &Input, remembered: &Known) -> bool {
         },
         _ => true,
     }
+}
+
+/// The users of a batch in order of their first input, each with the positions of all its inputs.
+pub(super) fn group_by_user(work: &[Work]) -> Vec<(UserId, Vec<usize>)> {
+    let mut grouped: Vec<(UserId, Vec<usize>)> = Vec::new();
+    let mut places: HashMap<UserId, usize> = HashMap::with_capacity(work.len());
+    for (at, work) in work.iter().enumerate() {
+        let place = *places.entry_ref(&work.user).or_insert(grouped.len());
+        if place == grouped.len() {
+            grouped.push((work.user.clone(), Vec::new()));
+        }
+        grouped[place].1.push(at);
+    }
+    grouped
 }
 
 /// A user being turned.
@@ -47,6 +64,8 @@ pub(super) struct Turning {
     pub passing: bool,
     /// Positions in the turn's work, in order of arrival.
     pub inputs: Vec<usize>,
+    /// Those of them that are left for another turn.
+    pub left: Vec<usize>,
 }
 
 impl Turning {
@@ -67,7 +86,15 @@ impl Turning {
             since: None,
             passing: false,
             inputs,
+            left: Vec::new(),
         }
+    }
+
+    /// Whether this one is left for another turn. Behind an event that is left all are, though there be room again: what is stored says how
+    /// far a log is applied, and what came before that would not be.
+    pub fn leaves(&self, input: &Input, may_wait: bool) -> bool {
+        let is_of_log = matches!(input, Input::Event(_) | Input::Poisoned { .. });
+        is_of_log && (!self.left.is_empty() || may_wait && bounds::is_crowded(&self.known.record))
     }
 
     /// Whether the store has answered this already.
