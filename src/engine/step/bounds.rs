@@ -1,7 +1,8 @@
 //! How much one user's record may hold. What would go over is refused as `state_full`: a stuck user never sticks a lane.
 
+use crate::engine::id::CampaignId;
 use crate::engine::record::codec::size;
-use crate::engine::record::{Happened, Record, Request, Timer};
+use crate::engine::record::{Happened, Pending, Phase, Record, Request, Timer};
 
 /// New clocks and sends stop when the record without its frozen requests is this large, in bytes.
 pub const RECORD_SOFT_BYTES: usize = 64 * 1024;
@@ -9,13 +10,17 @@ pub const RECORD_SOFT_BYTES: usize = 64 * 1024;
 /// Nothing makes a record larger than this, in bytes.
 pub const RECORD_HARD_BYTES: usize = 256 * 1024;
 
-/// Deliveries that are not settled, per user.
+/// Deliveries under way, per user.
 pub const MAX_PENDING: usize = 32;
 
-/// Their frozen requests together, in bytes.
+/// The frozen requests of all deliveries that are not settled, in bytes.
 pub const MAX_PENDING_BYTES: usize = 128 * 1024;
 
-/// From so many on a record is crowded (see [`is_crowded`]): the rest is for events that start several campaigns.
+/// Deliveries that wait in a retry topic or in a batch, per user. Where there are so many, or their requests take half of the bytes, a campaign
+/// that has some among them gets no more in: one whose endpoint is away must not keep out those whose endpoints answer.
+pub const MAX_WAITING: usize = 128;
+
+/// With so many under way a record is crowded (see [`is_crowded`]): the rest is for events that start several campaigns.
 pub const CROWDED: usize = 24;
 
 /// Clocks that run, per user.
@@ -40,16 +45,33 @@ pub(super) fn has_room_for_happened(record: &Record, happened: &Happened) -> boo
     size_without_requests(record) + size(happened) <= RECORD_SOFT_BYTES
 }
 
-/// Whether a new delivery can join.
-pub(super) fn has_room_for_claim(record: &Record, request: &Request) -> bool {
-    record.pending.len() < MAX_PENDING
+/// Whether a new delivery of this campaign can join.
+pub(super) fn has_room_for_claim(record: &Record, campaign: CampaignId, request: &Request) -> bool {
+    let bytes_waiting: usize = record.pending.iter().filter(|entry| waits(entry)).map(request_weight).sum();
+    let no_more_wait = waiting(record) >= MAX_WAITING || bytes_waiting > MAX_PENDING_BYTES / 2;
+    under_way(record) < MAX_PENDING
         && request_bytes(record) + request.weight() <= MAX_PENDING_BYTES
         && size_without_requests(record) + CLAIM_BYTES <= RECORD_SOFT_BYTES
+        && !(no_more_wait && record.pending.iter().any(|entry| waits(entry) && entry.campaign == campaign))
+}
+
+/// Deliveries under way.
+pub(super) fn under_way(record: &Record) -> usize {
+    record.pending.len() - waiting(record)
+}
+
+/// Deliveries that wait elsewhere.
+pub(super) fn waiting(record: &Record) -> usize {
+    record.pending.iter().filter(|entry| waits(entry)).count()
+}
+
+fn waits(entry: &Pending) -> bool {
+    matches!(entry.phase, Phase::Parked { .. } | Phase::Batched { .. })
 }
 
 /// Whether further events of this user had better wait for one of its deliveries to end: they might find no room.
 pub fn is_crowded(record: &Record) -> bool {
-    record.pending.len() >= CROWDED || request_bytes(record) > MAX_PENDING_BYTES / 2
+    under_way(record) >= CROWDED || request_bytes(record) > MAX_PENDING_BYTES / 2
 }
 
 /// Whether what was held out can be noted, its exposure and its goal.
@@ -67,5 +89,9 @@ fn size_without_requests(record: &Record) -> usize {
 }
 
 fn request_bytes(record: &Record) -> usize {
-    record.pending.iter().filter_map(|entry| entry.request.as_deref()).map(Request::weight).sum()
+    record.pending.iter().map(request_weight).sum()
+}
+
+fn request_weight(entry: &Pending) -> usize {
+    entry.request.as_deref().map_or(0, Request::weight)
 }

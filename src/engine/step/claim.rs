@@ -184,7 +184,8 @@ impl Work<'_> {
     fn has_room(&self, campaign: &Campaign, occasion: &Occasion, rendered: &Rendered) -> bool {
         let record = &self.known.record;
         let key = exposure_key(campaign, occasion.properties);
-        bounds::has_room_for_claim(record, &rendered.request) && fatigue::has_room(&record.ledger, campaign, key, Arm::Treatment, self.now)
+        bounds::has_room_for_claim(record, campaign.id, &rendered.request)
+            && fatigue::has_room(&record.ledger, campaign, key, Arm::Treatment, self.now)
     }
 
     /// The decision line of an occasion that comes to nothing.

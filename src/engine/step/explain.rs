@@ -125,11 +125,12 @@ fn content(work: &Work, campaign: &CampaignInForce, occasion: &Occasion) -> Vec<
         Err(stop) => vec![view(Gate::Content, Err(stop), Vec::new())],
         Ok(rendered) => {
             let record = &work.known.record;
-            let room = bounds::has_room_for_claim(record, &rendered.request);
-            let pending = shown("deliveries under way", record.pending.len()).against(bounds::MAX_PENDING);
+            let room = bounds::has_room_for_claim(record, definition.id, &rendered.request);
+            let pending = shown("deliveries under way", bounds::under_way(record)).against(bounds::MAX_PENDING);
+            let waiting = shown("waiting for a retry or a batch", bounds::waiting(record)).against(bounds::MAX_WAITING);
             vec![
                 view(Gate::Content, Ok(()), vec![shown("variables without a value", rendered.missing)]),
-                view(Gate::Room, if room { Ok(()) } else { Err(Reason::StateFull.into()) }, vec![pending]),
+                view(Gate::Room, if room { Ok(()) } else { Err(Reason::StateFull.into()) }, vec![pending, waiting]),
             ]
         }
     }

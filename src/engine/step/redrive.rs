@@ -88,7 +88,7 @@ impl Work<'_> {
         {
             return Err(Not::Before(end));
         }
-        if !bounds::has_room_for_claim(&self.known.record, request) {
+        if !bounds::has_room_for_claim(&self.known.record, dead.entry.campaign, request) {
             return Err(Not::Before(self.now.after(POSTPONED)));
         }
         // What never started claims when it starts; what was given back is not claimed any longer.

@@ -47,6 +47,30 @@ fn pending_deliveries_are_bounded_in_number() {
 }
 
 #[test]
+fn an_endpoint_that_is_away_keeps_out_no_others() {
+    let campaigns = [action("a", "buy").always(), action("b", "sell").always(), action("c", "rent").always()];
+    let mut bench = Bench::new(&campaigns, Workspace::default());
+    for _ in 0..MAX_WAITING {
+        assert_eq!(bench.line("0s track buy"), "sent a, a#1");
+        bench.line("0s parked a 1");
+    }
+    assert_eq!(bench.line("1s track buy"), "a: state_full");
+    // The first of another one that fails, too; whose endpoint answers gets everything.
+    assert_eq!(bench.line("1s track sell"), "sent b, b#1");
+    bench.line("1s parked b 1");
+    assert_eq!(bench.line("2s track sell"), "b: state_full");
+    for _ in 0..2 * MAX_PENDING {
+        assert_eq!(bench.line("3s track rent"), "sent c, c#1");
+        bench.line("3s delivered c 1");
+    }
+    for _ in 0..MAX_PENDING {
+        assert_eq!(bench.line("4s track rent"), "sent c, c#1");
+    }
+    assert_eq!(bench.line("4s track rent"), "c: state_full", "what is under way is bounded as ever");
+    assert!(size(&bench.known.record) < RECORD_SOFT_BYTES);
+}
+
+#[test]
 fn pending_deliveries_are_bounded_in_bytes() {
     let mut bench = Bench::new(&[action("a", "buy").always()], Workspace::default());
     let event = format!("0s track buy {}", bulk(30_000));

@@ -66,7 +66,7 @@ fn each_gate_says_what_it_compared() {
     check(none(), plain().limit(5), &[], Gate::Limit, "unknown; users of: a | 5");
     check(none(), plain(), &[], Gate::Limit, "open");
     check(none(), plain().body("{% abort 'no' %}"), &[], Gate::Content, "shut aborted_by_template");
-    check(none(), plain(), &sent, Gate::Room, "open; deliveries under way: 1 | 32");
+    check(none(), plain(), &sent, Gate::Room, "open; deliveries under way: 1 | 32; waiting for a retry or a batch: 0 | 128");
 }
 
 /// It speaks of what the campaign has.
