@@ -240,7 +240,8 @@ fn decide(catalog: &Catalog, reading: &Reading, options: &Apply, dry: bool, now:
         }
         // Nothing is wrong but that campaigns run.
         Err(problems) if !options.cycle && apply(&Apply { cycle: true, ..*options }).is_ok() => {
-            let detail = "running campaigns would change: pause them first, or set `cycle`, which pauses, changes and resumes in one step";
+            let detail = "running campaigns would change: pause them first, or apply with `cycle=true` (`campanile apply --cycle`), which pauses, \
+                 changes and resumes them in one step";
             Err(Problem::conflict(detail).errors(&problems))
         }
         Err(problems) => Err(mistaken(&problems)),
@@ -259,8 +260,10 @@ pub fn refused(name: &str, done: &str, refusal: Refusal) -> Problem {
         Refusal::Unknown => Problem::not_found(format!("there is no {name}")),
         Refusal::NotFrom { status, possible } => {
             let possible: Vec<&str> = possible.into_iter().map(catalog::Act::as_str).collect();
-            let possible = if possible.is_empty() { "nothing more".to_owned() } else { possible.join(" and ") };
-            Problem::conflict(format!("{name} is {} and cannot be {done}: possible is {possible}", status.as_str()))
+            if possible.is_empty() {
+                return Problem::conflict(format!("{name} has {} and cannot be {done}: that is final", status.as_str()));
+            }
+            Problem::conflict(format!("{name} is {} and cannot be {done}: possible is {}", status.as_str(), possible.join(" and ")))
         }
         Refusal::Invalid(problems) => Problem::invalid(format!("{name} cannot be {done} as it is")).errors(&problems),
         Refusal::Stays(status) => {
