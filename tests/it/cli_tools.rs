@@ -553,6 +553,30 @@ fn a_window_cuts_the_events_and_earlier_ones_only_teach() {
     assert_eq!(run(&["--to", "2026-11-02T10:29:59Z"]), (Some(1), Some(0), "2026-11-02T10:29:59.000Z".into()));
 }
 
+/// Nothing that would end makes room in the record: its event is decided in its time, or not at all.
+#[test]
+fn an_event_of_a_busy_user_is_decided_when_it_happens() {
+    let campaign = |key: &str, event: &str| {
+        format!(
+            "{{kind: campaign, key: {key}, status: running, trigger: {{action: {{event: {event}}}}}, fatigue: {{resend: always}}, \
+             webhook: {{url: 'https://{key}.example/', body: {{a: b}}}}}}"
+        )
+    };
+    let at = |ms: u32, event: &str| {
+        format!(r#"{{"type":"track","messageId":"m{ms}","userId":"u","event":"{event}","timestamp":"2026-11-02T10:00:00.{ms:03}Z"}}"#)
+    };
+    let events: Vec<String> = (0..24).map(|ms| at(ms, "go")).chain([at(500, "buy")]).collect();
+    let desk = Desk::new(&[
+        ("campaigns/all.yaml", &[campaign("a", "go"), campaign("b", "buy")].join("\n---\n")),
+        ("events.ndjson", &events.join("\n")),
+        ("answers.yaml", "- {campaign: a, status: 503}\n"),
+    ]);
+    let window = ["--from", "2026-11-02T09:00:00Z", "--to", "2026-11-02T10:00:00.501Z"];
+    let ran = desk.run(&[&SIMULATE[..], &window, &["--answers", "answers.yaml", "--format", "json"]].concat());
+    let counts: Value = serde_json::from_str(&ran.stdout).unwrap_or_else(|error| panic!("{error}: {ran:?}"));
+    assert_eq!((&counts["campaigns"]["a"]["sent"], &counts["campaigns"]["b"]["delivered"]), (&24.into(), &1.into()), "{counts:#}");
+}
+
 #[test]
 fn events_also_come_from_standard_input_and_bad_input_is_told() {
     let desk = simulate_desk();
