@@ -56,6 +56,7 @@ pub fn run(args: &ValidateArgs) -> Result<(), Failure> {
     let options = ReadOptions { allow_http: args.allow_http };
     let reading = read_paths(&args.paths, &options)?;
     let count = reading.documents.len();
+    let http_refused = !args.allow_http && refuses_http(&args.paths, &reading)?;
     let now = SystemClock::new().now();
     let mut more = past_schedules(&reading.documents, now);
     more.extend(check_batches(&reading.documents));
@@ -71,6 +72,9 @@ pub fn run(args: &ValidateArgs) -> Result<(), Failure> {
         Format::Json => println!("{}", json!({"definitions": count, "problems": problems.iter().map(as_json).collect::<Vec<_>>()})),
         Format::Text => {
             problems.iter().for_each(|problem| println!("{problem}"));
+            if http_refused {
+                println!("http:// URLs are accepted here with --allow-http, and by a worker with `delivery.allow_http: true`");
+            }
             let warnings = problems.len() - errors;
             let (definitions, warned) = (counted(count, "definition"), counted(warnings, "warning"));
             match (errors, warnings) {
@@ -82,6 +86,12 @@ pub fn run(args: &ValidateArgs) -> Result<(), Failure> {
         }
     }
     if errors == 0 { Ok(()) } else { Err(Failure::Told) }
+}
+
+/// Whether any of the mistakes is one only because http is not allowed.
+fn refuses_http(paths: &[PathBuf], strict: &Reading) -> Result<bool, Failure> {
+    let errors = |reading: &Reading| reading.problems.iter().filter(|problem| problem.is_error()).count();
+    Ok(errors(strict) > 0 && errors(&read_paths(paths, &ReadOptions { allow_http: true })?) < errors(strict))
 }
 
 pub fn as_json(problem: &Problem) -> serde_json::Value {

@@ -201,6 +201,20 @@ fn validate_takes_each_definition_once_and_nothing_that_lies_beside() {
 }
 
 #[test]
+fn validate_names_the_way_to_http() {
+    let desk = tempfile::tempdir().expect("a temporary directory");
+    let check = |from: &str, to: &str, named: bool| {
+        std::fs::write(desk.path().join("a.yaml"), SOUND.replace(from, to)).expect("a directory of our own");
+        let ran = run(campanile(desk.path(), &["validate", "a.yaml"])).expect(1, &["1 error"]);
+        assert_eq!(ran.stdout.contains("--allow-http"), named, "{to}: {}", ran.stdout);
+        assert_eq!(ran.stdout.contains("by a worker with `delivery.allow_http: true`"), named, "{to}: {}", ran.stdout);
+    };
+    check("https://", "http://", true);
+    check("https://", "ftp://", false);
+    check("kind: campaign", "kind: campain", false);
+}
+
+#[test]
 fn one_run_tells_every_fault_of_all_files() {
     let desk = tempfile::tempdir().expect("a temporary directory");
     let files = [

@@ -106,11 +106,11 @@ impl Lines {
         let holds = why.truth;
         match &why.because {
             Because::All(parts) => self.all(holds, parts, within, Lines::rule),
-            Because::Any(parts) => self.group("any", "", holds, |lines| parts.iter().for_each(|part| lines.rule(part, Within::Other))),
-            Because::Not(inner) => self.group("not", "", holds, |lines| lines.rule(inner, Within::Other)),
+            Because::Any(parts) => self.group("any", holds, |lines| parts.iter().for_each(|part| lines.rule(part, Within::Other))),
+            Because::Not(inner) => self.group("not", holds, |lines| lines.rule(inner, Within::Other)),
             Because::User(compared) => self.condition("user", compared, within),
             Because::Did { did, measured } => self.push(done(did, *measured), holds),
-            Because::Cohort { key, rule } => self.group(&format!("cohort {key}"), "", holds, |lines| lines.rule(rule, Within::All)),
+            Because::Cohort { key, rule } => self.group(&format!("cohort {key}"), holds, |lines| lines.rule(rule, Within::All)),
             Because::Listed { key, users } => self.push(shown(format!("cohort {key}"), format!("a list of {users}")), holds),
             Because::NoCohort { key } => self.push(shown(format!("cohort {key}"), "not defined"), holds),
         }
@@ -120,9 +120,9 @@ impl Lines {
         match compared {
             Compared::All(holds, parts) => self.all(*holds, parts, within, |lines, part, within| lines.condition(subject, part, within)),
             Compared::Any(holds, parts) => {
-                self.group("any", "", *holds, |lines| parts.iter().for_each(|part| lines.condition(subject, part, Within::Other)));
+                self.group("any", *holds, |lines| parts.iter().for_each(|part| lines.condition(subject, part, Within::Other)));
             }
-            Compared::Not(holds, inner) => self.group("not", "", *holds, |lines| lines.condition(subject, inner, Within::Other)),
+            Compared::Not(holds, inner) => self.group("not", *holds, |lines| lines.condition(subject, inner, Within::Other)),
             Compared::Test { truth, path, test, found, operands } => {
                 let found: Vec<String> = found.iter().map(Value::to_string).collect();
                 let value = if found.is_empty() { "missing".to_owned() } else { found.join(", ") };
@@ -136,12 +136,12 @@ impl Lines {
         if within == Within::All || parts.len() == 1 {
             return parts.iter().for_each(|part| show(self, part, within));
         }
-        self.group("all", "", holds, |lines| parts.iter().for_each(|part| show(lines, part, Within::All)));
+        self.group("all", holds, |lines| parts.iter().for_each(|part| show(lines, part, Within::All)));
     }
 
     /// A line, and below it its parts.
-    fn group(&mut self, what: &str, value: &str, holds: Truth, parts: impl FnOnce(&mut Lines)) {
-        self.push(shown(what, value), holds);
+    fn group(&mut self, what: &str, holds: Truth, parts: impl FnOnce(&mut Lines)) {
+        self.push(shown(what, ""), holds);
         self.depth += 1;
         parts(self);
         self.depth -= 1;
