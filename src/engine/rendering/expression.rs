@@ -239,7 +239,7 @@ fn check_filter(name: &str, at: usize, after: &[Token<'_>], faults: &mut Vec<Fau
         faults.push(Fault::at(at, "`omit` works only at the end of a lone `{{ expression }}` in a map body"));
         return;
     }
-    let Some(FilterSignature { arguments, .. }) = liquid::filters().iter().find(|filter| filter.name == name) else {
+    let Some(FilterSignature { arguments, refuse, .. }) = liquid::filters().iter().find(|filter| filter.name == name) else {
         let known = liquid::filters().iter().map(|filter| filter.name).chain(["omit"]);
         faults.push(Fault::at(at, format!("there is no filter `{name}`{}", suggestion(name, known))));
         return;
@@ -253,7 +253,20 @@ fn check_filter(name: &str, at: usize, after: &[Token<'_>], faults: &mut Vec<Fau
             (least, most) => format!("{least} to {most} arguments"),
         };
         faults.push(Fault::at(at, format!("filter `{name}` takes {wanted}, here it has {given}")));
+    } else if let Some(refuse) = refuse {
+        let refused = constants(after).filter_map(|(place, at, value)| refuse(place, &value).map(|why| (at, why)));
+        faults.extend(refused.map(|(at, why)| Fault::at(at, format!("filter `{name}`: {why}"))));
     }
+}
+
+/// Arguments that are constant: which one, where it stands, and its value.
+fn constants<'t>(after: &[Token<'t>]) -> impl Iterator<Item = (usize, usize, Value)> {
+    let end = after.iter().position(|token| token.kind == Kind::Symbol('|')).unwrap_or(after.len());
+    let arguments = after[..end].get(1..).unwrap_or_default().split(|token| token.kind == Kind::Symbol(','));
+    arguments.enumerate().filter_map(|(place, tokens)| match tokens {
+        [token] => literal(token.kind).map(|value| (place, token.at, value)),
+        _ => None,
+    })
 }
 
 /// Arguments of the filter whose name stands before these tokens.

@@ -4,6 +4,7 @@
 use crate::engine::value::{Object, Value};
 
 use super::Scope;
+use super::liquid::characters;
 
 /// Where a variable begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -203,7 +204,7 @@ fn below<'v, S: AsRef<str>>(value: &'v Value, path: &[S]) -> Found<'v> {
         (Value::Object(object), _) => in_object(object, path),
         (Value::List(items), "size") if rest.is_empty() => size(items.len()),
         (Value::List(items), index) => element(items, index).map_or(Found::Missing, |item| below(item, rest)),
-        (Value::Text(text), "size") if rest.is_empty() => size(text.chars().count()),
+        (Value::Text(text), "size") if rest.is_empty() => size(characters(text).count()),
         _ => Found::Missing,
     }
 }

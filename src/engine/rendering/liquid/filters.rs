@@ -1,7 +1,7 @@
 //! Filters. Most are the crate's, behind a guard: what is missing passes through as missing (only `default`, `json`, `size`,
-//! `append` and `prepend` make something of it), and the work is counted. Ours are those of the crate's that overflow, grow
-//! without bound or read the clock, and those that the crate lacks. `docs/filters.md` lists
-//! them all; a test compares.
+//! `append` and `prepend` make something of it), the work is counted, and a number that is not finite is an error. Ours are those of
+//! the crate's that overflow, grow without bound, read the clock or count bytes as characters, and those that the crate lacks.
+//! `docs/filters.md` lists them all; a test compares.
 
 use std::fmt;
 use std::ops::RangeInclusive;
@@ -15,11 +15,12 @@ use liquid_core::{Error, Expression, Filter, FilterReflection, ParseFilter, Runt
 use liquid_lib::stdlib;
 use sha2::{Digest, Sha256};
 
-use super::dates::{date, time_zone};
-use super::numbers::{arithmetic, divide, number, sum};
+use super::dates::{self, date, time_zone};
+use super::numbers::{self, arithmetic, divide, number, round, sum, whole};
 use super::runtime::charge;
+use super::texts::{self, size as count, slice, split, truncate};
 use super::values::push_json;
-use super::{FilterSignature, MAX_WORK_BYTES, tags::STEP_BYTES};
+use super::{FilterSignature, MAX_WORK_BYTES, Refuse, tags::STEP_BYTES};
 
 /// Filters that make something of a missing value.
 const ACCEPT_MISSING: [&str; 5] = ["default", "json", "size", "append", "prepend"];
@@ -38,9 +39,10 @@ pub fn signatures() -> Vec<FilterSignature> {
         let parameters = reflection.positional_parameters();
         let least = parameters.iter().filter(|parameter| !parameter.is_optional).count();
         // Once for the life of the process: names are kept by whoever asks.
-        FilterSignature { name: Box::leak(reflection.name().into()), arguments: least..=parameters.len() }
+        FilterSignature { name: Box::leak(reflection.name().into()), arguments: least..=parameters.len(), refuse: None }
     });
-    crates.chain(OWN.iter().map(|own| FilterSignature { name: own.name, arguments: own.arguments.clone() })).collect()
+    let own = OWN.iter().map(|own| FilterSignature { name: own.name, arguments: own.arguments.clone(), refuse: own.refuse });
+    crates.chain(own).collect()
 }
 
 /// About how many bytes a value holds.
@@ -60,17 +62,13 @@ pub fn size(value: &dyn ValueView) -> usize {
 fn crates() -> Vec<Box<dyn ParseFilter>> {
     vec![
         stdlib::Append.into(),
-        stdlib::AtLeast.into(),
-        stdlib::AtMost.into(),
         stdlib::Capitalize.into(),
-        stdlib::Ceil.into(),
         stdlib::Compact.into(),
         stdlib::Concat.into(),
         stdlib::Downcase.into(),
         stdlib::Escape.into(),
         stdlib::EscapeOnce.into(),
         stdlib::First.into(),
-        stdlib::Floor.into(),
         stdlib::Last.into(),
         stdlib::Lstrip.into(),
         stdlib::Map.into(),
@@ -80,17 +78,12 @@ fn crates() -> Vec<Box<dyn ParseFilter>> {
         stdlib::RemoveFirst.into(),
         stdlib::ReplaceFirst.into(),
         stdlib::Reverse.into(),
-        stdlib::Round.into(),
         stdlib::Rstrip.into(),
-        stdlib::Size.into(),
-        stdlib::Slice.into(),
         stdlib::Sort.into(),
         stdlib::SortNatural.into(),
-        stdlib::Split.into(),
         stdlib::Strip.into(),
         stdlib::StripHtml.into(),
         stdlib::StripNewlines.into(),
-        stdlib::Truncate.into(),
         stdlib::TruncateWords.into(),
         stdlib::Uniq.into(),
         stdlib::Upcase.into(),
@@ -100,25 +93,41 @@ fn crates() -> Vec<Box<dyn ParseFilter>> {
     ]
 }
 
-const OWN: [Own; 18] = [
+const OWN: [Own; 27] = [
     own("abs", 0..=0, |input, _, _| arithmetic(input, None, |a, _| a.checked_abs(), |a, _| a.abs())),
+    own("at_least", 1..=1, |input, arguments, _| arithmetic(input, Some(&arguments[0]), |a, b| Some(a.max(b)), f64::max))
+        .refusing(numbers::refuse_operand),
+    own("at_most", 1..=1, |input, arguments, _| arithmetic(input, Some(&arguments[0]), |a, b| Some(a.min(b)), f64::min))
+        .refusing(numbers::refuse_operand),
     own("base64_encode", 0..=0, |input, _, _| Ok(Value::scalar(BASE64_STANDARD.encode(input.to_kstr().as_bytes())))),
-    own("date", 1..=1, date),
+    own("ceil", 0..=0, |input, _, _| whole(input, f64::ceil)),
+    own("date", 1..=1, date).refusing(dates::refuse_format),
     own("default", 1..=1, default),
-    own("divided_by", 1..=1, |input, arguments, _| divide(input, &arguments[0], i64::checked_div, |a, b| a / b)),
+    own("divided_by", 1..=1, |input, arguments, _| divide(input, &arguments[0], i64::checked_div, |a, b| a / b))
+        .refusing(numbers::refuse_divisor),
+    own("floor", 0..=0, |input, _, _| whole(input, f64::floor)),
     own("join", 0..=1, join),
     own("json", 0..=0, json),
-    own("minus", 1..=1, |input, arguments, _| arithmetic(input, Some(&arguments[0]), i64::checked_sub, |a, b| a - b)),
-    own("modulo", 1..=1, |input, arguments, _| divide(input, &arguments[0], i64::checked_rem, |a, b| a % b)),
-    own("number", 0..=3, number),
-    own("plus", 1..=1, |input, arguments, _| arithmetic(input, Some(&arguments[0]), i64::checked_add, |a, b| a + b)),
+    own("minus", 1..=1, |input, arguments, _| arithmetic(input, Some(&arguments[0]), i64::checked_sub, |a, b| a - b))
+        .refusing(numbers::refuse_operand),
+    own("modulo", 1..=1, |input, arguments, _| divide(input, &arguments[0], i64::checked_rem, |a, b| a % b))
+        .refusing(numbers::refuse_divisor),
+    own("number", 0..=3, number).refusing(numbers::refuse_decimals),
+    own("plus", 1..=1, |input, arguments, _| arithmetic(input, Some(&arguments[0]), i64::checked_add, |a, b| a + b))
+        .refusing(numbers::refuse_operand),
     own("remove_last", 1..=1, replace_last),
     own("replace", 1..=2, replace),
     own("replace_last", 2..=2, replace_last),
+    own("round", 0..=1, round).refusing(numbers::refuse_decimals),
     own("sha256", 0..=0, sha256),
+    own("size", 0..=0, count),
+    own("slice", 1..=2, slice).refusing(texts::refuse_slice),
+    own("split", 1..=1, split),
     own("sum", 0..=1, sum),
-    own("time_zone", 1..=1, time_zone),
-    own("times", 1..=1, |input, arguments, _| arithmetic(input, Some(&arguments[0]), i64::checked_mul, |a, b| a * b)),
+    own("time_zone", 1..=1, time_zone).refusing(dates::refuse_zone),
+    own("times", 1..=1, |input, arguments, _| arithmetic(input, Some(&arguments[0]), i64::checked_mul, |a, b| a * b))
+        .refusing(numbers::refuse_operand),
+    own("truncate", 0..=2, truncate).refusing(texts::refuse_truncate),
 ];
 
 type Evaluate = fn(&dyn ValueView, &[ValueCow<'_>], &dyn Runtime) -> Result<Value>;
@@ -129,10 +138,19 @@ struct Own {
     name: &'static str,
     arguments: RangeInclusive<usize>,
     evaluate: Evaluate,
+    refuse: Option<Refuse>,
 }
 
 const fn own(name: &'static str, arguments: RangeInclusive<usize>, evaluate: Evaluate) -> Own {
-    Own { name, arguments, evaluate }
+    Own { name, arguments, evaluate, refuse: None }
+}
+
+impl Own {
+    /// Constant arguments that can never work are told when the template is compiled.
+    const fn refusing(self, refuse: Refuse) -> Own {
+        let Own { name, arguments, evaluate, .. } = self;
+        Own { name, arguments, evaluate, refuse: Some(refuse) }
+    }
 }
 
 impl FilterReflection for Own {
@@ -223,6 +241,12 @@ impl Filter for Guarded {
         }
         charge(runtime, STEP_BYTES + size(input))?;
         let output = self.inner.evaluate(input, runtime)?;
+        // Whatever the filter: such a number is none that anybody could read, and none in JSON.
+        if output.type_name() == "fractional number"
+            && output.as_scalar().and_then(|number| number.to_float()).is_some_and(|n| !n.is_finite())
+        {
+            return Err(Error::with_msg("the result is too large for a number"));
+        }
         charge(runtime, size(&output))?;
         Ok(output)
     }

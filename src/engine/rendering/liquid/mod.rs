@@ -1,7 +1,7 @@
 //! The part that needs a Liquid run-time: filters and tags. The grammar, the expressions and most filters are the `liquid-lib`
 //! and `liquid-core` crates'; ours are the run-time (a missing variable is empty instead of an error, values are borrowed from
 //! the engine's), the tags (bounded, compared without conversion, outputs escaped for their place) and the filters that could
-//! overflow, read a clock or grow without bound.
+//! overflow, read a clock, grow without bound or take bytes for characters.
 //!
 //! Outputs reach the crate's parser as a tag of ours (`{%output ...%}`), because its own output cannot be escaped.
 
@@ -12,19 +12,21 @@ mod filters;
 mod numbers;
 mod runtime;
 mod tags;
+mod texts;
 mod values;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::LazyLock;
 
 use liquid_core::runtime::Template as Elements;
-use liquid_core::{Language, Renderable};
+use liquid_core::{Language, Renderable, ValueView};
 use liquid_lib::stdlib;
 
 use super::style::Style;
 
 pub use runtime::Run;
 pub use tags::output_tag;
+pub use texts::characters;
 
 /// Loop passes of one request, all loops together.
 pub const MAX_LOOP_PASSES: u32 = 10_000;
@@ -61,12 +63,17 @@ pub fn parse(source: &str, form: Form) -> Result<Box<dyn Renderable>, String> {
 }
 
 /// A filter as it is written.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct FilterSignature {
     pub name: &'static str,
     /// How many arguments it takes, at least and at most.
     pub arguments: std::ops::RangeInclusive<usize>,
+    /// Whether a constant argument can never work.
+    pub refuse: Option<Refuse>,
 }
+
+/// Why a constant argument, counted from 0, can never work; `None` where it may.
+pub type Refuse = fn(usize, &dyn ValueView) -> Option<String>;
 
 /// Every filter, by name.
 pub fn filters() -> &'static [FilterSignature] {

@@ -1,4 +1,5 @@
-//! Filters that count: arithmetic that neither overflows nor panics, and numbers as people read them.
+//! Filters that count: arithmetic that neither overflows nor panics, and numbers as people read them. What is not finite, or does not
+//! fit, is an error: it is never sent.
 
 use liquid_core::error::Result;
 use liquid_core::model::ValueCow;
@@ -6,6 +7,8 @@ use liquid_core::{Error, Runtime, Value, ValueView};
 
 /// Most digits after the point that can be asked for.
 const MAX_DECIMALS: i64 = 20;
+
+const BY_ZERO: &str = "divided by 0";
 
 /// Whole numbers stay whole; where they would overflow, or one is a fraction, the result is a fraction.
 pub fn arithmetic(
@@ -32,12 +35,63 @@ pub fn divide(
     fraction: impl Fn(f64, f64) -> f64,
 ) -> Result<Value> {
     match parsed(operand.as_view())? {
-        Ok(0) => Err(Error::with_msg("divided by 0")),
+        Ok(0) | Err(0.0) => Err(Error::with_msg(BY_ZERO)),
         _ => arithmetic(input, Some(operand), whole, fraction),
     }
 }
 
-/// `Ok` a whole number, `Err` a fraction; text is read as a number, as Liquid does.
+/// Whole numbers by `rounding`, as `ceil` and `floor` do it.
+pub fn whole(input: &dyn ValueView, rounding: impl Fn(f64) -> f64) -> Result<Value> {
+    match parsed(input)? {
+        Ok(whole) => Ok(Value::scalar(whole)),
+        // Between these bounds (-2^63 and 2^63) the conversion is exact.
+        Err(fraction) => match rounding(fraction) {
+            rounded if (i64::MIN as f64..-(i64::MIN as f64)).contains(&rounded) => Ok(Value::scalar(rounded as i64)),
+            _ => Err(Error::with_msg("the result is too large for a whole number")),
+        },
+    }
+}
+
+/// Half away from zero, to so many decimals (default 0) of the number as it is written: 2.675 to two is 2.68.
+pub fn round(input: &dyn ValueView, arguments: &[ValueCow<'_>], _runtime: &dyn Runtime) -> Result<Value> {
+    let decimals = arguments.first().map_or(Ok(0), |argument| decimals(argument.as_view()))?;
+    match parsed(input)? {
+        _ if decimals == 0 => whole(input, f64::round),
+        Ok(whole) => Ok(Value::scalar(whole as f64)),
+        Err(number) => {
+            let written = number.to_string();
+            let (sign, digits) = written.strip_prefix('-').map_or(("", &*written), |digits| ("-", digits));
+            let (whole, fraction) = digits.split_once('.').unwrap_or((digits, ""));
+            let (whole, fraction) = rounded(whole, fraction, decimals);
+            let rounded = format!("{sign}{whole}.{fraction}").parse::<f64>();
+            // Nothing is written as -0.
+            rounded.map(|rounded| Value::scalar(rounded + 0.0)).map_err(|error| Error::with_msg(error.to_string()))
+        }
+    }
+}
+
+/// What can never be counted with.
+pub fn refuse_operand(_argument: usize, value: &dyn ValueView) -> Option<String> {
+    parsed(value).is_err().then(|| format!("it needs a number, not `{}`", value.to_kstr()))
+}
+
+pub fn refuse_divisor(argument: usize, value: &dyn ValueView) -> Option<String> {
+    match parsed(value) {
+        Ok(Ok(0) | Err(0.0)) => Some(BY_ZERO.to_owned()),
+        _ => refuse_operand(argument, value),
+    }
+}
+
+pub fn refuse_decimals(argument: usize, value: &dyn ValueView) -> Option<String> {
+    (argument == 0 && known_decimals(value).is_none()).then(|| wrong_decimals(value))
+}
+
+/// A whole number at which text is cut.
+pub fn place(value: &dyn ValueView) -> Result<i64> {
+    parsed(value)?.map_err(|_| Error::with_msg(format!("expected a whole number, found {}", value.type_name())))
+}
+
+/// `Ok` a whole number, `Err` a fraction; text is read as a number, as Liquid does, but not `inf` and `nan`.
 fn parsed(value: &dyn ValueView) -> Result<std::result::Result<i64, f64>> {
     let scalar = value.as_scalar().filter(|_| !value.is_nil());
     let Some(scalar) = scalar else {
@@ -45,8 +99,8 @@ fn parsed(value: &dyn ValueView) -> Result<std::result::Result<i64, f64>> {
     };
     match (scalar.to_integer(), scalar.to_float()) {
         (Some(whole), _) => Ok(Ok(whole)),
-        (None, Some(float)) => Ok(Err(float)),
-        (None, None) => Err(Error::with_msg(format!("expected a number, found {}", value.type_name()))),
+        (None, Some(float)) if float.is_finite() => Ok(Err(float)),
+        (None, _) => Err(Error::with_msg(format!("expected a number, found {}", value.type_name()))),
     }
 }
 
@@ -74,8 +128,7 @@ pub fn number(input: &dyn ValueView, arguments: &[ValueCow<'_>], _runtime: &dyn 
     let written = match parsed(input)? {
         Ok(whole) => whole.to_string(),
         // The shortest text that is this number, never with an exponent: what the author sees is what is rounded.
-        Err(float) if float.is_finite() => float.to_string(),
-        Err(_) => return Err(Error::with_msg("this is no finite number")),
+        Err(float) => float.to_string(),
     };
     let (negative, digits) = written.strip_prefix('-').map_or((false, &*written), |digits| (true, digits));
     let (whole, fraction) = digits.split_once('.').unwrap_or((digits, ""));
@@ -98,9 +151,16 @@ pub fn number(input: &dyn ValueView, arguments: &[ValueCow<'_>], _runtime: &dyn 
 }
 
 fn decimals(value: &dyn ValueView) -> Result<usize> {
-    let wanted = parsed(value)?.ok().filter(|decimals| (0..=MAX_DECIMALS).contains(decimals));
-    let wanted = wanted.and_then(|decimals| usize::try_from(decimals).ok());
-    wanted.ok_or_else(|| Error::with_msg(format!("decimals are a whole number from 0 to {MAX_DECIMALS}, not {}", value.to_kstr())))
+    known_decimals(value).ok_or_else(|| Error::with_msg(wrong_decimals(value)))
+}
+
+fn known_decimals(value: &dyn ValueView) -> Option<usize> {
+    let wanted = parsed(value).ok()?.ok().filter(|decimals| (0..=MAX_DECIMALS).contains(decimals))?;
+    usize::try_from(wanted).ok()
+}
+
+fn wrong_decimals(value: &dyn ValueView) -> String {
+    format!("decimals are a whole number from 0 to {MAX_DECIMALS}, not {}", value.to_kstr())
 }
 
 /// Digits before and after the point, with so many after it.

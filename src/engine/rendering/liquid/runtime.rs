@@ -10,6 +10,7 @@ use liquid_core::runtime::{PartialStore, Registers};
 use liquid_core::{Error, Renderable, Runtime, Value as Liquid, ValueView};
 use smallvec::SmallVec;
 
+use super::texts::characters;
 use super::values::{MISSING, to_liquid};
 use super::{MAX_LOOP_PASSES, MAX_WORK_BYTES};
 use crate::engine::rendering::Scope;
@@ -142,7 +143,7 @@ impl Runtime for Run<'_> {
         let head = head.to_kstr();
         for table in [&self.locals, &self.counters] {
             if let Some((_, value)) = table.borrow().iter().rev().find(|(name, _)| *name == head.as_str()) {
-                return try_find(value, rest).map(|found| ValueCow::Owned(found.into_owned()));
+                return find(value, rest).map(|found| ValueCow::Owned(found.into_owned()));
             }
         }
         let names: SmallVec<[KStringCow<'_>; 4]> = rest.iter().map(ValueView::to_kstr).collect();
@@ -176,6 +177,17 @@ impl Runtime for Run<'_> {
     fn registers(&self) -> &Registers {
         &self.registers
     }
+}
+
+/// What lies below a value that the crate holds. Of a text the crate would answer its bytes as `size`.
+fn find<'v>(value: &'v dyn ValueView, path: &[ScalarCow<'_>]) -> Option<ValueCow<'v>> {
+    if let Some((last, before)) = path.split_last()
+        && last.to_kstr() == "size"
+        && let Some(text) = try_find(value, before).filter(|whole| whole.type_name() == "string")
+    {
+        return Some(ValueCow::Owned(Liquid::scalar(i64::try_from(characters(&text.to_kstr()).count()).unwrap_or(i64::MAX))));
+    }
+    try_find(value, path)
 }
 
 fn set(table: &mut Vec<(KString, Liquid)>, name: KString, value: Liquid) -> Option<Liquid> {
@@ -235,7 +247,7 @@ impl Runtime for Pass<'_> {
     fn try_get(&self, path: &[ScalarCow<'_>]) -> Option<ValueCow<'_>> {
         let (head, rest) = path.split_first()?;
         match head.to_kstr().as_str() {
-            name if name == self.name => try_find(self.item.as_view(), rest).filter(|found| !found.is_nil()),
+            name if name == self.name => find(self.item.as_view(), rest).filter(|found| !found.is_nil()),
             "forloop" => self.forloop(rest),
             _ => self.parent.try_get(path),
         }

@@ -68,8 +68,9 @@ fn filters() {
     check("'2026-11-20' | date: '%-d %b %Y'", "20 Nov 2026");
     check("'now' | date: '%Y-%m-%dT%H:%M:%S'", "2023-11-14T22:15:00");
     check("'today' | date: '%F'", "2023-11-14");
-    check("event.text | date: '%Y'", "one two three");
-    check("-9223372036854775808 | date: '%Y'", "-9223372036854775808");
+    check("event.empty | date: '%Y'", "");
+    check("event.blank | date: '%Y' | strip", "");
+    check("1700000000.5 | date: '%T.%L'", "22:13:20.500");
     check("1700000000000 | date: '%F %T'", "2023-11-14 22:13:20");
     check("'2026-11-20 10:30:00' | date: '%I:%M %p'", "10:30 AM");
     check("'2026-11-20T01:02:03.5Z' | date: '%e %B'", "20 November");
@@ -78,7 +79,13 @@ fn filters() {
     check("event.unix | time_zone: 'America/New_York' | date: '%F %T'", "2023-11-14 17:13:20");
     check("'2026-07-01T12:00:00+02:00' | time_zone: 'america/st_johns'", "2026-07-01T07:30:00-02:30");
     check("event.at | time_zone: user.timezone", "2026-11-20T19:00:00+09:00");
-    check("event.text | time_zone: 'UTC'", "one two three");
+    check("event.empty | time_zone: 'UTC'", "");
+    // A day is the same day everywhere, also where its midnight is skipped.
+    check("'2026-11-20' | time_zone: 'America/New_York' | date: '%F %H:%M %z'", "2026-11-20 00:00 -0500");
+    check("'2026-11-20' | time_zone: 'Pacific/Kiritimati' | date: '%F %H:%M %z'", "2026-11-20 00:00 +1400");
+    check("'2025-09-07' | time_zone: 'America/Santiago' | date: '%F %H:%M'", "2025-09-07 01:00");
+    check("'2026-11-20' | time_zone: user.timezone", "2026-11-20");
+    check("'2026-11-20T01:02:03.5Z' | date: '%L %%L'", "500 %L");
     // What is missing stays missing, and is caught by a later default.
     for filter in ["upcase", "times: 2", "date: '%Y'", "join: ','", "first", "map: 'x'", "round", "split: ','", "reverse", "slice: 0, 2"] {
         check(&format!("event.missing | {filter}"), "");
@@ -120,6 +127,44 @@ fn filters_beyond_the_usual() {
     }
 }
 
+/// As people see them: a syllable of three code points and an emoji of five are one each.
+#[test]
+fn text_is_counted_in_characters() {
+    let family = "\u{1f468}\u{200d}\u{1f469}\u{200d}\u{1f467}";
+    let parts = "\u{1112}\u{1161}\u{11ab}";
+    let check =
+        |expression: &str, expect: &str| assert_eq!(plain(&format!("[{{{{ {expression} }}}}]")), format!("[{expect}]"), "{expression}");
+    check("'안녕하세요 여러분' | size", "9");
+    check(&format!("'{family}{parts}' | size"), "2");
+    check("event.items | size", "2");
+    check("event.items | first | size", "2");
+    check("12345 | size", "5");
+    check("'안녕하세요 여러분' | slice: -3, 2", "여러");
+    check("'안녕하세요 여러분' | slice: -3, 9", "여러분");
+    check("'안녕하세요 여러분' | slice: 0", "안");
+    check("'안녕하세요 여러분' | slice: 7, 9223372036854775807", "러분");
+    check("'안녕하세요 여러분' | slice: 9, 2", "");
+    check("'안녕하세요 여러분' | slice: -10, 2", "");
+    check("'안녕하세요 여러분' | slice: -9223372036854775808, 2", "");
+    check(&format!("'a{family}{parts}b' | slice: -3, 2"), &format!("{family}{parts}"));
+    check("event.words | slice: 1, 2 | join", "y z");
+    check("event.words | slice: -1 | join", "z");
+    check("'안녕하세요 여러분' | truncate: 9", "안녕하세요 여러분");
+    check("'안녕하세요 여러분' | truncate: 8", "안녕하세요...");
+    check("'안녕하세요 여러분' | truncate: 6, '…'", "안녕하세요…");
+    check("'안녕하세요 여러분' | truncate: 6, ''", "안녕하세요 ");
+    check("'안녕하세요 여러분' | truncate: 2", "..");
+    check("'안녕하세요 여러분' | truncate", "안녕하세요 여러분");
+    check("'안녕하세요 여러분' | truncatewords: 1", "안녕하세요...");
+    check("'안녕하세요' | split: '' | join: '-'", "안-녕-하-세-요");
+    check("'' | split: '' | size", "0");
+    check("'안녕 여러분' | split: ' ' | last", "여러분");
+    check("'éa' | capitalize", "Éa");
+    for template in ["{{ user.city.size }}", "{% assign x = user.city %}{{ x.size }}", "{% for x in user.city %}{{ x.size }}{% endfor %}"] {
+        assert_eq!(plain(template), "2", "{template}");
+    }
+}
+
 #[test]
 fn every_filter_is_in_the_documentation_and_only_those() {
     let listed = |line: &'static str| line.strip_prefix("| `").and_then(|rest| rest.split([':', '`']).next());
@@ -155,22 +200,56 @@ fn arithmetic_neither_overflows_nor_panics() {
     check("-9223372036854775808 | abs", "9223372036854776000");
     check("-9223372036854775808 | divided_by: -1", "9223372036854776000");
     check("-9223372036854775808 | minus: 1", "-9223372036854776000");
-    check("1 | divided_by: 0.0", "inf");
+    check("9007199254740993 | round", "9007199254740993");
+    check("2.675 | round: 2", "2.68");
+    check("-2.5 | round", "-3");
+    check("-0.004 | round: 2", "0");
+    check("5 | round: 20", "5");
+    check("-2.9 | ceil", "-2");
+    check("9007199254740993 | at_least: 1", "9007199254740993");
+    check("-9223372036854775808.0 | floor", "-9223372036854775808");
     let held = |expression: &str, expect: &str| {
         assert_eq!(plain(&format!("{{{{ {expression} }}}}x")), format!("render_failed: body: {expect}"), "{expression}")
     };
-    held("1 | divided_by: 0", "divided by 0, in filter divided_by: 0");
-    held("1 | modulo: 0", "divided by 0, in filter modulo: 0");
-    for format in ["%", "%999999999d", "%!"] {
-        let result = plain(&format!("{{{{ 'now' | date: '{format}' }}}}x"));
-        assert!(result.starts_with("render_failed: body: date format"), "{format}: {result}");
+    // What a constant cannot be, a variable can.
+    let by = |operand: &str, expression: &str, expect: &str| {
+        let template = format!("{{% assign it = {operand} %}}{{{{ {expression} }}}}x");
+        assert_eq!(plain(&template), format!("render_failed: body: {expect}"), "{template}");
+    };
+    for filter in ["divided_by", "modulo"] {
+        by("0", &format!("7 | {filter}: it"), &format!("divided by 0, in filter {filter}: it"));
+        by("0.0", &format!("7 | {filter}: it"), &format!("divided by 0, in filter {filter}: it"));
+        by("'0'", &format!("7.5 | {filter}: it"), &format!("divided by 0, in filter {filter}: it"));
     }
-    held("1 | number: 21", "decimals are a whole number from 0 to 20, not 21, in filter number: 21");
+    let huge = &format!("1{}.0", "0".repeat(308));
+    by(huge, "it | times: it", "the result is too large for a number, in filter times: it");
+    by(&format!("17{}", &huge[2..]), "it | plus: it", "the result is too large for a number, in filter plus: it");
+    by(huge, "it | divided_by: 0.00001 | at_least: 1", "the result is too large for a number, in filter divided_by: 0.00001");
+    for filter in ["round", "ceil", "floor"] {
+        by(huge, &format!("it | {filter}"), &format!("the result is too large for a whole number, in filter {filter}"));
+        by("9223372036854775808.0", &format!("it | {filter}"), &format!("the result is too large for a whole number, in filter {filter}"));
+    }
+    for word in ["inf", "nan", "-infinity"] {
+        by(&format!("'{word}'"), "it | at_most: 1", "expected a number, found string, in filter at_most: 1");
+    }
+    by(
+        "'%!'",
+        "'now' | date: it | size",
+        "date format `%!`: strftime formatting failed: found unrecognized specifier directive `!`, in filter date: it",
+    );
+    by("21", "1 | number: it", "decimals are a whole number from 0 to 20, not 21, in filter number: it");
+    by("-1", "'a' | truncate: it", "a length is not below 0, in filter truncate: it");
+    by("0", "'a' | slice: 0, it", "the length of a piece is at least 1, in filter slice: 0, it");
+    by("'Mars/Base'", "event.unix | time_zone: it", "there is no time zone `Mars/Base`, in filter time_zone: it");
     held("event.text | number", "expected a number, found string, in filter number");
     held("event.text | sum", "expected a list, found string, in filter sum");
-    held("event.unix | time_zone: 'Mars/Base'", "there is no time zone `Mars/Base`, in filter time_zone: \"Mars/Base\"");
     held("event.text | plus: 1", "expected a number, found string, in filter plus: 1");
     held("event.words | times: 2", "expected a number, found array, in filter times: 2");
+    held("'soon' | date: '%d'", "expected a time, found other text, in filter date: \"%d\"");
+    held("event.words | date: '%d'", "expected a time, found array, in filter date: \"%d\"");
+    held("-9223372036854775808 | date: '%d'", "expected a time, found whole number, in filter date: \"%d\"");
+    held("event.text | time_zone: 'UTC'", "expected a time, found other text, in filter time_zone: \"UTC\"");
+    held("event.text | time_zone: user.timezone", "expected a time, found other text, in filter time_zone: user[\"timezone\"]");
 }
 
 #[test]

@@ -48,6 +48,41 @@ fn problems_name_place_and_meaning() {
 }
 
 #[test]
+fn constant_arguments_that_can_never_work_are_told() {
+    let check = |expression: &str, expect: &str| {
+        for template in
+            [format!("{{{{ event.a | {expression} }}}}"), format!("{{% assign x = event.a | {expression} | upcase %}}{{{{ x }}}}")]
+        {
+            let found = text_problem(&template);
+            let why = found.split_once("): ").map_or(&*found, |(_, why)| why);
+            assert_eq!(why, expect, "{template}");
+        }
+    };
+    check("time_zone: 'Asia/Soul'", "filter `time_zone`: there is no time zone `Asia/Soul`; did you mean `Asia/Seoul`?");
+    check("time_zone: 'Mars/Olympus'", "filter `time_zone`: there is no time zone `Mars/Olympus`");
+    check("time_zone: 'asia/seoul' | date: '%d.%L'", "");
+    check("time_zone: '' | time_zone: user.timezone", "");
+    for format in ["%", "%999999999d", "%!"] {
+        let found = text_problem(&format!("{{{{ event.a | date: '{format}' }}}}"));
+        assert!(found.starts_with(&format!("webhook.body (line 1, column 20): filter `date`: date format `{format}`: ")), "{found}");
+    }
+    check("number: -1", "filter `number`: decimals are a whole number from 0 to 20, not -1");
+    check("number: 20, '-1', 'x'", "");
+    check("number: 'two'", "filter `number`: decimals are a whole number from 0 to 20, not two");
+    check("round: 21", "filter `round`: decimals are a whole number from 0 to 20, not 21");
+    check("divided_by: 0", "filter `divided_by`: divided by 0");
+    check("modulo: 0.0", "filter `modulo`: divided by 0");
+    check("plus: 'x'", "filter `plus`: it needs a number, not `x`");
+    check("plus: '1' | at_most: event.b", "");
+    check("slice: 0, 0", "filter `slice`: the length of a piece is at least 1");
+    check("slice: 1.5", "filter `slice`: it needs a whole number, not `1.5`");
+    check("truncate: -1", "filter `truncate`: a length is not below 0");
+    check("truncate: 5, 7", "");
+    let place = "webhook.body (line 1, column 32): filter `number`: decimals are a whole number from 0 to 20, not -1";
+    assert_eq!(text_problem("{{ event.a | plus: 1 | number: -1 }}"), place);
+}
+
+#[test]
 fn what_the_grammar_refuses_has_a_place_too() {
     for template in [
         "{{ event.a event.b }}",
