@@ -240,7 +240,8 @@ fn decide(catalog: &Catalog, reading: &Reading, options: &Apply, dry: bool, now:
         }
         // Nothing is wrong but that campaigns run.
         Err(problems) if !options.cycle && apply(&Apply { cycle: true, ..*options }).is_ok() => {
-            let detail = "running campaigns would change: pause them first, or set `cycle`, which pauses, changes and resumes in one step";
+            let detail = "running campaigns would change: pause them first, or apply with `cycle=true` (`campanile apply --cycle`), which pauses, \
+                 changes and resumes them in one step";
             Err(Problem::conflict(detail).errors(&problems))
         }
         Err(problems) => Err(mistaken(&problems)),

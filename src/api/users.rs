@@ -20,7 +20,10 @@ use crate::engine::catalog::InForce;
 use crate::engine::definition::Members;
 use crate::engine::id::{MAX_ID_BYTES, UserId};
 use crate::engine::record::{Origin, TriggerKind};
-use crate::engine::step::{About, Delivering, Exposed, GateView, Known, Standing, Waiting, about, explain, standing, verdict};
+use crate::engine::runs::next_run_of;
+use crate::engine::step::{
+    About, Delivering, Exposed, GateView, Known, Standing, WITHOUT_EVENT, Waiting, about, explain, needs_event, standing, verdict,
+};
 use crate::engine::time::Timestamp;
 use crate::worker::ports::PSEUDO;
 use crate::worker::turn::{self, CAMPAIGN_KEPT};
@@ -73,11 +76,14 @@ pub struct Explained {
     /// All gates in their order, were the campaign triggered now by an event without properties.
     #[schema(value_type = Vec<Object>)]
     pub gates: Vec<GateView>,
-    /// What they come to together, in a sentence.
+    /// What they come to together, in a sentence; with what could not be judged without the event.
     pub verdict: String,
     /// Clocks of the campaign that run for this user, deferrals among them: `due`, `kind`, `event`, `event_id`.
     #[schema(value_type = Vec<Object>)]
     pub waiting: Vec<Waiting>,
+    /// Of its schedule, as in `GET /v1/campaigns/{key}`.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub next_run: Option<Timestamp>,
     /// Deliveries of it that are under way, as in `GET /v1/users/{id}`.
     #[schema(value_type = Vec<Object>)]
     pub pending: Vec<Delivering>,
@@ -106,9 +112,14 @@ async fn why(
     let origin = Origin { kind, message_id: "explain".into(), timestamp: now, ..Origin::default() };
     let (is_known, known) = (known.is_some(), known.unwrap_or_default());
     let gates = explain(&in_force, &user, &known, campaign, &origin, None, now);
-    let verdict = verdict(&gates);
+    let mut verdict = verdict(&gates);
+    if needs_event(&campaign.definition.trigger) {
+        verdict = format!("{verdict} ({WITHOUT_EVENT})");
+    }
     let Standing { waiting, pending, exposures } = standing(&known, &campaign.definition);
-    Ok(Json(Explained { user_id: id, campaign: asked.campaign, at: now, known: is_known, gates, verdict, waiting, pending, exposures }))
+    let next_run = next_run_of(&in_force, &campaign.definition, now);
+    let known = is_known;
+    Ok(Json(Explained { user_id: id, campaign: asked.campaign, at: now, known, gates, verdict, waiting, next_run, pending, exposures }))
 }
 
 /// A deletion that is on its way.

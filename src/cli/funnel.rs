@@ -18,8 +18,9 @@ pub fn table(heading: &str, rows: &[(String, &Value)]) -> Vec<String> {
     lines
 }
 
-/// What held back, what failed by which cause, and what converted: a line each, where there is anything.
-pub fn notes(of: &Value) -> Vec<String> {
+/// What held back, what failed by which cause, and what converted: a line each, where there is anything. `has_goal`: whether it is said
+/// that nobody converted.
+pub fn notes(of: &Value, has_goal: bool) -> Vec<String> {
     let mut lines = Vec::new();
     for (title, counts) in [("held back", &of["reasons"]), ("failed by", &of["failed_by"])] {
         let counts: Vec<String> = counts.as_object().into_iter().flatten().map(|(name, count)| format!("{name} {count}")).collect();
@@ -27,17 +28,20 @@ pub fn notes(of: &Value) -> Vec<String> {
             lines.push(format!("{title}: {}", counts.join(", ")));
         }
     }
-    lines.extend(conversions(&of["conversions"]));
+    lines.extend(conversions(&of["conversions"], has_goal));
     lines
 }
 
-/// Nothing without a conversion: most campaigns have no goal.
-fn conversions(of: &Value) -> Option<String> {
+/// Nothing without a conversion, unless there is a goal: most campaigns have none.
+fn conversions(of: &Value, has_goal: bool) -> Option<String> {
     let arm = |name: &str| {
         let arm = &of[name];
         format!("{name} {} of {} ({:.1} %)", arm["conversions"], arm["users"], arm["rate"].as_f64().unwrap_or(0.0) * 100.0)
     };
     let any = ["treatment", "control"].iter().any(|name| of[name]["conversions"].as_u64() > Some(0));
     let lift = of["lift"].as_f64().map(|lift| format!(", lift {:+.1} %", lift * 100.0)).unwrap_or_default();
+    if !any && has_goal {
+        return Some("converted 0".to_owned());
+    }
     any.then(|| format!("converted: {}, {}{lift}", arm("treatment"), arm("control")))
 }

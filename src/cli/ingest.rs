@@ -35,7 +35,7 @@ pub struct IngestArgs {
     #[command(flatten)]
     config: ConfigArgs,
     /// A worker's API; without it the events go to Kafka
-    #[arg(long, value_name = "URL")]
+    #[arg(long, value_name = "URL", env = "CAMPANILE_SERVER")]
     server: Option<String>,
     /// The ingest token of that worker
     #[arg(long, value_name = "TOKEN", env = "CAMPANILE_TOKEN", hide_env_values = true, requires = "server")]

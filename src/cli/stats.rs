@@ -54,7 +54,7 @@ fn table(answer: &Value) -> String {
         campaigns.map_or_else(of_days, |campaigns| campaigns.iter().map(|(key, totals)| (key.clone(), totals)).collect());
     rows.push(("all".to_owned(), &answer["totals"]));
     let mut lines = funnel::table("", &rows);
-    lines.extend(funnel::notes(answer));
+    lines.extend(funnel::notes(answer, false));
     lines.join("\n") + "\n"
 }
 

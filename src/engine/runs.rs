@@ -105,6 +105,11 @@ pub fn next_run(in_force: &InForce, campaign: &Campaign, now: Timestamp) -> Opti
     Some(run.due).filter(|due| campaign.active.until.is_none_or(|until| *due < until))
 }
 
+/// The same for who asks about a campaign: one that has ended never runs again.
+pub fn next_run_of(in_force: &InForce, campaign: &Campaign, now: Timestamp) -> Option<Timestamp> {
+    if campaign.status == Some(Status::Ended) { None } else { next_run(in_force, campaign, now) }
+}
+
 /// A warning for each campaign whose schedule names one instant only, and a past one: it never runs. Of the zones that may be meant the
 /// last one counts.
 pub fn past_schedules(documents: &[Document], now: Timestamp) -> Vec<Problem> {

@@ -209,7 +209,7 @@ impl SimulatedWorker {
         // What waits for a rate waits for time.
         let mut worked = !mail.is_empty() || walked || self.lane.has_leftovers() && self.under_way.is_empty();
         if let Some(jobs) = tolerate(ready(self.lane.handle(mail)))? {
-            worked |= !jobs.is_empty();
+            worked |= !jobs.is_empty() || self.lane.is_ready();
             jobs.into_iter().for_each(|job| self.run(job));
         }
         worked |= self.lease_rates()?;
@@ -230,7 +230,7 @@ impl SimulatedWorker {
         }
         let mail: Vec<Mail> = queue.0.into_iter().map(Mail::Work).collect();
         let jobs = tolerate(ready(self.lane.handle(mail)))?;
-        let more = jobs.is_none() || self.lane.has_leftovers();
+        let more = jobs.is_none() || self.lane.has_leftovers() || self.lane.is_ready();
         let jobs = jobs.unwrap_or_default();
         let worked = more || !jobs.is_empty();
         jobs.into_iter().for_each(|job| self.run(job));

@@ -89,6 +89,7 @@ impl Driver {
                 confirm_at = Instant::now() + CONFIRM_EVERY;
             }
             if common.stop.asked() {
+                lane.stop();
                 let until = *drain_until.get_or_insert_with(|| Instant::now() + common.settings.drain);
                 if !resting && self.is_idle(&lane) {
                     resting = true;

@@ -13,7 +13,7 @@ use crate::engine::delivery::breaker::Health;
 use crate::engine::effect::{FailCause, Passed};
 use crate::engine::id::{DeliveryId, UserId};
 use crate::engine::record::Ending;
-use crate::engine::step::{Input, bounds};
+use crate::engine::step::Input;
 use crate::engine::time::Timestamp;
 use crate::telemetry::metrics::Counted;
 
@@ -68,66 +68,6 @@ pub enum Job {
     Pass(Vec<(UserId, Box<Passed>)>, Ack),
 }
 
-/// Deliveries of one user under way at once: its further events wait in the lane, so that a backlog of one user does not fill its record
-/// (`state_full`) while its endpoint keeps up. What the record holds beside them, the turn looks at.
-const USER_DELIVERIES: usize = bounds::CROWDED;
-
-/// Events that wait for their busy users. When there are so many, nothing new is taken until their users' endpoints have caught up, or
-/// one of these users is too slow for all others.
-const PATIENT_EVENTS: usize = 1024;
-
-/// How long all others wait for a burst of one user, by the pace at which its events go on. Who needs longer is too slow for them:
-/// while too many wait, that user's oldest are turned all the same. What its record has no room for is `state_full`: that is what its
-/// bound means.
-const PATIENCE: Duration = Duration::from_secs(10);
-
-/// The least time over which a user's pace is judged, and half of the longest while it moves.
-const JUDGED_OVER: Duration = Duration::from_millis(500);
-
-/// Events of one user that wait, in their order.
-struct Patient {
-    waiting: VecDeque<Work>,
-    /// Monotonic time since when its pace is counted, and the events that have gone on since then.
-    since: Duration,
-    gone: u32,
-    /// Whether it was too slow before that.
-    was_slow: bool,
-    /// Its record had no room for the first of them. Until one of its deliveries here ends there is no more; where none is under way, what
-    /// fills the record waits elsewhere, and its events go on one by one whatever becomes of them.
-    crowded: bool,
-}
-
-impl Patient {
-    fn new(now: Duration) -> Patient {
-        Patient { waiting: VecDeque::new(), since: now, gone: 0, was_slow: false, crowded: false }
-    }
-
-    /// Whether those that wait would take longer than [`PATIENCE`].
-    fn is_slow(&self, now: Duration) -> bool {
-        let passed = now.saturating_sub(self.since);
-        let waiting = u32::try_from(self.waiting.len()).unwrap_or(u32::MAX);
-        if passed < JUDGED_OVER { self.was_slow } else { passed.saturating_mul(waiting) > PATIENCE.saturating_mul(self.gone) }
-    }
-
-    /// So many have gone on.
-    fn moved(&mut self, count: usize, now: Duration) {
-        if now.saturating_sub(self.since) >= 2 * JUDGED_OVER {
-            let (was_slow, waiting) = (self.is_slow(now), std::mem::take(&mut self.waiting));
-            *self = Patient { was_slow, waiting, crowded: self.crowded, ..Patient::new(now) };
-        }
-        self.gone = self.gone.saturating_add(u32::try_from(count).unwrap_or(u32::MAX));
-    }
-
-    /// How many may go on, of whose deliveries so many are under way; and whether the turn may leave them.
-    fn may_go(&self, busy: usize) -> (usize, bool) {
-        match (self.crowded, busy) {
-            (true, 0) => (1, false),
-            (true, _) => (0, true),
-            (false, busy) => (USER_DELIVERIES.saturating_sub(busy), true),
-        }
-    }
-}
-
 pub struct Lane {
     number: usize,
     turn: Turn,
@@ -142,8 +82,7 @@ pub struct Lane {
     /// Jobs and queued deliveries of each user.
     busy: HashMap<UserId, usize>,
     /// Events of users that are busy enough.
-    patient: HashMap<UserId, Patient>,
-    patient_events: usize,
+    patience: Patience,
     /// Attempts that are over and whose settling is in the turn.
     settling: Vec<Counted>,
     /// Retry messages that hold a slot of their destination and are in the turn.
@@ -169,8 +108,7 @@ impl Lane {
             overflow: VecDeque::new(),
             unanswered: Vec::new(),
             busy: HashMap::new(),
-            patient: HashMap::new(),
-            patient_events: 0,
+            patience: Patience::default(),
             settling: Vec::new(),
             granted: Vec::new(),
         }
@@ -178,12 +116,12 @@ impl Lane {
 
     /// Whether new events may be handed in.
     pub fn takes_events(&self) -> bool {
-        !self.has_leftovers() && (self.patient_events < PATIENT_EVENTS || self.slowest().is_some())
+        !self.has_leftovers() && (self.patience.events() < PATIENT_EVENTS || self.patience.slowest(self.clock.monotonic()).is_some())
     }
 
     /// Whether events that waited may go on with the next call.
     pub fn is_ready(&self) -> bool {
-        self.patient.iter().any(|(user, patient)| patient.may_go(self.busy(user)).0 > 0)
+        self.patience.is_ready(|user| self.busy(user), self.clock.monotonic())
     }
 
     /// Whether something is left over from before that only another call moves on.
@@ -193,7 +131,7 @@ impl Lane {
 
     /// Whether nothing at all is left to do here, and nothing waits for a slot.
     pub fn is_empty(&self) -> bool {
-        !self.has_leftovers() && self.patient_events == 0 && self.busy.is_empty()
+        !self.has_leftovers() && self.patience.events() == 0 && self.busy.is_empty()
     }
 
     pub fn sequence(&self) -> u64 {
@@ -219,6 +157,7 @@ impl Lane {
     pub fn receive(&mut self, mail: impl IntoIterator<Item = Mail>) -> Vec<Job> {
         let in_force = self.follower.in_force();
         let mut jobs = Vec::new();
+        let tries_again = !self.unanswered.is_empty();
         for waiting in std::mem::take(&mut self.overflow) {
             // Behind one that still found no room there is none: all are looked at whenever anything comes.
             if self.overflow.back().is_some_and(|before| before.waits_with(&waiting)) {
@@ -250,7 +189,9 @@ impl Lane {
             }
         }
         // Behind what settles their users' deliveries and so makes room for them.
-        self.go_on();
+        if !tries_again {
+            self.go_on();
+        }
         jobs
     }
 
@@ -276,64 +217,31 @@ impl Lane {
 
     /// Takes an event in, or has it wait while its user is busy enough; the user's events keep their order.
     fn admit(&mut self, work: Work) {
-        if !self.patient.contains_key(&work.user) && self.busy(&work.user) < USER_DELIVERIES {
+        if !self.patience.has(&work.user) && self.busy(&work.user) < USER_DELIVERIES {
             return self.unanswered.push(work);
         }
         let now = self.clock.monotonic();
-        let patient = self.patient.entry_ref(&work.user).or_insert_with(|| Patient::new(now));
-        patient.waiting.push_back(work);
-        self.patient_events += 1;
-        if self.patient_events > PATIENT_EVENTS
-            && let Some(user) = self.slowest().cloned()
+        self.patience.push(work, now);
+        if self.patience.events() > PATIENT_EVENTS
+            && let Some(user) = self.patience.slowest(now).cloned()
         {
-            self.take_patient(&user, 1, false);
+            self.unanswered.extend(self.patience.take_oldest(&user));
         }
-    }
-
-    /// Of the users who are too slow for all others, the one of whom most events wait.
-    fn slowest(&self) -> Option<&UserId> {
-        let now = self.clock.monotonic();
-        let slow = self.patient.iter().filter(|(_, patient)| patient.is_slow(now));
-        slow.max_by_key(|(user, patient)| (patient.waiting.len(), *user)).map(|(user, _)| user)
     }
 
     fn busy(&self, user: &UserId) -> usize {
         self.busy.get(user).copied().unwrap_or(0)
     }
 
-    /// Takes in what may go on of the events that wait.
+    /// Takes in what may go on of the events that wait: once before each turn, however often that is tried.
     fn go_on(&mut self) {
-        let now = self.clock.monotonic();
-        let going = |(user, patient): (&UserId, &Patient)| (user.clone(), patient.may_go(self.busy(user)));
-        let all: Vec<(UserId, (usize, bool))> = self.patient.iter().map(going).filter(|(_, (most, _))| *most > 0).collect();
-        for (user, (most, may_wait)) in all {
-            let gone = self.take_patient(&user, most, may_wait);
-            self.patient.get_mut(&user).into_iter().for_each(|patient| patient.moved(gone, now));
-        }
+        let busy = |user: &UserId| self.busy.get(user).copied().unwrap_or(0);
+        self.unanswered.extend(self.patience.take_ready(busy, self.clock.monotonic()));
     }
 
-    /// Takes in so many of a user's events that wait; answers how many there were.
-    fn take_patient(&mut self, user: &UserId, most: usize, may_wait: bool) -> usize {
-        let Some(Patient { waiting, .. }) = self.patient.get_mut(user) else { return 0 };
-        let count = most.min(waiting.len());
-        self.unanswered.extend(waiting.drain(..count).map(|work| Work { may_wait, ..work }));
-        if waiting.is_empty() {
-            self.patient.remove(user);
-        }
-        self.patient_events -= count;
-        count
-    }
-
-    /// Has what a turn left wait, before all that waits already.
-    fn leave(&mut self, left: Vec<Work>) {
-        let now = self.clock.monotonic();
-        self.patient_events += left.len();
-        for work in left.into_iter().rev() {
-            let patient = self.patient.entry_ref(&work.user).or_insert_with(|| Patient::new(now));
-            patient.waiting.push_front(Work { may_wait: true, ..work });
-            patient.gone = patient.gone.saturating_sub(1);
-            patient.crowded = true;
-        }
+    /// Begins no event any more that waits for its busy user.
+    pub fn stop(&mut self) {
+        self.patience.stop();
     }
 
     /// A job of this user is over.
@@ -344,7 +252,7 @@ impl Lane {
                 self.busy.remove(user);
             }
         }
-        self.patient.get_mut(user).into_iter().for_each(|patient| patient.crowded = false);
+        self.patience.eased(user);
     }
 
     /// Offers what a turn gave out.
@@ -355,7 +263,7 @@ impl Lane {
         for user in deliveries.map(|delivery| &delivery.user).chain(turned.fetches.iter().map(|fetching| &fetching.user)) {
             *self.busy.entry_ref(user).or_insert(0) += 1;
         }
-        self.leave(turned.left);
+        self.patience.put_back(turned.left, self.clock.monotonic());
         for (user, until) in turned.held {
             self.held.hold(until, user);
         }
@@ -478,6 +386,10 @@ pub async fn run(job: Job, outside: &Outside) -> Option<Mail> {
     };
     Some(Mail::Done(user, input.map(|(_, input)| input), None))
 }
+
+mod patience;
+
+use patience::{PATIENT_EVENTS, Patience, USER_DELIVERIES};
 
 #[cfg(test)]
 mod tests;

@@ -103,7 +103,11 @@ impl Stop {
 
     /// Takes back what the worker asked of itself, so that it can begin again.
     pub fn reset(&self) {
-        self.0.asked.store(self.asked_from_outside(), Ordering::Release);
+        self.0.asked.store(false, Ordering::Release);
+        // Asked for by now, it stands; asked for from here on, it stands by itself.
+        if self.asked_from_outside() {
+            self.0.asked.store(true, Ordering::Release);
+        }
     }
 }
 

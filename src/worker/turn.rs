@@ -33,7 +33,7 @@ pub struct Work {
     pub input: Input,
     /// What is left of the record that carried it: finished when the turn is stored.
     pub origin: Option<Origin>,
-    /// Whether it is left (see [`Turned::left`]) while its user's record is crowded: an event.
+    /// Whether it is left (see [`Turned::left`]) while its user's record is crowded: an event, or a run that has reached its user.
     pub may_wait: bool,
 }
 
@@ -68,7 +68,7 @@ pub struct Turned {
     pub held: Vec<(UserId, Timestamp)>,
     /// Retry messages that cannot start now: to be appended again before their tickets are finished.
     pub postponed: Vec<(Box<RetryMessage>, Ticket)>,
-    /// Events that are not turned, because so many of their user's deliveries are under way: all of it that came after the first.
+    /// What is not turned, because so many of its user's deliveries are under way: with the first event all that logs brought after it.
     pub left: Vec<Work>,
 }
 

@@ -553,6 +553,30 @@ fn a_window_cuts_the_events_and_earlier_ones_only_teach() {
     assert_eq!(run(&["--to", "2026-11-02T10:29:59Z"]), (Some(1), Some(0), "2026-11-02T10:29:59.000Z".into()));
 }
 
+/// Nothing that would end makes room in the record: its event is decided in its time, or not at all.
+#[test]
+fn an_event_of_a_busy_user_is_decided_when_it_happens() {
+    let campaign = |key: &str, event: &str| {
+        format!(
+            "{{kind: campaign, key: {key}, status: running, trigger: {{action: {{event: {event}}}}}, fatigue: {{resend: always}}, \
+             webhook: {{url: 'https://{key}.example/', body: {{a: b}}}}}}"
+        )
+    };
+    let at = |ms: u32, event: &str| {
+        format!(r#"{{"type":"track","messageId":"m{ms}","userId":"u","event":"{event}","timestamp":"2026-11-02T10:00:00.{ms:03}Z"}}"#)
+    };
+    let events: Vec<String> = (0..24).map(|ms| at(ms, "go")).chain([at(500, "buy")]).collect();
+    let desk = Desk::new(&[
+        ("campaigns/all.yaml", &[campaign("a", "go"), campaign("b", "buy")].join("\n---\n")),
+        ("events.ndjson", &events.join("\n")),
+        ("answers.yaml", "- {campaign: a, status: 503}\n"),
+    ]);
+    let window = ["--from", "2026-11-02T09:00:00Z", "--to", "2026-11-02T10:00:00.501Z"];
+    let ran = desk.run(&[&SIMULATE[..], &window, &["--answers", "answers.yaml", "--format", "json"]].concat());
+    let counts: Value = serde_json::from_str(&ran.stdout).unwrap_or_else(|error| panic!("{error}: {ran:?}"));
+    assert_eq!((&counts["campaigns"]["a"]["sent"], &counts["campaigns"]["b"]["delivered"]), (&24.into(), &1.into()), "{counts:#}");
+}
+
 #[test]
 fn events_also_come_from_standard_input_and_bad_input_is_told() {
     let desk = simulate_desk();
@@ -615,6 +639,9 @@ fn a_topic_is_simulated_like_a_file_and_goals_show_conversions() {
     assert_eq!((&compared["treatment"]["conversions"], &compared["control"]["conversions"]), (&Value::from(1), &Value::from(0)), "{json}");
     assert_eq!(json["campaigns"]["welcome"]["conversions"], Value::Null);
     desk.run(&SIMULATE).expect(0, &["  converted: treatment 1 of "]);
+    desk.write("campaigns/goal.yaml", &GOAL.replace("goal: {event: ", "goal: {event: not_"));
+    let nobody = desk.run(&SIMULATE).expect(0, &["\n  converted 0"]);
+    assert_eq!(nobody.stdout.matches("converted").count(), 1, "only where there is a goal: {}", nobody.stdout);
 }
 
 #[test]
@@ -649,6 +676,55 @@ fn an_explanation_shows_what_happened_and_every_gate() {
         ],
     );
     explain(&["--user", "nobody", "--campaign", "welcome"]).expect(0, &["no event that it waits for", "the trigger did not fire"]);
+}
+
+/// What a trigger asks besides the conditions of each event: `same`, `within` and order, dates, and its next run.
+#[test]
+fn an_explanation_says_why_a_trigger_did_not_fire() {
+    let definitions = r#"{kind: campaign, key: both, trigger: {actions: {events: [{event: shipped}, {event: paid}], same: [id], within: 1h, order: given}}, webhook: {url: "https://x.example/1"}}
+---
+{kind: campaign, key: unpaid, trigger: {inaction: {after: {event: shipped}, without: {event: paid}, within: 30m, same: [id]}}, webhook: {url: "https://x.example/2"}}
+---
+{kind: campaign, key: due, trigger: {date: {event: invoiced, property: when}}, webhook: {url: "https://x.example/3"}}
+---
+{kind: campaign, key: birthday, trigger: {date: {user: birthday}}, fatigue: {resend: always}, webhook: {url: "https://x.example/4"}}
+---
+{kind: campaign, key: weekly, trigger: {schedule: {cron: "0 9 * * 1"}}, audience: {user: {plan: {exists: true}}}, fatigue: {resend: always}, webhook: {url: "https://x.example/5"}}
+---
+{kind: campaign, key: absent, trigger: {inaction: {after: {event: shipped}, without: {event: opened}, in_last: 7d}}, fatigue: {resend: always}, webhook: {url: "https://x.example/6"}}
+"#;
+    let events = r#"{"type":"identify","messageId":"i1","userId":"u1","timestamp":"2026-11-02T09:00:00Z","traits":{"birthday":"soon"}}
+{"type":"track","messageId":"m1","userId":"u1","event":"shipped","timestamp":"2026-11-02T10:00:00Z","properties":{"id":1}}
+{"type":"track","messageId":"m2","userId":"u1","event":"paid","timestamp":"2026-11-02T10:20:00Z","properties":{"id":"1"}}
+{"type":"track","messageId":"m3","userId":"u1","event":"paid","timestamp":"2026-11-02T11:30:00Z","properties":{"id":1}}
+{"type":"track","messageId":"m4","userId":"u1","event":"invoiced","timestamp":"2026-11-02T12:00:00Z","properties":{"when":"2027/01/01"}}
+"#;
+    let desk = Desk::new(&[("d.yaml", definitions), ("e.ndjson", events)]);
+    let explain = |campaign: &str, expect: &[&str]| {
+        let arguments = ["explain", "--definitions", "d.yaml", "--events", "e.ndjson", "--user", "u1", "--campaign", campaign];
+        desk.run(&arguments).expect(0, expect);
+    };
+    let other = "event.id: \"1\" | same as 1 of shipped (m1)  no";
+    explain("both", &[other, "time from shipped (m1): 20m | within 1h  yes", "time from shipped (m1): 90m | within 1h  no"]);
+    explain("both", &["event.id: 1 | same as 1 of shipped (m1)  yes", "happened: 2026-11-02T10:20:00.000Z | after shipped (m1)"]);
+    explain("unpaid", &["paid (m2) is `without`", other, "time from shipped (m1): 90m | within 30m  no"]);
+    explain("due", &["event.when: \"2027/01/01\" | a date (2027-01-31, 2027-01-31T09:00:00Z, or Unix time as a number)  no"]);
+    explain(
+        "birthday",
+        &["its trigger is a date of the user", "trigger         shut", "user.birthday: \"soon\" | a date", "(its trigger does not fire)"],
+    );
+    explain(
+        "weekly",
+        &["it waits for no event: its trigger is a schedule", "what is still to come\n  2026-11-09T09:00:00.000Z  the next run"],
+    );
+    explain(
+        "absent",
+        &[
+            "trigger         shut     history_incomplete, opens at 2026-11-09T09:00:00.000Z",
+            "did opened, `without`",
+            "possible from 2026-11-09",
+        ],
+    );
 }
 
 #[test]

@@ -265,7 +265,7 @@ async fn a_campaign_is_started_paused_and_ended() {
     check("start?dry_run=true", 200, "paused").await;
     check("start", 200, "running").await;
     check("end", 200, "ended").await;
-    check("end", 409, "campaign a is ended and cannot be ended: possible is nothing more").await;
+    check("end", 409, "campaign a has ended and cannot be ended: that is final").await;
     assert_eq!(plane.post("/v1/campaigns/b/start").await.status, 404);
     assert_eq!(plane.get("/v1/campaigns/b").await.status, 404);
     // The worker's own view is not behind.

@@ -129,6 +129,8 @@ fn the_commands_speak_to_a_worker() {
     deployment.variable("CAMPANILE_SERVER", &format!("http://{}", worker.listen));
     deployment.run(&["get"]).expect(1, &["send a token of `http.tokens`", "CAMPANILE_TOKEN"]);
     deployment.variable("CAMPANILE_TOKEN", "a-token");
+    deployment.write("now.ndjson", r#"{"type":"track","userId":"u1","event":"seen"}"#);
+    deployment.run(&["ingest", "now.ndjson"]).expect(0, &["1 events sent, 0 refused"]);
     deployment.run(&["get"]).expect(0, &["revision 1", "campaign/hello", "version 1    running"]);
 
     // Mistakes that only the worker can see have their place in the file; what it does not know of is left alone.
@@ -138,7 +140,7 @@ fn the_commands_speak_to_a_worker() {
     deployment.write("more/b.yaml", &format!("# two\n{}---\n{{kind: cohort, key: x, where: {{cohort: nobody}}}}\n", campaign("second")));
     deployment.run(&["apply", "more", "--dry-run"]).expect(1, &["more/b.yaml:4:40: error: there is no cohort `nobody`", "more/b.yaml:2:"]);
     deployment.write("more/b.yaml", &format!("# two\n{}", campaign("second")));
-    deployment.run(&["apply", "more"]).expect(1, &["more/b.yaml:2:18: error: campaign `hello` is running", "--cycle"]);
+    deployment.run(&["apply", "more"]).expect(1, &["more/b.yaml:2:18: error: campaign `hello` is running", "`campanile apply --cycle`"]);
     deployment
         .run(&["apply", "more", "--cycle"])
         .expect(0, &["cohort vip: added", "campaign hello: changed, version 2, running", "revision 2"]);
@@ -160,6 +162,7 @@ fn the_commands_speak_to_a_worker() {
         .expect(0, &["campaign hello, version 2, paused", "audience", "{\"resend\":\"never\"} (campaign)"]);
     deployment.run(&["start", "hello"]).expect(0, &["title        second", "campaign hello is running"]);
     deployment.run(&["end", "hello"]).expect(0, &["campaign hello is ended"]);
+    deployment.run(&["start", "hello"]).expect(1, &["campaign hello has ended and cannot be started: that is final"]);
     deployment.run(&["delete", "campaign/hello"]).expect(1, &["its key is never used again"]);
     deployment.run(&["delete", "cohort/vip"]).expect(0, &["cohort vip: removed"]);
     deployment.run(&["delete", "vip"]).expect(1, &["`vip` is not KIND/KEY"]);

@@ -30,6 +30,14 @@ webhook:
   body: {{to: \"{{{{ user.phone }}}}\", amount: \"{{{{ event.amount }}}}\"}}
 ---
 kind: campaign
+key: weekly
+status: running
+trigger: {{schedule: {{cron: \"0 9 * * 1\"}}}}
+audience: {{user: {{plan: gold}}}}
+fatigue: {{resend: always}}
+webhook: {{url: \"{ok}\"}}
+---
+kind: campaign
 key: reminder
 status: running
 trigger: {{inaction: {{after: {{event: cart_added}}, without: {{event: purchase}}, within: 30d}}}}
@@ -96,7 +104,11 @@ fn a_user_is_shown_explained_and_deleted() {
     let explained = stage.get("/v1/users/u1/explain?campaign=cart").json();
     let resend = explained["gates"].as_array().into_iter().flatten().find(|gate| gate["gate"] == "resend").cloned().unwrap_or_default();
     assert_eq!((&resend["verdict"], &resend["reason"]), (&json!("shut"), &json!("already_sent")), "{explained:#}");
-    assert!(explained["verdict"].as_str().is_some_and(|verdict| verdict.contains("already_sent")), "{explained:#}");
+    // What is judged without an event is said.
+    for part in ["already_sent", "content are judged without the properties of an event", "in the outcomes topic"] {
+        assert!(explained["verdict"].as_str().is_some_and(|verdict| verdict.contains(part)), "{part} in {explained:#}");
+    }
+    assert_eq!(explained["next_run"], json!(null), "{explained:#}");
     assert_eq!((&explained["exposures"][0]["times"], &explained["waiting"], &explained["pending"]), (&json!(1), &json!([]), &json!([])));
     stage
         .command(&["explain", "--user", "u1", "--campaign", "cart"])
@@ -107,6 +119,13 @@ fn a_user_is_shown_explained_and_deleted() {
     stage
         .command(&["explain", "--user", "u1", "--campaign", "reminder"])
         .expect(0, &["what is still to come", "inaction falls due because of"]);
+    let weekly = stage.get("/v1/users/u1/explain?campaign=weekly").json();
+    assert_eq!(weekly["next_run"], stage.get("/v1/campaigns/weekly").json()["next_run"], "{weekly:#}");
+    let whole = |verdict: &str| !verdict.contains("without the properties");
+    assert!(weekly["next_run"].is_string() && weekly["verdict"].as_str().is_some_and(whole), "{weekly:#}");
+    stage
+        .command(&["explain", "--user", "u1", "--campaign", "weekly"])
+        .expect(0, &["what is still to come", "the next run of its schedule"]);
     stage.command(&["explain", "--user", "u1", "--campaign", "carts"]).expect(1, &["did you mean `cart`"]);
 
     let deleted = stage.command(&["user", "delete", "u1"]).expect(0, &["what is left elsewhere"]);

@@ -62,8 +62,9 @@ pub struct Targets(RefCell<VecDeque<(String, Target)>>);
 impl Targets {
     fn of(&self, url: String) -> Result<Target, Failure> {
         let mut known = self.0.borrow_mut();
-        if let Some((_, target)) = known.iter().find(|(before, _)| *before == url) {
-            return Ok(target.clone());
+        if let Some(at) = known.iter().position(|(before, _)| *before == url) {
+            known.swap(0, at);
+            return Ok(known[0].1.clone());
         }
         let target = parse(&url)?;
         known.truncate(KNOWN_URLS - 1);

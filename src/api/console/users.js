@@ -158,7 +158,7 @@ function explainer(page) {
 /** An instant within a sentence: what the worker says has them in UTC. */
 const INSTANT = /(\d{4}-\d\d-\d\dT[\d:.]+Z)/;
 
-function explained({ verdict, gates, waiting, pending, exposures }) {
+function explained({ verdict, gates, waiting, next_run, pending, exposures }) {
   const sentence = verdict.split(INSTANT).map((part) => (INSTANT.test(part) ? time(part) : part));
   const stands = [
     ...exposures.map(({ arm, times, last }) => [
@@ -171,6 +171,7 @@ function explained({ verdict, gates, waiting, pending, exposures }) {
       time(due),
       event ? `, because of ${event}` : "",
     ]),
+    ...(next_run ? [["The schedule runs next at ", time(next_run)]] : []),
     ...pending.map(({ phase, attempt, until }) => [`Under way (${phase}, attempt ${attempt}) until `, time(until)]),
   ];
   return [
@@ -180,13 +181,16 @@ function explained({ verdict, gates, waiting, pending, exposures }) {
   ];
 }
 
+/** Before what lies in an `any`, `all`, `not` or cohort: spaces that do not collapse. */
+const INDENT = "\u00a0\u00a0\u00a0";
+
 function gate({ gate, verdict, reason, rule, frees, compared }) {
   const detail = [reason && words.reason(reason), words.rule(rule)].filter(Boolean).join(": ");
-  const shown = ({ what, value: found, against, holds }) => [
-    what,
-    h("code", found),
+  const shown = ({ what, value: found, against, holds, unknown, depth }) => [
+    INDENT.repeat(depth ?? 0) + what,
+    found && h("code", found),
     against && h("code", against),
-    holds === null || holds === undefined ? null : mark(holds ? "yes" : "no", holds ? "open" : "shut"),
+    unknown ? mark("unknown") : holds === null || holds === undefined ? null : mark(holds ? "yes" : "no", holds ? "open" : "shut"),
   ];
   return h(
     "li",

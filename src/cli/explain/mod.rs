@@ -2,6 +2,7 @@
 //! trigger saw, what came of it, and every gate with the values it compared.
 
 mod shown;
+mod together;
 mod watched;
 
 use std::path::PathBuf;
@@ -19,9 +20,11 @@ use super::simulate::{definitions, instant};
 use super::validate::Format;
 use super::world::WorldArgs;
 use crate::engine::catalog::{CampaignInForce, Catalog, InForce};
+use crate::engine::definition::Trigger;
 use crate::engine::event::{Event, SourceId};
 use crate::engine::reading::{self, Limits, Place};
 use crate::engine::record::Origin;
+use crate::engine::runs;
 use crate::engine::step::{Delivering, Exposed, GateView, Known, SeenView, Standing, Waiting, explain, standing, verdict};
 use crate::engine::time::Timestamp;
 use crate::simulator::endpoints::Endpoints;
@@ -86,12 +89,17 @@ pub struct Explained {
     /// Outcome lines of this campaign, as they would stand in the outcomes topic.
     pub lines: Vec<Value>,
     pub waiting: Vec<Waiting>,
+    /// Of its schedule, unless it has ended.
+    pub next_run: Option<Timestamp>,
     pub pending: Vec<Delivering>,
     pub exposures: Vec<Exposed>,
     /// Were it triggered at `at`.
     pub gates: Vec<GateView>,
     /// What they come to together, in a sentence.
     pub verdict: String,
+    /// What is said where `seen` is empty.
+    #[serde(skip)]
+    pub waits_for: &'static str,
 }
 
 /// An event that a part of the trigger waits for.
@@ -230,11 +238,25 @@ fn replay(
         seen,
         lines,
         waiting,
+        next_run: runs::next_run_of(in_force, &campaign.definition, at),
+        waits_for: waits_for(&campaign.definition.trigger),
         pending,
         exposures,
         verdict: verdict(&gates),
         gates,
     })
+}
+
+/// Why there may be no event to show.
+fn waits_for(trigger: &Trigger) -> &'static str {
+    match trigger {
+        Trigger::UserDate(_) => "it waits for no event: its trigger is a date of the user, which stands in the gates",
+        Trigger::Schedule(_) => "it waits for no event: its trigger is a schedule",
+        Trigger::Cohort { .. } => "it waits for no event: its trigger is a cohort",
+        Trigger::Action(_) | Trigger::Actions(_) | Trigger::Inaction(_) | Trigger::Absence(_) | Trigger::EventDate(_) | Trigger::Api => {
+            "no event that it waits for"
+        }
+    }
 }
 
 /// Nobody has said what linked services answer: what came of a send that needs it is not known either.

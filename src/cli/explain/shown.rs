@@ -6,8 +6,11 @@ use serde_json::Value;
 use super::{Explained, SeenEvent};
 use crate::engine::step::Part;
 
+/// The title of clocks that run, and of the next run of a schedule.
+const TO_COME: &str = "what is still to come";
+
 pub fn text(explained: &Explained) -> String {
-    let Explained { user_id, campaign, status, from, at, events, seen, lines, waiting, pending, gates, verdict, .. } = explained;
+    let Explained { user_id, campaign, status, from, at, events, seen, lines, waiting, pending, gates, verdict, next_run, .. } = explained;
     let mut text = format!("user {user_id}, campaign {campaign} ({status} since {from}), as of {at}; events of this user: {events}\n");
     let mut section = |title: &str, lines: Vec<String>, none: &str| {
         text.push_str(&format!("\n{title}\n"));
@@ -16,11 +19,14 @@ pub fn text(explained: &Explained) -> String {
             text.push_str(&format!("  {line}\n"));
         }
     };
-    section("what its trigger saw", seen.iter().flat_map(of_event).collect(), "no event that it waits for");
-    let undecided = if waiting.is_empty() { "nothing was decided: the trigger did not fire" } else { "nothing is decided yet" };
+    section("what its trigger saw", seen.iter().flat_map(of_event).collect(), explained.waits_for);
+    let undecided =
+        if waiting.is_empty() && next_run.is_none() { "nothing was decided: the trigger did not fire" } else { "nothing is decided yet" };
     section("what came of it", lines.iter().map(of_line).collect(), undecided);
-    if !waiting.is_empty() {
-        section("what is still to come", waiting.iter().map(|waiting| of_waiting(&json(waiting))).collect(), "");
+    let runs = next_run.iter().map(|at| of_run(&at.to_string()));
+    let to_come: Vec<String> = waiting.iter().map(|waiting| of_waiting(&json(waiting))).chain(runs).collect();
+    if !to_come.is_empty() {
+        section(TO_COME, to_come, "");
     }
     if !pending.is_empty() {
         section("deliveries under way", pending.iter().map(|entry| of_pending(&json(entry))).collect(), "");
@@ -40,12 +46,15 @@ pub fn of_server(explained: &Value) -> String {
     let mut text = format!("user {}, campaign {}, as of {}{known}\n", field("user_id"), field("campaign"), field("at"));
     let sections: [Section; 4] = [
         ("what came of it", "exposures", |exposed| vec![of_exposed(exposed)]),
-        ("what is still to come", "waiting", |waiting| vec![of_waiting(waiting)]),
+        (TO_COME, "waiting", |waiting| vec![of_waiting(waiting)]),
         ("deliveries under way", "pending", |entry| vec![of_pending(entry)]),
         ("the gates, were it triggered now", "gates", of_gate),
     ];
     for (title, name, show) in sections {
-        let lines: Vec<String> = explained[name].as_array().into_iter().flatten().flat_map(show).collect();
+        let mut lines: Vec<String> = explained[name].as_array().into_iter().flatten().flat_map(show).collect();
+        if title == TO_COME {
+            lines.extend(explained["next_run"].as_str().map(of_run));
+        }
         if !lines.is_empty() {
             text.push_str(&format!("\n{title}\n"));
             lines.iter().for_each(|line| text.push_str(&format!("  {line}\n")));
@@ -105,6 +114,10 @@ fn of_waiting(waiting: &Value) -> String {
     if kind == "deferred" { format!("deferred until {due}{because}") } else { format!("{due}  {kind} falls due{because}") }
 }
 
+fn of_run(at: &str) -> String {
+    format!("{at}  the next run of its schedule")
+}
+
 fn of_pending(entry: &Value) -> String {
     let [id, phase, until] = ["delivery_id", "phase", "until"].map(|name| entry[name].as_str().unwrap_or_default());
     format!("{id}  {phase}, attempt {}, until {until}", entry["attempt"])
@@ -143,11 +156,13 @@ fn cap(defined: &Value) -> String {
 
 fn of_part(part: &Value) -> String {
     let [what, value] = ["what", "value"].map(|name| part[name].as_str().unwrap_or_default());
-    let mut line = if value.is_empty() { what.to_owned() } else { format!("{what}: {value}") };
+    let indent = "  ".repeat(part["depth"].as_u64().and_then(|depth| usize::try_from(depth).ok()).unwrap_or(0));
+    let mut line = if value.is_empty() { format!("{indent}{what}") } else { format!("{indent}{what}: {value}") };
     line.extend(part["against"].as_str().map(|against| format!(" | {against}")));
     match part["holds"].as_bool() {
         Some(true) => line.push_str("  yes"),
         Some(false) => line.push_str("  no"),
+        None if part["unknown"] == true => line.push_str("  unknown"),
         None => {}
     }
     line

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use serde_json::Value as Json;
 
 use super::SeenEvent;
+use super::together::{Met, Together};
 use crate::engine::catalog::{CampaignInForce, InForce};
 use crate::engine::definition::{Campaign, Trigger};
 use crate::engine::effect::DISPATCH_FAILED;
@@ -34,6 +35,7 @@ pub struct Watched<'a> {
     pub origin: Origin,
     /// The properties of the event that a chain began with, by the id of each of its events.
     originals: BTreeMap<Box<str>, Object>,
+    together: Together,
     /// What the events of a delivery say, by its id: its claim's.
     claims: BTreeMap<String, Object>,
 }
@@ -43,7 +45,7 @@ impl<'a> Watched<'a> {
         let campaign = &campaign.definition;
         let origin = Origin { kind: TriggerKind::of(&campaign.trigger), message_id: "explain".into(), ..Origin::default() };
         let (seen, lines, originals, claims) = (Vec::new(), Vec::new(), BTreeMap::new(), BTreeMap::new());
-        Watched { in_force, campaign, user: user.into(), seen, lines, origin, originals, claims }
+        Watched { in_force, campaign, user: user.into(), seen, lines, origin, originals, together: Together::default(), claims }
     }
 
     /// `replay` has just applied the event, if there is one, and done what was due before it.
@@ -121,7 +123,8 @@ impl<'a> Watched<'a> {
     }
 
     fn happened(&mut self, known: &Known, name: &str, event_id: &str, at: Timestamp, properties: &Object) {
-        let parts = seen(self.in_force, &self.user, known, self.campaign, (name, properties, at));
+        let mut parts = seen(self.in_force, &self.user, known, self.campaign, (name, properties, at));
+        self.together.compare(&self.campaign.trigger, &Met::new(name, event_id, at, properties), &mut parts, known);
         if parts.iter().any(SeenView::triggers) {
             self.origin_of(name, properties);
         }

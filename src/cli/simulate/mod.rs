@@ -290,7 +290,7 @@ fn table(simulated: &serde_json::Value) -> String {
     let rows: Vec<(String, &serde_json::Value)> = campaigns.iter().map(|(key, counts)| (key.clone(), counts)).collect();
     lines.extend(funnel::table("campaign", &rows));
     for (key, counts) in campaigns {
-        let notes = funnel::notes(counts);
+        let notes = funnel::notes(counts, !counts["conversions"].is_null());
         if !notes.is_empty() {
             lines.extend([String::new(), key.clone()]);
             lines.extend(notes.into_iter().map(|note| format!("  {note}")));

@@ -71,9 +71,11 @@ impl Refusal {
         match self {
             Refusal::Unknown => format!("there is no {name}"),
             Refusal::NotFrom { status, possible } => {
+                if possible.is_empty() {
+                    return format!("{name} has {} and cannot be {done}: that is final", status.as_str());
+                }
                 let possible: Vec<&str> = possible.iter().map(|act| act.as_str()).collect();
-                let possible = if possible.is_empty() { "nothing more".to_owned() } else { possible.join(" and ") };
-                format!("{name} is {} and cannot be {done}: possible is {possible}", status.as_str())
+                format!("{name} is {} and cannot be {done}: possible is {}", status.as_str(), possible.join(" and "))
             }
             Refusal::Invalid(_) => format!("{name} cannot be {done} as it is"),
             Refusal::Stays(status) => {

@@ -23,7 +23,7 @@ mod version;
 pub use changes::changes_after;
 pub use compare::whole;
 pub use explain::{Compared, explain_event, explain_user, operands};
-pub use shown::{operator, shown};
+pub use shown::{operator, shown, wanted};
 
 #[cfg(test)]
 pub mod notation;

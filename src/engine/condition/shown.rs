@@ -9,8 +9,13 @@ pub fn shown(condition: &Condition) -> String {
         Condition::All(parts) => joined(parts, " and "),
         Condition::Any(parts) => format!("({})", joined(parts, " or ")),
         Condition::Not(part) => format!("not ({})", shown(part)),
-        Condition::Test { path, test } => format!("{path} {} {}", operator(test), compared_with(test)),
+        Condition::Test { path, test } => format!("{path} {}", wanted(test)),
     }
+}
+
+/// An operator with what it compares with: `matches "^x"`.
+pub fn wanted(test: &Test) -> String {
+    format!("{} {}", operator(test), compared_with(test))
 }
 
 /// An operator as definitions spell it: the variant's name, in small letters with underscores.

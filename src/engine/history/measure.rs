@@ -234,24 +234,43 @@ impl History<'_> {
 /// T4: whether `without` did not happen before, as of `history.at`, the time of `after`; unknown where that is not known for the whole
 /// span. `itself`: the event that is `after` is a `without` too, and does not count.
 pub fn never(history: &History, absence: &Absence, itself: bool) -> Truth {
+    before(history, absence, itself).never
+}
+
+/// What is known of a `without` before its `after`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Before {
+    pub never: Truth,
+    /// The last time that it happened in the span, as far as that is kept.
+    pub last: Option<Timestamp>,
+    /// Since when the past is known.
+    pub since: Timestamp,
+}
+
+/// As [`never`], with what it looked at.
+pub fn before(history: &History, absence: &Absence, itself: bool) -> Before {
     let at = history.at;
     let begins = absence.in_last.map_or(Timestamp::MIN, |within| at.before(within));
     let counts = |one: Timestamp| begins < one && if itself { one < at } else { one <= at };
     let (own, ahead) = history.trackers.answering(&absence.without, &needed_for_absence(absence));
-    let mut since = Timestamp::MAX;
+    let (mut last, mut since) = (None, Timestamp::MAX);
     for tracker in [own, ahead].into_iter().flatten() {
-        let mut happened = false;
-        history.data(tracker).into_iter().for_each(|data| each_time(data, &mut |one| happened |= counts(one)));
-        if happened {
-            return Truth::False;
-        }
+        history
+            .data(tracker)
+            .into_iter()
+            .for_each(|data| each_time(data, &mut |one| last = last.max(Some(one).filter(|one| counts(*one)))));
         since = since.min(history.since(tracker.id));
     }
     let known = match absence.in_last {
         Some(_) => since <= begins,
         None => history.is_whole(Window::Ever, since),
     };
-    if known { Truth::True } else { Truth::Unknown }
+    let never = match last {
+        Some(_) => Truth::False,
+        None if known => Truth::True,
+        None => Truth::Unknown,
+    };
+    Before { never, last, since }
 }
 
 struct Source {

@@ -29,7 +29,7 @@ mod trackers;
 mod without;
 
 pub use backfill::{Noted, Plan, note_again, note_read, prune_backfilled};
-pub use measure::{Found, History, Measured, never};
+pub use measure::{Before, Found, History, Measured, before, never};
 pub use note::{MAX_AHEAD, MAX_TRACKED_BYTES, SPARE_NEWEST, must_stay, newest, note_event, note_where, prune};
 pub use renewed::{Asked, forget_former};
 pub use tracker::{Dates, MAX_DISTINCT, MAX_NEWEST, Tracker, What};

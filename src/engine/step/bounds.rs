@@ -2,7 +2,7 @@
 
 use crate::engine::id::CampaignId;
 use crate::engine::record::codec::size;
-use crate::engine::record::{Happened, Pending, Phase, Record, Request, Timer};
+use crate::engine::record::{Happened, Pending, Phase, Record, Request, Timer, TimerKind};
 
 /// New clocks and sends stop when the record without its frozen requests is this large, in bytes.
 pub const RECORD_SOFT_BYTES: usize = 64 * 1024;
@@ -69,9 +69,11 @@ fn waits(entry: &Pending) -> bool {
     matches!(entry.phase, Phase::Parked { .. } | Phase::Batched { .. })
 }
 
-/// Whether further events of this user had better wait for one of its deliveries to end: they might find no room.
+/// Whether further events of this user had better wait for one of its deliveries to end: they might find no room. Sends that wait for their
+/// linked content will be deliveries.
 pub fn is_crowded(record: &Record) -> bool {
-    under_way(record) >= CROWDED || request_bytes(record) > MAX_PENDING_BYTES / 2
+    let wishes = record.timers.iter().filter(|timer| matches!(timer.kind, TimerKind::Linking { .. })).count();
+    under_way(record) + wishes >= CROWDED || request_bytes(record) > MAX_PENDING_BYTES / 2
 }
 
 /// Whether what was held out can be noted, its exposure and its goal.

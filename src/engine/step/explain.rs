@@ -4,16 +4,17 @@
 use serde::Serialize;
 
 use super::claim::Occasion;
+use super::compared::shown;
 use super::gates::{self, Case, Gate, Stop};
-use super::{Known, Work, bounds};
-use crate::engine::audience::{self, Because, Why};
+use super::{Known, Shown, Work, bounds, compared};
+use crate::engine::audience;
+use crate::engine::calendar::read_date;
 use crate::engine::catalog::{CampaignInForce, InForce};
-use crate::engine::condition::{Compared, Truth, operator};
-use crate::engine::definition::{Campaign, FrequencyCap, Period, Resend, duration_text};
+use crate::engine::definition::{Absence, Campaign, FrequencyCap, Period, Resend, Trigger, UserDate, duration_text};
 use crate::engine::delivery::delivery_id;
 use crate::engine::effect::{Reason, RuleShown};
 use crate::engine::fatigue;
-use crate::engine::history::Found;
+use crate::engine::history;
 use crate::engine::id::UserId;
 use crate::engine::record::Origin;
 use crate::engine::time::Timestamp;
@@ -44,17 +45,6 @@ pub enum Passage {
     Unknown,
 }
 
-/// A value that a gate looked at.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Shown {
-    pub what: Box<str>,
-    pub value: Box<str>,
-    /// What the value was compared with.
-    pub against: Option<Box<str>>,
-    /// Whether this part holds, where a rule has several; `None` where nobody can know.
-    pub holds: Option<bool>,
-}
-
 /// All gates for an occasion, in order, also those behind one that is shut. `due` is when a clock would have fallen due; `None` for what
 /// is judged at once. What the store says of a limit is taken from `known.admitted`.
 pub fn explain(
@@ -69,7 +59,8 @@ pub fn explain(
     let work = Work::new(in_force, user, known.clone(), now);
     let occasion = Occasion { due, ..Occasion::of_origin(origin) };
     let case = work.case(&campaign.definition, Some(&occasion));
-    let mut views: Vec<GateView> = Gate::ORDER.iter().map(|gate| view(*gate, gates::pass(*gate, &case), compared(*gate, &case))).collect();
+    let mut views: Vec<GateView> = Gate::ORDER.iter().map(|gate| view(*gate, gates::pass(*gate, &case), looked_at(*gate, &case))).collect();
+    views.splice(1..1, trigger(&work, &campaign.definition, &occasion));
     if let Some(limit) = views.iter_mut().find(|view| view.gate == Gate::Limit && view.verdict == Passage::Open) {
         let unanswered = case.counter().is_some_and(|counter| case.admission(&counter).is_none());
         limit.verdict = if unanswered { Passage::Unknown } else { Passage::Open };
@@ -86,12 +77,26 @@ pub fn verdict(gates: &[GateView]) -> String {
         let ifs: Vec<&str> = unknown.map(|view| unless_known(view.gate)).collect();
         return format!("it would be sent{}{}", if ifs.is_empty() { "" } else { ", if " }, ifs.join(" and if "));
     };
-    let reason = first.reason.map_or("", |reason| reason.as_str());
+    let reason = first.reason.map_or("its trigger does not fire", |reason| reason.as_str());
     let opens: Option<Vec<Timestamp>> = closed.iter().map(|view| view.frees).collect();
     match (first.verdict, opens.and_then(|opens| opens.into_iter().max())) {
         (Passage::Waits, Some(at)) if closed.len() == 1 => format!("it would be deferred ({reason}) until {at}"),
         (_, Some(at)) => format!("it would be held back ({reason}); possible from {at}"),
         (_, None) => format!("it would be held back ({reason}); time alone does not change that"),
+    }
+}
+
+/// What is to be said with a verdict where the trigger brings properties and none were given.
+pub const WITHOUT_EVENT: &str =
+    "audience, `per` and content are judged without the properties of an event; what came of single events is in the outcomes topic";
+
+/// Whether a trigger brings properties: those of an event, or of a request to send.
+pub fn needs_event(trigger: &Trigger) -> bool {
+    match trigger {
+        Trigger::Action(_) | Trigger::Actions(_) | Trigger::Inaction(_) | Trigger::Absence(_) | Trigger::EventDate(_) | Trigger::Api => {
+            true
+        }
+        Trigger::UserDate(_) | Trigger::Schedule(_) | Trigger::Cohort { .. } => false,
     }
 }
 
@@ -112,6 +117,54 @@ fn view(gate: Gate, passed: Result<(), Stop>, compared: Vec<Shown>) -> GateView 
             GateView { gate, verdict, reason: Some(reason), rule, frees, compared }
         }
     }
+}
+
+/// Gate 2, where more than the conditions of an event decides: for the triggers that look at the past or at the profile.
+fn trigger(work: &Work, campaign: &Campaign, occasion: &Occasion) -> Option<GateView> {
+    match &campaign.trigger {
+        Trigger::Absence(absence) => Some(absent(work, absence, occasion)),
+        Trigger::UserDate(date) => Some(date_of_user(work, date)),
+        Trigger::Action(_)
+        | Trigger::Actions(_)
+        | Trigger::Inaction(_)
+        | Trigger::EventDate(_)
+        | Trigger::Schedule(_)
+        | Trigger::Api
+        | Trigger::Cohort { .. } => None,
+    }
+}
+
+/// T4: whether `without` did not happen, as far as that is known.
+fn absent(work: &Work, absence: &Absence, occasion: &Occasion) -> GateView {
+    let at = occasion.timestamp;
+    let itself = *absence.without.event == *occasion.event && work.holds(&absence.without, at, occasion.properties);
+    let past = history::before(&work.history(at), absence, itself);
+    let (what, begins) = match absence.in_last {
+        Some(span) => (format!("not in_last {}", duration_text::format(span)), Some(at.before(span))),
+        None => ("never".to_owned(), None),
+    };
+    let frees = |from: Timestamp| absence.in_last.filter(|_| from < Timestamp::MAX).map(|span| from.after(span));
+    let holds = compared::truth(past.never);
+    let last = past.last.map_or_else(|| "not that is known".to_owned(), |last| last.to_string());
+    let mut parts = vec![shown(format!("did {}, `without`", compared::pattern(&absence.without)), last).against(what).judged(holds)];
+    if holds != Some(false) {
+        let needed = begins.map_or_else(|| "from the beginning".to_owned(), |begins| begins.to_string());
+        parts.push(shown("known since", compared::since(past.since)).against(needed).judged(Some(holds.is_some())));
+    }
+    let passed = match holds {
+        Some(true) => return view(Gate::Trigger, Ok(()), parts),
+        Some(false) => GateView { frees: past.last.and_then(frees), ..view(Gate::Trigger, Ok(()), parts) },
+        None => view(Gate::Trigger, Err(Stop::until(Reason::HistoryIncomplete, frees(past.since))), parts),
+    };
+    GateView { verdict: Passage::Shut, ..passed }
+}
+
+/// T5, user: whether the trait is a date.
+fn date_of_user(work: &Work, date: &UserDate) -> GateView {
+    let found = work.known.profile.traits().lookup(&date.property);
+    let readable = found.and_then(read_date).is_some();
+    let part = compared::date(format!("user.{}", date.property), found);
+    GateView { verdict: if readable { Passage::Open } else { Passage::Shut }, ..view(Gate::Trigger, Ok(()), vec![part]) }
 }
 
 /// Gates 12 and 13.
@@ -137,7 +190,7 @@ fn content(work: &Work, campaign: &CampaignInForce, occasion: &Occasion) -> Vec<
 }
 
 /// What a gate looked at.
-fn compared(gate: Gate, case: &Case) -> Vec<Shown> {
+fn looked_at(gate: Gate, case: &Case) -> Vec<Shown> {
     let campaign = case.campaign;
     let policy = &case.in_force.policy;
     match gate {
@@ -147,11 +200,7 @@ fn compared(gate: Gate, case: &Case) -> Vec<Shown> {
             let earliest = case.now.before(policy.max_age);
             happened.map(|at| shown("it happened at", at).against(earliest)).into_iter().collect()
         }
-        Gate::Audience => {
-            let mut parts = Vec::new();
-            flatten(&audience::why(&campaign.audience, &gates::scope(case)), &mut parts);
-            parts
-        }
+        Gate::Audience => compared::of_rule(&audience::why(&campaign.audience, &gates::scope(case))),
         Gate::Resend => resend(case, campaign),
         Gate::ActiveWindow => {
             let bound = |what, at: Option<Timestamp>| at.map(|at| shown(what, case.due().max(case.now)).against(at));
@@ -171,17 +220,17 @@ fn compared(gate: Gate, case: &Case) -> Vec<Shown> {
         Gate::FrequencyCaps => {
             let caps = &case.in_force.workspace.frequency_caps;
             let counted = fatigue::counted(case.ledger, campaign, caps, case.now, || case.zone());
-            let show = |counted: fatigue::Counted| Shown {
-                holds: Some(!counted.is_full()),
-                ..shown(format!("sends {}", scope_of(counted.cap)), counted.sends).against(counted.cap.limit)
+            let show = |counted: fatigue::Counted| {
+                let sends = shown(format!("sends {}", scope_of(counted.cap)), counted.sends).against(counted.cap.limit);
+                sends.judged(Some(!counted.is_full()))
             };
             counted.map(show).collect()
         }
         Gate::Limit => case.counter().zip(campaign.limit).map_or_else(Vec::new, |(counter, limit)| {
             let holds = case.admission(&counter);
-            vec![Shown { holds, ..shown("users of", counter).against(limit.users) }]
+            vec![shown("users of", counter).against(limit.users).judged(holds)]
         }),
-        Gate::Content | Gate::Room => Vec::new(),
+        Gate::Trigger | Gate::Content | Gate::Room => Vec::new(),
     }
 }
 
@@ -198,57 +247,6 @@ fn resend(case: &Case, campaign: &Campaign) -> Vec<Shown> {
     values.chain([sent]).collect()
 }
 
-/// The parts of a rule, each before its own parts.
-fn flatten(why: &Why, out: &mut Vec<Shown>) {
-    let holds = truth(why.truth);
-    let part = |what: String, value: String, against: Option<Box<str>>| Shown { what: what.into(), value: value.into(), against, holds };
-    match &why.because {
-        Because::All(parts) | Because::Any(parts) => parts.iter().for_each(|part| flatten(part, out)),
-        Because::Not(inner) => {
-            out.push(part("not".to_owned(), String::new(), None));
-            flatten(inner, out);
-        }
-        Because::User(compared) => flatten_condition("user", compared, out),
-        Because::Did { did, measured } => {
-            let found = measured.map_or_else(|| "not known".to_owned(), |measured| found(measured.found));
-            let since = measured.map(|measured| format!("known since {}", measured.since).into());
-            out.push(part(format!("did {}", did.pattern.event), found, since));
-        }
-        Because::Cohort { key, rule } => {
-            out.push(part(format!("cohort {key}"), String::new(), None));
-            flatten(rule, out);
-        }
-        Because::Listed { key, users } => out.push(part(format!("cohort {key}"), format!("a list of {users}"), None)),
-        Because::NoCohort { key } => out.push(part(format!("cohort {key}"), "not defined".to_owned(), None)),
-    }
-}
-
-/// The tests of a condition. `subject`: before the dot of what is tested.
-pub(super) fn flatten_condition(subject: &str, compared: &Compared, out: &mut Vec<Shown>) {
-    match compared {
-        Compared::All(_, parts) | Compared::Any(_, parts) => parts.iter().for_each(|part| flatten_condition(subject, part, out)),
-        Compared::Not(holds, inner) => {
-            out.push(Shown { holds: truth(*holds), ..shown("not", "") });
-            flatten_condition(subject, inner, out);
-        }
-        Compared::Test { truth: holds, path, test, found, operands } => {
-            let each = |values: Vec<String>| if values.is_empty() { "missing".to_owned() } else { values.join(", ") };
-            let operands = operands.iter().map(|operand| operand.as_ref().map_or_else(|| "missing".to_owned(), Value::to_string));
-            let against = format!("{} {}", operator(test), operands.collect::<Vec<_>>().join(", "));
-            let value = each(found.iter().map(Value::to_string).collect());
-            out.push(Shown { holds: truth(*holds), ..shown(format!("{subject}.{path}"), value).against(against.trim_end()) });
-        }
-    }
-}
-
-fn found(found: Found) -> String {
-    match found {
-        Found::Number(number) => number.map(|number| number.to_string()),
-        Found::Time(time) => time.map(|time| time.to_string()),
-    }
-    .unwrap_or_else(|| "nothing".to_owned())
-}
-
 /// Which sends a cap counts.
 fn scope_of(cap: &FrequencyCap) -> String {
     let period = match cap.period {
@@ -258,22 +256,4 @@ fn scope_of(cap: &FrequencyCap) -> String {
     let labels = [("channel", &cap.channel), ("tag", &cap.tag)];
     let labels = labels.iter().filter_map(|(kind, name)| Some(format!(" with {kind} {}", name.as_ref()?)));
     labels.fold(period, |text, label| text + &label)
-}
-
-fn truth(truth: Truth) -> Option<bool> {
-    match truth {
-        Truth::True => Some(true),
-        Truth::False => Some(false),
-        Truth::Unknown => None,
-    }
-}
-
-fn shown(what: impl Into<Box<str>>, value: impl ToString) -> Shown {
-    Shown { what: what.into(), value: value.to_string().into(), against: None, holds: None }
-}
-
-impl Shown {
-    fn against(self, other: impl ToString) -> Shown {
-        Shown { against: Some(other.to_string().into()), ..self }
-    }
 }

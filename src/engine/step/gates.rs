@@ -44,6 +44,8 @@ use crate::engine::value::{Object, Value};
 #[serde(rename_all = "snake_case")]
 pub enum Gate {
     Status,
+    /// Judged where events are matched; shown where more than a condition on the event decides.
+    Trigger,
     Late,
     Audience,
     Resend,
@@ -99,7 +101,7 @@ impl From<Held> for Stop {
 }
 
 impl Stop {
-    fn until(reason: Reason, frees: Option<Timestamp>) -> Stop {
+    pub fn until(reason: Reason, frees: Option<Timestamp>) -> Stop {
         Stop { frees, ..Stop::from(reason) }
     }
 
@@ -146,7 +148,7 @@ pub(super) fn pass(gate: Gate, case: &Case) -> Result<(), Stop> {
         Gate::QuietHours => quiet_hours(case),
         Gate::FrequencyCaps => caps(case),
         Gate::Limit => limit(case),
-        Gate::Content | Gate::Room => Ok(()),
+        Gate::Trigger | Gate::Content | Gate::Room => Ok(()),
     }
 }
 

@@ -29,6 +29,7 @@ mod belongs;
 pub mod bounds;
 mod chain;
 mod claim;
+mod compared;
 mod dates;
 mod deferral;
 mod due;
@@ -54,7 +55,8 @@ pub use about::{About, Clock, Delivering, Exposed, Remembered, Standing, Waiting
 pub use belongs::belongs;
 use chain::Internals;
 pub use chain::{DELIVERED, FAILED, MAX_CHAIN, SENT};
-pub use explain::{GateView, Passage, Shown, explain, verdict};
+pub use compared::Shown;
+pub use explain::{GateView, Passage, WITHOUT_EVENT, explain, needs_event, verdict};
 pub use gates::Gate;
 pub use redrive::{LETTERS_COUNT, Refusal, redrivable};
 pub use seen::{Part, SeenView, seen};

@@ -3,12 +3,12 @@
 
 use serde::Serialize;
 
-use super::explain::flatten_condition;
+use super::compared;
 use super::happening::condition_scope;
 use super::{Known, Shown};
 use crate::engine::catalog::InForce;
 use crate::engine::condition::{Truth, explain_event};
-use crate::engine::definition::{Campaign, Pattern, Trigger};
+use crate::engine::definition::{Campaign, EventDate, Pattern, Trigger};
 use crate::engine::id::UserId;
 use crate::engine::time::Timestamp;
 use crate::engine::value::Object;
@@ -56,8 +56,10 @@ pub fn seen(
     waiting
         .map(|(part, pattern)| {
             let judged = explain_event(&pattern.condition, properties, &scope);
-            let mut compared = Vec::new();
-            flatten_condition("event", &judged, &mut compared);
+            let mut compared = compared::of_condition("event", &judged);
+            if let (Part::Date, Trigger::EventDate(EventDate { property: Some(path), .. })) = (part, &campaign.trigger) {
+                compared.push(compared::date(format!("event.{path}"), properties.lookup(path)));
+            }
             SeenView { part, meets: judged.truth() == Truth::True, compared }
         })
         .collect()

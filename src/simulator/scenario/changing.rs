@@ -135,7 +135,7 @@ mod tests {
         check("- {at: 2026-11-01T00:00:00Z, pause: hello}", "s:6:3: error: a change lies before `from`");
         check(
             &format!("- {{at: {noon}, end: hello}}\n- {{at: {noon}, start: hello}}"),
-            "s:7:3: error: campaign `hello` is ended and cannot be started: possible is nothing more",
+            "s:7:3: error: campaign `hello` has ended and cannot be started: that is final",
         );
         check(
             &format!("- {{at: {noon}, start: hello}}"),

@@ -2,6 +2,7 @@
 
 use futures_util::FutureExt;
 
+use super::patience::JUDGED_OVER;
 use super::*;
 use crate::engine::event::{Body, Event, Position, SourceId};
 use crate::engine::step::Verdict;
@@ -122,11 +123,11 @@ fn a_user_whose_endpoint_hangs_keeps_the_others_waiting_once_and_not_for_long() 
         mail.push(bench.event(&other));
         let begun = bench.handle(mail);
         assert!(begun.iter().any(|(delivery, _)| *delivery.user == *other), "{other} is turned with the others");
-        assert!(bench.lane.patient_events <= PATIENT_EVENTS + BATCH);
+        assert!(bench.lane.patience.events() <= PATIENT_EVENTS + BATCH);
     }
     assert_eq!(stood, JUDGED_OVER);
     let hot = BATCHES * (BATCH - 1);
-    assert_eq!(bench.decided(), (BATCHES + MAX_PENDING, hot - MAX_PENDING - bench.lane.patient_events), "what waits is not decided yet");
+    assert_eq!(bench.decided(), (BATCHES + MAX_PENDING, hot - MAX_PENDING - bench.lane.patience.events()), "what waits is not decided yet");
 }
 
 #[test]
@@ -140,7 +141,7 @@ fn a_burst_of_one_user_waits_for_its_turn_and_none_of_it_is_lost() {
         mail.extend((0..more).map(|_| bench.event("hot")));
         left -= more;
         begun = bench.handle(mail);
-        assert!(begun.len() <= USER_DELIVERIES && bench.lane.patient_events <= PATIENT_EVENTS + BATCH);
+        assert!(begun.len() <= USER_DELIVERIES && bench.lane.patience.events() <= PATIENT_EVENTS + BATCH);
         messages.extend(begun.iter().map(|(delivery, _)| delivery.entry.claim.event_id.to_string()));
         // Five seconds for all: far longer than a pace is judged over.
         bench.clock.advance(20 * MS);
@@ -186,36 +187,4 @@ fn a_burst_of_events_for_several_campaigns_finds_room_for_all() {
     check(2);
     // In between nothing is under way that could say when there is room.
     check(MAX_PENDING - CAMPAIGNS);
-}
-
-#[test]
-fn a_user_is_too_slow_by_the_pace_at_which_its_events_go_on() {
-    let check = |waiting: usize, gone: u32, passed: Duration, expect: bool| {
-        let mut bench = bench();
-        let work = |bench: &mut Bench| match bench.event("hot") {
-            Mail::Work(work) => work,
-            _ => panic!("an event"),
-        };
-        let waiting = (0..waiting).map(|_| work(&mut bench)).collect();
-        let patient = Patient { waiting, gone, ..Patient::new(Duration::ZERO) };
-        assert_eq!(patient.is_slow(passed), expect, "{gone} went on in {passed:?}");
-    };
-    check(1000, 0, JUDGED_OVER - MS, false);
-    check(1000, 0, JUDGED_OVER, true);
-    // 100 ms for sixteen, 400 ms, and 2.5 s.
-    check(1000, 160, 1000 * MS, false);
-    check(1000, 40, 1000 * MS, true);
-    check(1000, 16, 2500 * MS, true);
-    check(60, 16, 2500 * MS, false);
-}
-
-#[test]
-fn a_pace_is_judged_anew_and_the_verdict_stands_meanwhile() {
-    let mut bench = bench();
-    let Mail::Work(work) = bench.event("hot") else { panic!("an event") };
-    let mut patient = Patient { waiting: VecDeque::from([work]), ..Patient::new(Duration::ZERO) };
-    patient.moved(1, 12_000 * MS);
-    assert!(patient.is_slow(12_001 * MS), "it stood for longer than all may wait");
-    patient.moved(8, 12_100 * MS);
-    assert!(!patient.is_slow(12_000 * MS + JUDGED_OVER), "it moves again");
 }

@@ -195,7 +195,7 @@ impl Iterator for Waiting {
             Some(run) => Input::Run { campaign: self.campaign, run: run.clone(), reached: self.at },
             None => Input::Arm { campaign: self.campaign },
         };
-        Some(Work { user, input, origin: Some(Origin { ticket, raw: None }), may_wait: false })
+        Some(Work { user, input, origin: Some(Origin { ticket, raw: None }), may_wait: true })
     }
 }
 

@@ -90,10 +90,10 @@ impl Turning {
         }
     }
 
-    /// Whether this one is left for another turn. Behind an event that is left all are, though there be room again: what is stored says how
-    /// far a log is applied, and what came before that would not be.
+    /// Whether this one is left for another turn. Behind an event that is left all that comes from logs is, though there be room again: what
+    /// is stored says how far a log is applied, and what came before that would not be; and a run finds its users as they are by then.
     pub fn leaves(&self, input: &Input, may_wait: bool) -> bool {
-        let is_of_log = matches!(input, Input::Event(_) | Input::Poisoned { .. });
+        let is_of_log = matches!(input, Input::Event(_) | Input::Poisoned { .. } | Input::Run { .. } | Input::Arm { .. });
         is_of_log && (!self.left.is_empty() || may_wait && bounds::is_crowded(&self.known.record))
     }
 

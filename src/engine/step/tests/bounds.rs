@@ -47,6 +47,23 @@ fn pending_deliveries_are_bounded_in_number() {
 }
 
 #[test]
+fn a_record_is_crowded_by_what_is_under_way_or_will_be() {
+    let crowds = |campaign: Campaign, then: &str, expect: bool| {
+        let mut bench = Bench::new(&[campaign.always()], Workspace::default());
+        for _ in 0..CROWDED {
+            assert!(!is_crowded(&bench.known.record));
+            bench.line("0s track buy");
+            bench.line(then);
+        }
+        assert_eq!(is_crowded(&bench.known.record), expect, "{then}");
+    };
+    crowds(action("a", "buy"), "0s track else", true);
+    crowds(action("a", "buy").linked(), "0s track else", true);
+    crowds(action("a", "buy"), "0s parked a 1", false);
+    crowds(action("a", "buy"), "0s delivered a 1", false);
+}
+
+#[test]
 fn an_endpoint_that_is_away_keeps_out_no_others() {
     let campaigns = [action("a", "buy").always(), action("b", "sell").always(), action("c", "rent").always()];
     let mut bench = Bench::new(&campaigns, Workspace::default());

@@ -1,6 +1,7 @@
 //! Explaining: the same verdicts as the gates', with the values that they compared.
 
 use super::*;
+use crate::engine::condition::notation::condition;
 use crate::engine::record::Origin;
 
 /// A gate as a line: verdict, reason, when it opens, and what was compared.
@@ -9,9 +10,24 @@ fn show_view(view: &GateView) -> String {
     line += &view.reason.map_or_else(String::new, |reason| format!(" {}", reason.as_str()));
     line += &view.frees.map_or_else(String::new, |at| format!(" until {}", show_time(at)));
     for part in &view.compared {
-        let holds = part.holds.map_or("", |holds| if holds { " yes" } else { " no" });
+        let holds = match part.holds {
+            Some(holds) => {
+                if holds {
+                    " yes"
+                } else {
+                    " no"
+                }
+            }
+            None => {
+                if part.unknown {
+                    " unknown"
+                } else {
+                    ""
+                }
+            }
+        };
         let against = part.against.as_ref().map_or_else(String::new, |against| format!(" | {against}"));
-        line += &format!("; {}: {}{against}{holds}", part.what, part.value);
+        line += &format!("; {}{}: {}{against}{holds}", ">".repeat(part.depth), part.what, part.value);
     }
     line
 }
@@ -24,7 +40,7 @@ fn explained(bench: &Bench, properties: &str) -> Vec<GateView> {
 
 /// After a script, one gate of the first campaign.
 fn check(workspace: Workspace, campaign: Campaign, script: &[&str], gate: Gate, expect: &str) {
-    let mut bench = Bench::new(&[campaign], workspace);
+    let mut bench = Bench::new(&[campaign], workspace).with_past(&[], at("0s"));
     script.iter().for_each(|line| drop(bench.line(line)));
     let views = explained(&bench, r#"{"order":7}"#);
     let found = views.iter().find(|view| view.gate == gate).unwrap_or_else(|| panic!("no {gate:?}"));
@@ -63,10 +79,76 @@ fn each_gate_says_what_it_compared() {
         Gate::FrequencyCaps,
         "waits frequency_cap until 60m; sends in the last 1h: 1 | 1 no",
     );
-    check(none(), plain().limit(5), &[], Gate::Limit, "unknown; users of: a | 5");
+    check(none(), plain().limit(5), &[], Gate::Limit, "unknown; users of: a | 5 unknown");
     check(none(), plain(), &[], Gate::Limit, "open");
     check(none(), plain().body("{% abort 'no' %}"), &[], Gate::Content, "shut aborted_by_template");
     check(none(), plain(), &sent, Gate::Room, "open; deliveries under way: 1 | 32; waiting for a retry or a batch: 0 | 128");
+}
+
+/// The audience shows the rule as it is written: measure, bounds, window, operands, and which parts lie in which.
+#[test]
+fn the_audience_shows_its_rule() {
+    let did = |measure, window| Rule::Did(Box::new(Did { pattern: pattern("buy"), measure, window }));
+    let user = |json: &str| Rule::User(condition(json));
+    let of = |rule: Rule| action("a", "buy").with(|campaign| campaign.audience = rule);
+    let line = |rule: Rule, expect: &str| {
+        let mut bench = Bench::new(&[of(rule)], Workspace::default()).with_past(&[], at("0s"));
+        [r#"0s identify {"plan":"gold","joined":"2026-11-20T09:00:00Z"}"#, r#"1s track buy {"amount":150}"#]
+            .iter()
+            .for_each(|line| drop(bench.line(line)));
+        let views = explained(&bench, "{}");
+        let found = views.iter().find(|view| view.gate == Gate::Audience).map(show_view).unwrap_or_default();
+        assert_eq!(found.split_once("; ").map(|(_, parts)| parts.to_owned()).unwrap_or_default(), expect);
+    };
+    let amount = || Measure::Sum("amount".into(), vec![Bound::Gte(100.0), Bound::Lt(500.0)]);
+    let known = "known since 2026-11-20T10:00:00.000Z";
+    line(did(amount(), Window::InLast(span("30d"))), &format!("did buy: 150 | sum amount gte 100 and lt 500 in_last 30d; {known} unknown"));
+    line(
+        did(Measure::Last(Window::InLast(span("1h"))), Window::Ever),
+        &format!("did buy: 2026-11-20T10:00:01.000Z | last in_last 1h; {known} yes"),
+    );
+    line(
+        user(r#"{"plan":{"matches":"^s"},"joined":{"in_last":"1d"}}"#),
+        "user.plan: \"gold\" | matches \"^s\" no; user.joined: \"2026-11-20T09:00:00Z\" | in_last 1d yes",
+    );
+    let either = Rule::Any(vec![user(r#"{"plan":"vip"}"#), Rule::All(vec![user(r#"{"plan":"gold"}"#), user(r#"{"a":{"exists":false}}"#)])]);
+    let expect = "any:  yes; >user.plan: \"gold\" | eq \"vip\" no; >all:  yes; >>user.plan: \"gold\" | eq \"gold\" yes; \
+                  >>user.a: missing | exists false yes";
+    line(either, expect);
+    line(Rule::Not(Box::new(user(r#"{"plan":"gold"}"#))), "not:  no; >user.plan: \"gold\" | eq \"gold\" yes");
+}
+
+/// What triggers look at besides an event is a gate of its own.
+#[test]
+fn a_trigger_that_looks_at_the_past_or_the_profile_is_shown() {
+    let absence = || Trigger::Absence(Absence { after: pattern("buy"), without: pattern("look"), in_last: Some(span("1d")) });
+    let absent = || campaign("a", absence()).always();
+    let (since, begins) = ("2026-11-20T10:00:00.000Z", "2026-11-19T10:00:00.000Z");
+    let expect = format!(
+        "shut history_incomplete until 1440m; did look, `without`: not that is known | not in_last 1d unknown; known since: {since} | {begins} no"
+    );
+    check(Workspace::default(), absent(), &[], Gate::Trigger, &expect);
+    let late = &["1500m identify {}"];
+    let expect =
+        format!("open; did look, `without`: not that is known | not in_last 1d yes; known since: {since} | 2026-11-20T11:00:00.000Z yes");
+    check(Workspace::default(), absent(), late, Gate::Trigger, &expect);
+    let looked = &["1500m track look"];
+    let expect = "shut until 2940m; did look, `without`: 2026-11-21T11:00:00.000Z | not in_last 1d no";
+    check(Workspace::default(), absent(), looked, Gate::Trigger, expect);
+    let birthday = || {
+        let when = DateOffset { offset_ms: 0, at: None, zone: ZoneChoice::User };
+        campaign("a", Trigger::UserDate(UserDate { property: "birthday".into(), yearly: false, when }))
+    };
+    let date = "a date (2027-01-31, 2027-01-31T09:00:00Z, or Unix time as a number)";
+    check(
+        Workspace::default(),
+        birthday(),
+        &[r#"0s identify {"birthday":"soon"}"#],
+        Gate::Trigger,
+        &format!("shut; user.birthday: \"soon\" | {date} no"),
+    );
+    let sound = &[r#"0s identify {"birthday":"2027-01-31"}"#];
+    check(Workspace::default(), birthday(), sound, Gate::Trigger, &format!("open; user.birthday: \"2027-01-31\" | {date} yes"));
 }
 
 /// It speaks of what the campaign has.
