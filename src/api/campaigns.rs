@@ -145,18 +145,13 @@ async fn end(
 /// Does it and shows the campaign as it is then, or only shows it, as it would be started.
 async fn act(shared: &Shared, admin: &Admin, key: String, act: Act, seen: Option<u64>, dry: bool) -> Result<Response, Problem> {
     let (options, name, of_which) = (shared.read_options(), format!("campaign {key}"), key.clone());
-    let done = match act {
-        Act::Start => "started",
-        Act::Pause => "paused",
-        Act::End => "ended",
-    };
     let (in_force, secrets) = (shared.in_force().await?, shared.trial.secrets.clone());
     let decide = move |catalog: &catalog::Catalog, now| {
-        let (next, change) = catalog::act(catalog, &of_which, act, &options, now).map_err(|why| refused(&name, done, why))?;
+        let (next, change) = catalog::act(catalog, &of_which, act, &options, now).map_err(|why| refused(&name, act.done(), why))?;
         if let Some(document) = catalog.get(Kind::Campaign, &of_which).filter(|_| act == Act::Start && !dry) {
             let missing = secrets::missing(catalog, &in_force, document, &secrets);
             if !missing.is_empty() {
-                return Err(refused(&name, done, Refusal::Invalid(missing)));
+                return Err(refused(&name, act.done(), Refusal::Invalid(missing)));
             }
         }
         Ok(Decided { next: (!dry).then_some(next), told: change })

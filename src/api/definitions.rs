@@ -256,21 +256,11 @@ fn mistaken(problems: &[definition::Problem]) -> Problem {
 
 /// Why something was not done to a definition. `done` is what it was not, as `started`.
 pub fn refused(name: &str, done: &str, refusal: Refusal) -> Problem {
+    let told = refusal.told(name, done);
     match refusal {
-        Refusal::Unknown => Problem::not_found(format!("there is no {name}")),
-        Refusal::NotFrom { status, possible } => {
-            let possible: Vec<&str> = possible.into_iter().map(catalog::Act::as_str).collect();
-            if possible.is_empty() {
-                return Problem::conflict(format!("{name} has {} and cannot be {done}: that is final", status.as_str()));
-            }
-            Problem::conflict(format!("{name} is {} and cannot be {done}: possible is {}", status.as_str(), possible.join(" and ")))
-        }
-        Refusal::Invalid(problems) => Problem::invalid(format!("{name} cannot be {done} as it is")).errors(&problems),
-        Refusal::Stays(status) => {
-            let way_out = if status == Status::Ended { "" } else { "; end it, if it shall send no more" };
-            Problem::conflict(format!("{name} is {} and stays, so that its key is never used again{way_out}", status.as_str()))
-        }
-        Refusal::NeededBy(names) => Problem::conflict(format!("{name} cannot be {done}: needed by {}", names.join(", "))),
+        Refusal::Unknown => Problem::not_found(told),
+        Refusal::Invalid(problems) => Problem::invalid(told).errors(&problems),
+        Refusal::NotFrom { .. } | Refusal::Stays(_) | Refusal::NeededBy(_) => Problem::conflict(told),
     }
 }
 

@@ -43,6 +43,15 @@ impl Act {
         }
     }
 
+    /// What a campaign is after it.
+    pub fn done(self) -> &'static str {
+        match self {
+            Act::Start => "started",
+            Act::Pause => "paused",
+            Act::End => "ended",
+        }
+    }
+
     /// The status after it, if it is possible from this one.
     fn after(self, status: Status) -> Option<Status> {
         match (self, status) {
@@ -52,6 +61,28 @@ impl Act {
             (Act::Start, Status::Running | Status::Ended)
             | (Act::Pause, Status::Ready | Status::Paused | Status::Ended)
             | (Act::End, Status::Ended) => None,
+        }
+    }
+}
+
+impl Refusal {
+    /// In words. `name` is the definition, as `campaign cart`; `done` what it was not, as `started`.
+    pub fn told(&self, name: &str, done: &str) -> String {
+        match self {
+            Refusal::Unknown => format!("there is no {name}"),
+            Refusal::NotFrom { status, possible } => {
+                if possible.is_empty() {
+                    return format!("{name} has {} and cannot be {done}: that is final", status.as_str());
+                }
+                let possible: Vec<&str> = possible.iter().map(|act| act.as_str()).collect();
+                format!("{name} is {} and cannot be {done}: possible is {}", status.as_str(), possible.join(" and "))
+            }
+            Refusal::Invalid(_) => format!("{name} cannot be {done} as it is"),
+            Refusal::Stays(status) => {
+                let way_out = if *status == Status::Ended { "" } else { "; end it, if it shall send no more" };
+                format!("{name} is {} and stays, so that its key is never used again{way_out}", status.as_str())
+            }
+            Refusal::NeededBy(names) => format!("{name} cannot be {done}: needed by {}", names.join(", ")),
         }
     }
 }

@@ -14,6 +14,7 @@ use super::webhook::WEBHOOK;
 use super::{Active, Campaign, Control, Goal, Limit, Rule, Status, Trigger, fatigue, rule, trigger, webhook};
 use crate::engine::calendar;
 use crate::engine::id::CampaignId;
+use crate::engine::value::Value;
 
 /// How many tags a campaign may have; each is kept with every counted send.
 const MAX_TAGS: usize = 16;
@@ -216,6 +217,10 @@ fn active(campaign: &mut Reader<'_>) -> Active {
 }
 
 fn control(campaign: &mut Reader<'_>) -> Control {
+    if let Some(node @ Node { data: Data::Scalar(percent @ (Value::Int(_) | Value::Float(_))), .. }) = campaign.get("control") {
+        let help = format!("write `control: {{percent: {percent}}}`");
+        return reader::wrong(node, "`control`", "a map", Some(help), campaign.problems).unwrap_or_default();
+    }
     let Some(mut reader) = campaign.shaped("control", &CONTROL) else { return Control::default() };
     let node = reader.require("percent", "the share of users who get nothing, such as {percent: 10}");
     reader.close();

@@ -32,7 +32,11 @@ pub(super) static DID: Shape = Shape::new(
         key("min", Type::Map(&MEASURE), "The least value of a property."),
         key("max", Type::Map(&MEASURE), "The greatest value of a property."),
         key("distinct", Type::Map(&MEASURE), "How many different values of a property."),
-        key("first", Type::Map(&WINDOW), "When it was done for the first time ever."),
+        key(
+            "first",
+            Type::Map(&WINDOW),
+            "When it was done for the first time that is known: what came before this was first asked counts once it is backfilled.",
+        ),
         key("last", Type::Map(&WINDOW), "When it was done for the last time."),
         key("in_last", Type::Duration, "Only what was done in this time before now."),
         key("between", Type::List(&Type::Instant, 2, 2), INSTANTS),

@@ -7,7 +7,7 @@ use super::problem::{Place, Problems, meant};
 use super::reader;
 use super::shape::{Named, Shape, Type, key};
 use super::text::{Data, Entry, Node};
-use super::{Rule, Window};
+use super::{Measure, Rule, Window};
 use crate::engine::value::Value;
 
 pub(super) static RULE: Named = Named {
@@ -124,6 +124,10 @@ impl Reading<'_> {
         if did.window == Window::Ever && did::holds_of_nothing(&did.measure) != self.negated {
             let message = format!("{what} without a window is true of who did nothing since this was first asked");
             let help = "say which past with `in_last`: then the answer is right once that much is known";
+            self.problems.warn(node.place, message, help);
+        } else if matches!(did.measure, Measure::First(_)) && !self.negated {
+            let message = format!("{what} with `first` is true also of who did it before this was first asked, and again since");
+            let help = "read past events with `campanile backfill`: then their first time is known";
             self.problems.warn(node.place, message, help);
         }
         Some(Rule::Did(Box::new(did)))

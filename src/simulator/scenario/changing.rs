@@ -4,11 +4,11 @@
 use super::Change;
 use super::inline::Inline;
 use super::reading::{OPTIONS, READ};
-use crate::engine::catalog::{Catalog, apply, check};
+use crate::engine::catalog::{self, Act, Catalog, Refusal, apply, check};
 use crate::engine::definition::problem::{Place, Problem, Problems, meant};
 use crate::engine::definition::reader::Reader;
 use crate::engine::definition::text::Node;
-use crate::engine::definition::{self, Definition, Document, Kind, Status, read_canonical};
+use crate::engine::definition::{self, Document, Kind};
 use crate::engine::time::Timestamp;
 
 /// One item of `changes`.
@@ -19,11 +19,9 @@ pub struct Written<'a> {
 }
 
 enum What<'a> {
-    Status { campaign: &'a str, to: Status },
+    Act { campaign: &'a str, act: Act },
     Apply(&'a [Node]),
 }
-
-const STATUSES: [(&str, Status); 3] = [("start", Status::Running), ("pause", Status::Paused), ("end", Status::Ended)];
 
 /// `{at, start | pause | end: key}` or `{at, apply: [documents]}`; `None` when something is wrong, which is reported.
 pub fn read<'a>(node: &'a Node, problems: &'a Problems) -> Option<Written<'a>> {
@@ -31,8 +29,8 @@ pub fn read<'a>(node: &'a Node, problems: &'a Problems) -> Option<Written<'a>> {
     map.require("at", "when it is made, such as 2026-11-02T12:00:00Z");
     let at = map.instant("at");
     let mut whats: Vec<What<'a>> = Vec::new();
-    for (name, to) in STATUSES {
-        whats.extend(map.name(name).map(|campaign| What::Status { campaign, to }));
+    for act in Act::ALL {
+        whats.extend(map.name(act.as_str()).map(|campaign| What::Act { campaign, act }));
     }
     whats.extend(map.list("apply").map(What::Apply));
     let before = problems.errors();
@@ -43,18 +41,21 @@ pub fn read<'a>(node: &'a Node, problems: &'a Problems) -> Option<Written<'a>> {
     Some(Written { place: node.place, at: at?, what: whats.pop()? })
 }
 
-/// The definitions after each change, in order of time.
-pub fn changes(first: &Catalog, from: Timestamp, mut written: Vec<Written<'_>>, problems: &Problems) -> Vec<Change> {
+/// The definitions after each change, in order of time. What lies after `to` is told: it does not happen.
+pub fn changes(first: &Catalog, from: Timestamp, to: Option<Timestamp>, mut written: Vec<Written<'_>>, problems: &Problems) -> Vec<Change> {
     written.sort_by_key(|change| change.at);
     let mut changes: Vec<Change> = Vec::with_capacity(written.len());
     for (revision, Written { place, at, what }) in (1..).zip(written) {
         if at < from {
             problems.error(place, "a change lies before `from`");
         }
+        if let Some(to) = to.filter(|to| at > *to) {
+            problems.warn(place, format!("this change lies at {at}, after `to` ({to}): it does not happen"), "move `to`, or the change");
+        }
         // As the store will count: the first definitions are its first revision.
         let current = &Catalog { revision, ..changes.last().map_or(first, |change| &change.catalog).clone() };
         let changed = match what {
-            What::Status { campaign, to } => with_status(current, campaign, to, at).map_err(|found| {
+            What::Act { campaign, act } => acted(current, campaign, act, at).map_err(|found| {
                 found.into_iter().for_each(|problem| problems.push(Problem { file: problems.file().into(), place, ..problem }));
             }),
             What::Apply(nodes) => applied(current, nodes, at, problems),
@@ -64,17 +65,19 @@ pub fn changes(first: &Catalog, from: Timestamp, mut written: Vec<Written<'_>>, 
     changes
 }
 
-fn with_status(current: &Catalog, key: &str, to: Status, at: Timestamp) -> Result<Catalog, Vec<Problem>> {
-    let Some(stored) = current.get(Kind::Campaign, key) else {
-        let campaigns = current.documents.iter().filter(|document| document.kind == Kind::Campaign);
-        let help = meant(key, "campaigns", campaigns.map(|document| &*document.key));
-        return Err(vec![Problem::error("", Place::START, format!("there is no campaign `{key}`")).help(help)]);
+fn acted(current: &Catalog, key: &str, act: Act, at: Timestamp) -> Result<Catalog, Vec<Problem>> {
+    let refused = match catalog::act(current, key, act, &READ, at) {
+        Ok((catalog, _)) => return Ok(catalog),
+        Err(Refusal::Invalid(problems)) => return Err(problems),
+        Err(refused) => refused,
     };
-    let mut document = read_canonical("", &stored.canonical, &READ)?;
-    if let Definition::Campaign(campaign) = &mut document.definition {
-        campaign.status = Some(to);
-    }
-    put(current, vec![document], at)
+    let problem = Problem::error("", Place::START, refused.told(&format!("campaign `{key}`"), act.done()));
+    Err(vec![if refused == Refusal::Unknown {
+        let campaigns = current.documents.iter().filter(|document| document.kind == Kind::Campaign);
+        problem.help(meant(key, "campaigns", campaigns.map(|document| &*document.key)))
+    } else {
+        problem
+    }])
 }
 
 fn applied(current: &Catalog, nodes: &[Node], at: Timestamp, problems: &Problems) -> Result<Catalog, ()> {
@@ -105,7 +108,8 @@ mod tests {
         let shown = match &read {
             Ok(scenario) => {
                 let status = |change: &super::Change| change.catalog.documents[0].status.map(|status| status.as_str());
-                scenario.changes.iter().map(|change| format!("{} {:?}", change.at, status(change))).collect::<Vec<_>>().join("\n")
+                let changes = scenario.changes.iter().map(|change| format!("{} {:?}", change.at, status(change)));
+                changes.chain(scenario.warnings.iter().map(ToString::to_string)).collect::<Vec<_>>().join("\n")
             }
             Err(problems) => problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"),
         };
@@ -131,7 +135,21 @@ mod tests {
         check("- {at: 2026-11-01T00:00:00Z, pause: hello}", "s:6:3: error: a change lies before `from`");
         check(
             &format!("- {{at: {noon}, end: hello}}\n- {{at: {noon}, start: hello}}"),
-            "s:7:3: error: campaign `hello` has ended and cannot start again\n  help: ended is final; use a new key",
+            "s:7:3: error: campaign `hello` has ended and cannot be started: that is final",
+        );
+        check(
+            &format!("- {{at: {noon}, start: hello}}"),
+            "s:6:3: error: campaign `hello` is running and cannot be started: possible is pause and end",
+        );
+        check(
+            &format!("- {{at: {noon}, pause: hello}}\n- {{at: {noon}, pause: hello}}"),
+            "s:7:3: error: campaign `hello` is paused and cannot be paused: possible is start and end",
+        );
+        check(
+            "- {at: 2026-11-03T00:00:01Z, pause: hello}",
+            "2026-11-03T00:00:01.000Z Some(\"paused\")\n\
+             s:6:3: warning: this change lies at 2026-11-03T00:00:01.000Z, after `to` (2026-11-03T00:00:00.000Z): it does not happen\n  \
+             help: move `to`, or the change",
         );
         check(
             &format!(

@@ -119,7 +119,7 @@ impl<'a> Written<'a> {
     fn check(self, open: OpenDirectory<'_>, problems: &Problems) -> Option<Scenario> {
         let begin = self.from.unwrap_or(Timestamp::MIN);
         let catalog = self.catalog(begin, open, problems)?;
-        let changes = changing::changes(&catalog, begin, self.changes, problems);
+        let changes = changing::changes(&catalog, begin, self.to, self.changes, problems);
         // No campaign ever leaves, so the last definitions have all.
         let last = changes.last().map_or(&catalog, |change| &change.catalog);
         let keys: Vec<&str> = last.documents.iter().filter(|document| document.kind == Kind::Campaign).map(|d| &*d.key).collect();
@@ -251,7 +251,7 @@ fn expected(node: &Node, problems: &Problems) -> Option<Expected> {
     let before = problems.errors();
     let mut map = Reader::open(node, "an expectation", problems)?;
     let reasons: Vec<(&str, &str)> = Reason::ALL.iter().map(|reason| (reason.as_str(), reason.as_str())).collect();
-    let expected = Expected {
+    let mut expected = Expected {
         place: node.place,
         at: map.instant("at"),
         user_id: map.get("user_id").and_then(|node| id(node, "`user_id`", problems)),
@@ -265,10 +265,15 @@ fn expected(node: &Node, problems: &Problems) -> Option<Expected> {
         result: map.choice("result", &RESULTS).map(Into::into),
     };
     map.close();
-    let of_decisions = expected.outcome.is_some() || expected.attempts.is_some() || expected.result.is_some();
+    let of_attempts = expected.attempts.is_some() || expected.result.is_some();
+    // Only what is sent has a body.
+    if expected.body.is_some() && expected.outcome.is_none() && !of_attempts && !expected.conversion {
+        expected.outcome = Some("sent".into());
+    }
+    let of_decisions = expected.outcome.is_some() || of_attempts;
     if problems.errors() == before && !of_decisions && !expected.conversion {
         let help = "such as `outcome: sent`, `attempts: 4, result: failed`, or `conversion: true`";
-        problems.error_with_help(node.place, "an expectation needs `outcome`, `attempts`, `result` or `conversion`", help);
+        problems.error_with_help(node.place, "an expectation needs `outcome`, `body`, `attempts`, `result` or `conversion`", help);
     }
     if expected.conversion && (of_decisions || expected.reason.is_some() || expected.body.is_some()) {
         problems.error(node.place, "a `conversion` has only `at`, `user_id`, `campaign` and `arm`");
@@ -277,4 +282,31 @@ fn expected(node: &Node, problems: &Problems) -> Option<Expected> {
         problems.error(node.place, "what is `sent` has no `reason`: expect `suppressed`, or leave the reason out");
     }
     (problems.errors() == before).then_some(expected)
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::simulator::scenario::Scenario;
+
+    #[test]
+    fn a_body_without_an_outcome_is_of_what_is_sent() {
+        let check = |expect: &str, outcome: Result<Option<&str>, &str>| {
+            let campaign = "{kind: campaign, key: hello, trigger: {api: {}}, webhook: {url: 'https://h.example/'}}";
+            let text =
+                format!("name: n\nfrom: 2026-11-02T00:00:00Z\nto: 2026-11-03T00:00:00Z\ndefinitions: [{campaign}]\nexpect:\n- {expect}\n");
+            let read = Scenario::read("s", &text, &|_| Err("stands alone".into()));
+            let read = read.map(|scenario| scenario.expect[0].outcome.clone());
+            let read = read.map_err(|problems| problems.iter().map(|problem| problem.message.clone()).collect::<Vec<_>>().join("\n"));
+            assert_eq!(read, outcome.map(|outcome| outcome.map(Into::into)).map_err(Into::into), "{expect}");
+        };
+        check("{campaign: hello, body: {a: 1}}", Ok(Some("sent")));
+        check("{campaign: hello, body: {a: 1}, attempts: 2}", Ok(None));
+        check("{campaign: hello, outcome: suppressed}", Ok(Some("suppressed")));
+        check("{campaign: hello}", Err("an expectation needs `outcome`, `body`, `attempts`, `result` or `conversion`"));
+        check("{conversion: true, body: {a: 1}}", Err("a `conversion` has only `at`, `user_id`, `campaign` and `arm`"));
+        check(
+            "{campaign: hello, body: {a: 1}, reason: frequency_cap}",
+            Err("what is `sent` has no `reason`: expect `suppressed`, or leave the reason out"),
+        );
+    }
 }

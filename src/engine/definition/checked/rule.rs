@@ -112,7 +112,7 @@ pub enum Measure {
     Max(Path, Vec<Bound>),
     /// How many different values.
     Distinct(Path, Vec<Bound>),
-    /// When it was done for the first time ever.
+    /// When it was done for the first time that is known.
     First(Window),
     /// When it was done for the last time.
     Last(Window),

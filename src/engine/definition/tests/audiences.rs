@@ -2,6 +2,7 @@
 
 use super::{API, HOOK, refused};
 
+const FIRST: &str = "is true also of who did it before this was first asked, and again since (help: read past events with `campanile backfill`: then their first time is known)";
 const WINDOW: &str = "(help: say which past with `in_last`: then the answer is right once that much is known)";
 
 #[test]
@@ -44,6 +45,9 @@ fn rules() {
         ("{did: {event: e, sum: {property: a, lte: 3}}}", "5:17: warning: `did` without a window is true of who did nothing since this was first asked (help: say which past with `in_last`: then the answer is right once that much is known)".into()),
         ("{did: {event: e, distinct: {property: a, eq: 0}}}", "5:17: warning: `did` without a window is true of who did nothing since this was first asked (help: say which past with `in_last`: then the answer is right once that much is known)".into()),
         ("{did: {event: e, max: {property: a, lt: 3}}}", String::new()),
+        ("{did: {event: e, first: {in_last: 3d}}}", format!("5:17: warning: `did` with `first` {FIRST}")),
+        ("{did: {event: e, first: {between: [2026-11-01T00:00:00Z, 2026-12-01T00:00:00Z]}}}", format!("5:17: warning: `did` with `first` {FIRST}")),
+        ("{did: {event: e, last: {in_last: 3d}}}", String::new()),
         ("{not: {did: {event: e, first: {in_last: 3d}}}}", "5:23: warning: `did` without a window is true of who did nothing since this was first asked (help: say which past with `in_last`: then the answer is right once that much is known)".into()),
     ];
     for (written, expect) in cases {

@@ -49,7 +49,7 @@ fn fields() {
     let cases = [
         ("key: k", "5:1: error: the key `key` comes twice (help: the first is on line 2)"),
         ("titel: x", "5:1: error: unknown key `titel` in a campaign (help: did you mean `title`?)"),
-        ("control: 10", "5:10: error: `control` must be a map, not a number"),
+        ("control: 10", "5:10: error: `control` must be a map, not a number (help: write `control: {percent: 10}`)"),
         ("control: {percent: 101}", "5:20: error: `percent` must be from 0 to 100 with at most two decimals, not 101"),
         ("control: {percent: 0.001}", "5:20: error: `percent` must be from 0 to 100 with at most two decimals, not 0.001"),
         ("control: {percent: '10'}", "5:20: error: `percent` must be a number, not text (help: remove the quotes: 10)"),

@@ -175,7 +175,6 @@ fn rules() {
         ("{did: {event: e, min: {property: amount, lte: 1}}}", did(Measure::Min(amount(), vec![Bound::Lte(1.0)]), ever)),
         ("{did: {event: e, max: {property: amount, eq: 1}}}", did(Measure::Max(amount(), vec![Bound::Eq(1.0)]), ever)),
         ("{did: {event: e, distinct: {property: amount, ne: 0}}}", did(Measure::Distinct(amount(), vec![Bound::Ne(0.0)]), ever)),
-        ("{did: {event: e, first: {in_last: 30d}}}", did(Measure::First(last), ever)),
         ("{did: {event: e, last: {between: [2026-11-01T00:00:00Z, 2026-12-01T00:00:00Z]}}}", did(Measure::Last(november), ever)),
         ("{not: {not: {did: {event: e}}}}", not(not(did(once(), ever)))),
         ("{not: {did_not: {event: e}}}", not(not(did(once(), ever)))),
@@ -183,6 +182,10 @@ fn rules() {
     for (written, expect) in cases {
         assert_eq!(campaign(&format!("{API}\n{HOOK}\naudience: {written}")).audience, expect, "{written}");
     }
+    // Warned of, and read.
+    let text = format!("kind: campaign\nkey: k\n{API}\n{HOOK}\naudience: {{did: {{event: e, first: {{in_last: 30d}}}}}}");
+    let read = super::read("t", &text, &ReadOptions::default()).documents.remove(0).definition;
+    assert!(matches!(read, Definition::Campaign(campaign) if campaign.audience == did(Measure::First(last), ever)));
 }
 
 #[test]

@@ -24,6 +24,8 @@ fn triggers() {
         ("{date: {}}", "3:17: error: `date` needs either `event` or `user` (help: {event: purchase, property: delivered_at, offset: 3d}, or {user: birthday, yearly: true})"),
         ("{date: birthday}", "3:17: error: `date` must be a map, not text"),
         ("{date: {event: a}}", "3:17: error: `date` says no date (help: write `property`, `offset` or `at`; to send at once write {action: {event: ...}})"),
+        ("{date: {event: a, offset: 0s}}", "3:36: error: an `offset` of 0 without `property` and `at` is the event itself, not a date after it (help: to send at once write {action: {event: ...}}; else name the `property` that holds the date)"),
+        ("{date: {event: a, offset: 0s, property: b}}", ""),
         ("{date: {event: a, user: b}}", "3:34: error: `date` needs either `event` or `user` (help: {event: purchase, property: delivered_at, offset: 3d}, or {user: birthday, yearly: true})"),
         ("{date: {event: a, offset: -1d}}", "3:36: error: a time before the event has passed when it comes (help: name the property that holds the date: `property: delivered_at`)"),
         ("{date: {event: a, property: b, offset: 1}}", "3:49: error: `offset` must be a duration with its unit, not a number (help: write 1s, 1m, 1h or 1d)"),

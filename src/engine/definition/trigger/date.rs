@@ -72,7 +72,7 @@ fn event_date(node: &Node, problems: &Problems) -> Option<EventDate> {
     let when = when(&mut reader);
     let same = reader.list("same").map_or(Some(Vec::new()), |items| part::paths(items, "same", MAX_SAME, problems));
     let again = reader.choice("again", &[("ignore", Again::Ignore), ("restart", Again::Restart)]).unwrap_or(Again::Ignore);
-    let offset = reader.entry("offset").map_or(node.place, |entry| entry.value.place);
+    let offset = reader.entry("offset").map(|entry| entry.value.place);
     reader.close();
     let when = when?;
     if property_node.is_none() {
@@ -86,10 +86,13 @@ fn event_date(node: &Node, problems: &Problems) -> Option<EventDate> {
 }
 
 /// Without `property` the date is the event's own time, which has come already.
-fn check_own_time(when: &DateOffset, offset: Place, around: Place, problems: &Problems) {
+fn check_own_time(when: &DateOffset, offset: Option<Place>, around: Place, problems: &Problems) {
     if when.offset_ms < 0 {
         let help = "name the property that holds the date: `property: delivered_at`";
-        problems.error_with_help(offset, "a time before the event has passed when it comes", help);
+        problems.error_with_help(offset.unwrap_or(around), "a time before the event has passed when it comes", help);
+    } else if let Some(offset) = offset.filter(|_| when.offset_ms == 0 && when.at.is_none()) {
+        let help = "to send at once write {action: {event: ...}}; else name the `property` that holds the date";
+        problems.error_with_help(offset, "an `offset` of 0 without `property` and `at` is the event itself, not a date after it", help);
     } else if when.offset_ms == 0 && when.at.is_none() {
         let help = "write `property`, `offset` or `at`; to send at once write {action: {event: ...}}";
         problems.error_with_help(around, "`date` says no date", help);
