@@ -45,7 +45,7 @@ pub(super) static CAMPAIGN: Shape = Shape::new(
         shape::key(
             "priority",
             Type::Integer(i64::MIN, i64::MAX),
-            "Higher comes first when several campaigns fire at once, then by key. Default 0.",
+            "Higher comes first when several campaigns fire at once for a user, then by key. Scheduled runs each come to a user by themselves, and a send with linked content is judged when that is there. Default 0.",
         ),
         shape::key("active", Type::Map(&ACTIVE), "Sends that fall due outside this time are not sent."),
         required("trigger", Type::Map(&TRIGGER), "What starts a send: exactly one kind."),
