@@ -20,7 +20,7 @@ use crate::engine::catalog::InForce;
 use crate::engine::definition::Members;
 use crate::engine::id::{MAX_ID_BYTES, UserId};
 use crate::engine::record::{Origin, TriggerKind};
-use crate::engine::runs::next_run_of;
+use crate::engine::runs::next_run;
 use crate::engine::step::{
     About, Delivering, Exposed, GateView, Known, Standing, WITHOUT_EVENT, Waiting, about, explain, needs_event, standing, verdict,
 };
@@ -117,7 +117,7 @@ async fn why(
         verdict = format!("{verdict} ({WITHOUT_EVENT})");
     }
     let Standing { waiting, pending, exposures } = standing(&known, &campaign.definition);
-    let next_run = next_run_of(&in_force, &campaign.definition, now);
+    let next_run = next_run(&in_force, &campaign.definition, now);
     let known = is_known;
     Ok(Json(Explained { user_id: id, campaign: asked.campaign, at: now, known, gates, verdict, waiting, next_run, pending, exposures }))
 }

@@ -91,10 +91,13 @@ pub fn walks(campaign: &Campaign) -> bool {
     matches!(campaign.trigger, Trigger::Schedule(_) | Trigger::UserDate(_) | Trigger::Cohort { .. })
 }
 
-/// When the schedule of a campaign next runs, at or after this instant, were it running. `None` without a schedule, and when no run comes
-/// before the campaign's own end.
+/// When the schedule of a campaign next runs, at or after this instant, were it running. `None` without a schedule, when no run comes
+/// before the campaign's own end, and of one that has ended: that is final.
 pub fn next_run(in_force: &InForce, campaign: &Campaign, now: Timestamp) -> Option<Timestamp> {
     let Trigger::Schedule(schedule) = &campaign.trigger else { return None };
+    if campaign.status == Some(Status::Ended) {
+        return None;
+    }
     let times = Occurrences::of(schedule, in_force)?;
     let from = campaign.active.from.map_or(now, |from| from.max(now));
     // Asked from the minute's beginning, so that who asks again finds the answer remembered.
@@ -103,11 +106,6 @@ pub fn next_run(in_force: &InForce, campaign: &Campaign, now: Timestamp) -> Opti
         run = times.next(&run)?;
     }
     Some(run.due).filter(|due| campaign.active.until.is_none_or(|until| *due < until))
-}
-
-/// The same for who asks about a campaign: one that has ended never runs again.
-pub fn next_run_of(in_force: &InForce, campaign: &Campaign, now: Timestamp) -> Option<Timestamp> {
-    if campaign.status == Some(Status::Ended) { None } else { next_run(in_force, campaign, now) }
 }
 
 /// A warning for each campaign whose schedule names one instant only, and a past one: it never runs. Of the zones that may be meant the

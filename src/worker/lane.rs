@@ -121,7 +121,7 @@ impl Lane {
 
     /// Whether events that waited may go on with the next call.
     pub fn is_ready(&self) -> bool {
-        self.patience.is_ready(|user| self.busy(user), self.clock.monotonic())
+        self.patience.is_ready(under_way(&self.busy), self.clock.monotonic())
     }
 
     /// Whether something is left over from before that only another call moves on.
@@ -217,7 +217,7 @@ impl Lane {
 
     /// Takes an event in, or has it wait while its user is busy enough; the user's events keep their order.
     fn admit(&mut self, work: Work) {
-        if !self.patience.has(&work.user) && self.busy(&work.user) < USER_DELIVERIES {
+        if !self.patience.has(&work.user) && under_way(&self.busy)(&work.user) < USER_DELIVERIES {
             return self.unanswered.push(work);
         }
         let now = self.clock.monotonic();
@@ -229,14 +229,9 @@ impl Lane {
         }
     }
 
-    fn busy(&self, user: &UserId) -> usize {
-        self.busy.get(user).copied().unwrap_or(0)
-    }
-
     /// Takes in what may go on of the events that wait: once before each turn, however often that is tried.
     fn go_on(&mut self) {
-        let busy = |user: &UserId| self.busy.get(user).copied().unwrap_or(0);
-        self.unanswered.extend(self.patience.take_ready(busy, self.clock.monotonic()));
+        self.unanswered.extend(self.patience.take_ready(under_way(&self.busy), self.clock.monotonic()));
     }
 
     /// Begins no event any more that waits for its busy user.
@@ -344,6 +339,11 @@ impl Lane {
         let (user, input) = message.into_input();
         self.unanswered.push(Work { origin: Some(Origin { ticket, raw: None }), ..Work::of(user, input) });
     }
+}
+
+/// How many jobs and queued deliveries of a user there are.
+fn under_way(busy: &HashMap<UserId, usize>) -> impl Fn(&UserId) -> usize {
+    |user| busy.get(user).copied().unwrap_or(0)
 }
 
 fn manner(in_force: &InForce, delivery: &Delivery) -> Manner {

@@ -238,7 +238,7 @@ fn replay(
         seen,
         lines,
         waiting,
-        next_run: runs::next_run_of(in_force, &campaign.definition, at),
+        next_run: runs::next_run(in_force, &campaign.definition, at),
         waits_for: waits_for(&campaign.definition.trigger),
         pending,
         exposures,

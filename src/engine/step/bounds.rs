@@ -47,12 +47,13 @@ pub(super) fn has_room_for_happened(record: &Record, happened: &Happened) -> boo
 
 /// Whether a new delivery of this campaign can join.
 pub(super) fn has_room_for_claim(record: &Record, campaign: CampaignId, request: &Request) -> bool {
-    let bytes_waiting: usize = record.pending.iter().filter(|entry| waits(entry)).map(request_weight).sum();
-    let no_more_wait = waiting(record) >= MAX_WAITING || bytes_waiting > MAX_PENDING_BYTES / 2;
-    under_way(record) < MAX_PENDING
+    let waiting = || record.pending.iter().filter(|entry| waits(entry));
+    let (count, bytes) = waiting().fold((0, 0), |(count, bytes), entry| (count + 1, bytes + request_weight(entry)));
+    let no_more_wait = count >= MAX_WAITING || bytes > MAX_PENDING_BYTES / 2;
+    record.pending.len() - count < MAX_PENDING
         && request_bytes(record) + request.weight() <= MAX_PENDING_BYTES
         && size_without_requests(record) + CLAIM_BYTES <= RECORD_SOFT_BYTES
-        && !(no_more_wait && record.pending.iter().any(|entry| waits(entry) && entry.campaign == campaign))
+        && !(no_more_wait && waiting().any(|entry| entry.campaign == campaign))
 }
 
 /// Deliveries under way.

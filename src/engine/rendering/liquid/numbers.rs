@@ -60,8 +60,7 @@ pub fn round(input: &dyn ValueView, arguments: &[ValueCow<'_>], _runtime: &dyn R
         Ok(whole) => Ok(Value::scalar(whole as f64)),
         Err(number) => {
             let written = number.to_string();
-            let (sign, digits) = written.strip_prefix('-').map_or(("", &*written), |digits| ("-", digits));
-            let (whole, fraction) = digits.split_once('.').unwrap_or((digits, ""));
+            let (sign, whole, fraction) = split(&written);
             let (whole, fraction) = rounded(whole, fraction, decimals);
             let rounded = format!("{sign}{whole}.{fraction}").parse::<f64>();
             // Nothing is written as -0.
@@ -130,12 +129,11 @@ pub fn number(input: &dyn ValueView, arguments: &[ValueCow<'_>], _runtime: &dyn 
         // The shortest text that is this number, never with an exponent: what the author sees is what is rounded.
         Err(float) => float.to_string(),
     };
-    let (negative, digits) = written.strip_prefix('-').map_or((false, &*written), |digits| (true, digits));
-    let (whole, fraction) = digits.split_once('.').unwrap_or((digits, ""));
+    let (sign, whole, fraction) = split(&written);
     let (whole, fraction) = rounded(whole, fraction, decimals.unwrap_or(fraction.len()));
     let mut text = String::new();
-    if negative && (whole.bytes().chain(fraction.bytes())).any(|digit| digit != b'0') {
-        text.push('-');
+    if (whole.bytes().chain(fraction.bytes())).any(|digit| digit != b'0') {
+        text.push_str(sign);
     }
     for (at, digit) in whole.char_indices() {
         if at > 0 && (whole.len() - at) % 3 == 0 {
@@ -161,6 +159,13 @@ fn known_decimals(value: &dyn ValueView) -> Option<usize> {
 
 fn wrong_decimals(value: &dyn ValueView) -> String {
     format!("decimals are a whole number from 0 to {MAX_DECIMALS}, not {}", value.to_kstr())
+}
+
+/// The sign of a written number, and its digits before and after the point.
+fn split(written: &str) -> (&str, &str, &str) {
+    let (sign, digits) = written.split_at(usize::from(written.starts_with('-')));
+    let (whole, fraction) = digits.split_once('.').unwrap_or((digits, ""));
+    (sign, whole, fraction)
 }
 
 /// Digits before and after the point, with so many after it.
